@@ -1,0 +1,103 @@
+"""Values that training does not change: what frozen models say of each sample, computed once where memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from assembler.assemble.hybrid import value_paths, values_of
+from assembler.assemble.models import Model
+from assembler.assemble.weights import load_there
+from assembler.compile.lower import lower
+from assembler.errors import InputError
+from assembler.graph.core import Graph
+from assembler.infer.cost import total
+from assembler.train.data.core import Split
+
+MOST_BYTES = 1 << 31
+"""Above this a split's frozen values are computed batch by batch instead of being kept."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A frozen model that gives named values: `names` are what an objective or a tail calls the outputs of `graph`."""
+
+    graph: Graph
+    module: nn.Module
+    names: Mapping[str, str]
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of one sample."""
+        return total(self.graph).flops
+
+    @torch.no_grad()
+    def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The named values for a batch that holds the graph's inputs."""
+        self.module.eval()
+        found = self.module(*(batch[name] for name in self.graph.input_names))
+        values = found if isinstance(found, dict) else {self.graph.outputs[0][0]: found}
+        return {self.names[name]: value for name, value in values.items()}
+
+
+def piece(model: Model, wanted: Mapping[str, str], names: Mapping[str, str], device: torch.device | str) -> Frozen:
+    """The piece of a model that gives the values `wanted` (output name -> id), called `names` in a batch."""
+    inner = values_of(model.graph, wanted)
+    module = lower(inner)
+    load_there(module, model.weights)
+    return Frozen(inner, module.to(device).eval(), names)
+
+
+def owner(name: str, models: Mapping[str, Model]) -> str | None:
+    """Which of `models` a value such as `teacher.stage.1` belongs to."""
+    head, dot, _ = name.partition(".")
+    return head if dot and head in models else None
+
+
+def compared(
+    models: Mapping[str, Model], needs: Iterable[str], slot: str = "", device: torch.device | str = "cpu"
+) -> list[Frozen]:
+    """The models that an objective compares with, each cut down to the values that it reads of them."""
+    found = []
+    for key, model in models.items():
+        names = sorted(n for n in needs if owner(n, models) == key)
+        if names:
+            paths = value_paths(model.graph, [n.partition(".")[2] for n in names], slot)
+            wanted = {f"v{i}": paths[n.partition(".")[2]] for i, n in enumerate(names)}
+            found.append(piece(model, wanted, {f"v{i}": n for i, n in enumerate(names)}, device))
+    return found
+
+
+def kept(split: Split, frozen: Sequence[Frozen], *, batch: int = 512) -> Split | None:
+    """The split with the frozen values as further fields, or None where they would not fit in memory."""
+    if not frozen:
+        return split
+    parts: dict[str, list[Tensor]] = {}
+    for start in range(0, len(split), batch):
+        fields = {name: tensor[start : start + batch] for name, tensor in split.fields.items()}
+        for one in frozen:
+            for name, value in one(fields).items():
+                parts.setdefault(name, []).append(value)
+        if start == 0 and _bytes(parts) * len(split) > MOST_BYTES * min(batch, len(split)):
+            return None
+    values = {name: torch.cat(tensors) for name, tensors in parts.items()}
+    return Split({**split.fields, **values}, (*split.targets, *values))
+
+
+def _bytes(parts: Mapping[str, Sequence[Tensor]]) -> int:
+    return sum(t.numel() * t.element_size() for tensors in parts.values() for t in tensors)
+
+
+def check_inputs(graph: Graph, split: Split) -> None:
+    """Raise InputError unless the data has a field of the right shape for every input of the model."""
+    for name, kind in graph.inputs:
+        if name not in split.fields:
+            have = ", ".join(split.inputs)
+            raise InputError(f"the model reads '{name}', the data has {have}", hint="name the model's inputs alike")
+        shape = tuple(split.fields[name].shape[1:])
+        if shape != kind.shape[1:]:
+            hint = f"write inputs: {{{name}: [B, {', '.join(map(str, shape))}]}}"
+            raise InputError(f"the model wants '{name}' {list(kind.shape[1:])}, the data has {list(shape)}", hint=hint)

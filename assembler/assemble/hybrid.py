@@ -1,0 +1,88 @@
+"""A part in its host: the graph split into what training the part never changes and what it does.
+
+Everything that trains parts is this one thing: a host, a slot in it, a candidate, a target, and all else frozen.
+Deep Incubation (Ni et al. 2023) puts the slot into a shallow meta model and trains on the task; block-wise
+distillation (DNA, Li et al. 2020; Puzzle, Bercovich et al. 2024) puts it into the teacher and compares block outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from assembler.errors import RecipeError, near
+from assembler.graph.core import Graph, Node, TensorType
+from assembler.graph.edit import cut, prune, with_outputs
+
+SLOT = "slot"
+"""In an objective, the value that leaves the slot, whichever slot it is."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A graph cut in two at the values that enter what depends on one slot.
+
+    `frontier` maps the input names of `tail` to the ids of those values; the ids in `tail` are the whole graph's.
+    """
+
+    frontier: Mapping[str, str]
+    tail: Graph
+
+
+def value_paths(graph: Graph, names: Iterable[str], slot: str = "") -> dict[str, str]:
+    """The id in `graph` of each named value: an output's name, a recipe path, or `slot`.
+
+    Raises RecipeError with the nearest names for one that is neither.
+    """
+    outputs = dict(graph.outputs)
+    found = {}
+    for name in names:
+        if name in outputs:
+            found[name] = outputs[name]
+        elif name == SLOT and slot:
+            found[name] = cut(graph, slot).output
+        elif name in graph.nodes or name in graph.names:
+            found[name] = graph.resolve(name)
+        else:
+            known = [*outputs, *graph.names, *graph.nodes, *([SLOT] if slot else [])]
+            hint = near(name, known) or f"outputs are {', '.join(outputs)}; any step's path names its value"
+            raise RecipeError(f"the objective reads '{name}', which {graph.name} does not have", hint=hint)
+    return found
+
+
+def split(graph: Graph, slot: str, wanted: Mapping[str, str], types: Mapping[str, TensorType]) -> Split:
+    """Split `graph` so that the tail computes `wanted` (name -> id) from values that the slot has no part in."""
+    moved = set(graph.region(slot))
+    for i, node in graph:
+        if any(s in moved for s in node.sources):
+            moved.add(i)
+    needed = {i for i in prune(replace(graph, outputs=tuple(wanted.items()))).nodes if i in moved}
+    border = {s: None for i in needed for s in graph.nodes[i].sources if s not in moved}
+    ordered = [i for i in (*graph.input_names, *graph.nodes) if i in border]
+    ordered += [i for i in wanted.values() if i not in moved and i not in border]
+    names = {i: f"x{n}" for n, i in enumerate(dict.fromkeys(ordered))}
+    nodes = {i: _reading(graph.nodes[i], names) for i in graph.nodes if i in needed}
+    tail = Graph(
+        tuple((name, types[i]) for i, name in names.items()),
+        nodes,
+        tuple((name, names.get(i, i)) for name, i in wanted.items()),
+        {p: i for p, i in graph.names.items() if i in needed},
+        f"{graph.name}.{slot}",
+    )
+    return Split({name: i for i, name in names.items()}, tail)
+
+
+def values_of(graph: Graph, wanted: Mapping[str, str]) -> Graph:
+    """The part of a graph that computes `wanted` (name -> id), as its outputs."""
+    return prune(with_outputs(graph, wanted))
+
+
+def with_values(graph: Graph, wanted: Mapping[str, str]) -> Graph:
+    """The graph with further outputs; those that it has already stay as they are."""
+    own = dict(graph.outputs)
+    extra = {name: i for name, i in wanted.items() if name not in own}
+    return with_outputs(graph, {**own, **extra}) if extra else graph
+
+
+def _reading(node: Node, moved: Mapping[str, str]) -> Node:
+    return replace(node, inputs=tuple((port, moved.get(s, s)) for port, s in node.inputs))

@@ -1,0 +1,86 @@
+"""Training one part inside its frozen host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from assembler.assemble.fitting import Bench
+from assembler.assemble.frozen import compared, owner, piece
+from assembler.assemble.hybrid import split, value_paths
+from assembler.assemble.models import Model, Task, Training, assess
+from assembler.assemble.weights import Weights, copy_fitting, load_there, part_keys, whole_keys, within
+from assembler.compile.lower import lower
+from assembler.graph.core import Graph
+from assembler.graph.edit import graft
+from assembler.infer.cost import train_flops
+from assembler.infer.shape import shapes
+from assembler.train.data.core import Data
+from assembler.train.loop import FitResult, Hooks
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A part in one slot of a frozen host; `teachers` give further values to compare with, by name."""
+
+    host: Model
+    slot: str
+    part: Graph
+    teachers: Mapping[str, Model] = field(default_factory=dict)
+    device: torch.device | str = "cpu"
+
+    @property
+    def graph(self) -> Graph:
+        """The host with the part in its slot."""
+        return graft(self.host.graph, self.slot, self.part)
+
+    @property
+    def references(self) -> dict[str, Model]:
+        """The models whose values are compared with: `host.<path>`, `<teacher>.<path>`."""
+        return {"host": self.host, **self.teachers}
+
+
+def incubate(
+    seat: Seat, data: Data, training: Training, hooks: Hooks | None = None
+) -> tuple[Weights, FitResult | None, int]:
+    """Train the part in its seat; everything else stays bit for bit as it is.
+
+    The objective may read values of the host with the part in it (`logits`, `slot`, any path), of the unchanged host
+    (`host.slot`) and of teachers (`teacher.logits`). Returns the part's weights by the part graph's own keys, what the
+    training did (None where the part has no weights), and the FLOPs that it cost.
+    """
+    graph, needs = seat.graph, training.objective.needs
+    own = sorted(n for n in needs if owner(n, seat.references) is None and n not in data.train.targets)
+    cut = split(graph, seat.slot, value_paths(graph, own, seat.slot), shapes(graph))
+    tail = _tail(seat, cut.tail, training)
+    trained = {n: p for n, p in tail.named_parameters() if within(n, seat.slot)}
+    frozen = [piece(Model(graph, seat.host.weights), cut.frontier, {n: n for n in cut.frontier}, seat.device)]
+    bench = Bench(tail, cut.tail, [*frozen, *compared(seat.references, needs, seat.slot, seat.device)], seat.device)
+    result, spent = None, 0
+    if trained:
+        result = bench.fit(trained, data, training, hooks)
+        spent = train_flops(cut.tail, [seat.slot]) * result.samples + bench.frozen_flops(result, data, training)
+    return part_keys({n: t.cpu() for n, t in tail.state_dict().items()}, seat.slot, seat.part), result, spent
+
+
+def judge(seat: Seat, weights: Weights, data: Data, task: Task) -> tuple[float, float]:
+    """(metric, task loss) on the validation split of the host with the trained part in its slot."""
+    module = lower(seat.graph)
+    load_there(module, {**seat.host.weights, **whole_keys(weights, seat.slot, seat.part)})
+    return assess(module.to(seat.device), seat.graph, data, task, seat.device)
+
+
+def _tail(seat: Seat, tail: Graph, training: Training) -> nn.Module:
+    module = lower(tail, seed=training.seed)
+    rest = {n: t for n, t in module.state_dict().items() if within(n, seat.slot)}
+    load_there(module, {**seat.host.weights, **rest})
+    if training.start == "host":
+        copy_fitting(module, seat.host.weights)
+    module.eval()
+    for path, inner in module.named_modules():
+        if within(path, seat.slot):
+            inner.training = True  # drop-out and running statistics work in the part alone
+    return module.to(seat.device)

@@ -1,0 +1,74 @@
+"""Weights on their way between a part, its slot and the whole model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from assembler.errors import InputError, Problem
+from assembler.graph.core import Graph
+from assembler.graph.edit import ROOT
+
+Weights = dict[str, Tensor]
+
+
+def within(path: str, slot: str) -> bool:
+    """Whether a path is the slot or lies under it."""
+    return path == slot or path.startswith(f"{slot}.")
+
+
+def whole_keys(weights: Mapping[str, Tensor], slot: str, part: Graph) -> Weights:
+    """A part's weights under the keys that the whole model has for them."""
+    return {_outer(key, slot, part): tensor for key, tensor in weights.items()}
+
+
+def part_keys(weights: Mapping[str, Tensor], slot: str, part: Graph) -> Weights:
+    """The weights of a slot, out of a whole model's, under the part graph's own keys."""
+    found = {}
+    for key, tensor in weights.items():
+        if within(key, slot):
+            rest = key.removeprefix(f"{slot}.")
+            found[f"{ROOT}.{rest}" if ROOT in part.nodes and _is_root(rest, part) else rest] = tensor
+    return found
+
+
+def _outer(key: str, slot: str, part: Graph) -> str:
+    head, _, rest = key.partition(".")
+    return f"{slot}.{rest}" if head == ROOT and ROOT in part.nodes else f"{slot}.{key}"
+
+
+def _is_root(rest: str, part: Graph) -> bool:
+    """Whether a key's rest belongs to the slot's own step and not to one of the steps under it."""
+    return not any(within(rest, i) for i in part.nodes if i != ROOT)
+
+
+def load_there(module: nn.Module, weights: Mapping[str, Tensor], what: str = "the weights") -> None:
+    """Copy `weights` into a module that is a piece of the model they belong to.
+
+    Raises InputError, naming all of them, for weights of the module that are missing or of another shape.
+    """
+    problems = []
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            if name not in weights:
+                problems.append(Problem(f"{what} hold nothing for '{name}'", path=name))
+            elif weights[name].shape != tensor.shape:
+                has, wants = list(weights[name].shape), list(tensor.shape)
+                problems.append(Problem(f"{what} have shape {has} for '{name}', the model wants {wants}", path=name))
+            else:
+                tensor.copy_(weights[name])
+    if problems:
+        raise InputError(problems)
+
+
+def copy_fitting(module: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+    """Copy the weights whose name and shape agree; the names that were copied."""
+    copied = []
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            if name in weights and weights[name].shape == tensor.shape:
+                tensor.copy_(weights[name])
+                copied.append(name)
+    return copied

@@ -1,0 +1,104 @@
+"""Weights in files: safetensors, keyed by recipe path. A pickle is read only if it holds tensors and nothing else."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from assembler.compile.files import whole
+from assembler.errors import InputError, Problem, near
+
+
+def save_weights(
+    source: nn.Module | Mapping[str, Tensor], file: str | Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a module's `state_dict` (or one given as such) and `metadata` to a safetensors file, whole or not at all.
+
+    Tensors that share memory are written once each. Raises InputError where the file cannot be written.
+    """
+    state = source.state_dict() if isinstance(source, nn.Module) else source
+    seen: set[int] = set()
+    apart: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        storage = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.detach().clone().contiguous() if storage in seen else tensor.detach().contiguous()
+        seen.add(storage)
+    with whole(file) as temporary:
+        try:
+            if apart:
+                save_file(apart, temporary, dict(metadata or {}))
+            else:  # safetensors 0.8 writes a header that is no JSON where there is metadata and no tensor
+                header = json.dumps({"__metadata__": dict(metadata or {})}).encode()
+                temporary.write_bytes(struct.pack("<Q", len(header)) + header)
+        except safetensors.SafetensorError as error:
+            raise InputError(f"cannot write {file}: {error}") from error
+
+
+def read_weights(file: str | Path) -> dict[str, Tensor]:
+    """The tensors of a weights file, on the CPU. Runs nothing that the file holds.
+
+    Raises InputError for a missing, truncated or damaged file and for a pickle that holds more than tensors.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(f"no weights file {path}")
+    with path.open("rb") as stream:
+        magic = stream.read(4)
+    if magic[:2] == b"PK" or magic[:1] == b"\x80":  # what torch.save writes: a zip now, a bare pickle before 1.6
+        return _read_pickle(path)
+    try:
+        return load_file(path)
+    except safetensors.SafetensorError as error:
+        what = f"{path} is not a whole safetensors file, it is truncated or damaged"
+        raise InputError(what, hint=f"safetensors says: {error}") from error
+
+
+def load_weights(module: nn.Module, file: str | Path) -> None:
+    """Fill `module` from a weights file whose keys are exactly its recipe paths.
+
+    Raises InputError, with a problem for every parameter that is missing, unexpected or of another shape; the module
+    is then as it was.
+    """
+    fill(module, read_weights(file), str(file))
+
+
+def fill(module: nn.Module, state: Mapping[str, Tensor], file: str = "the weights") -> None:
+    """Like `load_weights`, from tensors by recipe path; `file` is what messages call them."""
+    wanted = module.state_dict()
+    problems = [Problem(f"{file}: no '{k}', which the model has", path=k) for k in wanted if k not in state]
+    free = [k for k in wanted if k not in state]
+    for k in state:
+        if k not in wanted:
+            problems.append(Problem(f"{file}: '{k}' is not in the model", path=k, hint=near(k, free or wanted)))
+    for k, tensor in wanted.items():
+        if k in state and state[k].shape != tensor.shape:
+            given, needed = list(state[k].shape), list(tensor.shape)
+            problems.append(Problem(f"{file}: '{k}' is {given}, the model needs {needed}", path=k))
+    if problems:
+        raise InputError(problems)
+    module.load_state_dict(dict(state), strict=True, assign=any(t.is_meta for t in wanted.values()))
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    try:
+        with path.open("rb") as stream, warnings.catch_warnings():  # given the path, torch would go by the suffix
+            warnings.simplefilter("ignore")
+            state = torch.load(stream, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        what = f"{path} is a pickle that holds more than tensors; reading it could run code, so it is refused"
+        raise InputError(what, hint="save the state_dict alone, best as safetensors") from error
+    except Exception as error:  # a truncated zip, a torch.jit archive, some other zip
+        raise InputError(f"{path} is not a whole torch checkpoint: {str(error).splitlines()[0]}") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        what = f"{path} does not hold a state_dict: a mapping of names to tensors"
+        raise InputError(what, hint="save `model.state_dict()` alone")
+    return dict(state)

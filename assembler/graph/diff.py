@@ -1,0 +1,81 @@
+"""What differs between two graphs, by path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from assembler.graph.core import Graph, Node
+from assembler.graph.text import step_text, value_text
+
+Change = tuple[str, str]
+"""A path and what is or has changed there. Outputs stand as `output NAME`, graph inputs as `input NAME`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """Steps, inputs and outputs that are added, removed and changed; false where there is no difference.
+
+    Names of containers, order and provenance are not compared.
+    """
+
+    added: tuple[Change, ...] = ()
+    removed: tuple[Change, ...] = ()
+    changed: tuple[Change, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+    def __str__(self) -> str:
+        if not self:
+            return "no difference"
+        return "\n".join([*_lines("-", self.removed), *_lines("+", self.added), *_lines("~", self.changed)])
+
+
+def diff(a: Graph, b: Graph) -> Diff:
+    r"""The edits that lead from `a` to `b`.
+
+    >>> from assembler.graph.text import from_text
+    >>> before = from_text('graph "m" (%x: float32[1, 8]) {\n  %act = relu(input=%x)\n  return y = %act\n}')
+    >>> print(diff(before, before.replace("act", op="gelu")))
+    ~ act: op relu -> gelu
+    """
+    old, new = _entries(a), _entries(b)
+    changed = []
+    for path in old:
+        if path in new and old[path] != new[path]:
+            node, other = a.nodes.get(path), b.nodes.get(path)
+            what = _step(node, other) if node and other else (f"{old[path]} -> {new[path]}",)
+            changed += [(path, w) for w in what]
+    return Diff(
+        tuple((path, text) for path, text in new.items() if path not in old),
+        tuple((path, text) for path, text in old.items() if path not in new),
+        tuple(changed),
+    )
+
+
+def _entries(graph: Graph) -> dict[str, str]:
+    found = {f"input {name}": str(kind) for name, kind in graph.inputs}
+    found |= {i: step_text(node) for i, node in graph}
+    return found | {f"output {name}": i for name, i in graph.outputs}
+
+
+def _step(old: Node, new: Node) -> Iterator[str]:
+    if old.op != new.op:
+        yield f"op {old.op} -> {new.op}"
+    yield from _pairs("arg", _texts(old), _texts(new), " ")
+    yield from _pairs("input", dict(old.inputs), dict(new.inputs), ": ")
+
+
+def _texts(node: Node) -> dict[str, str]:
+    return {name: value_text(value) for name, value in node.args}
+
+
+def _pairs(kind: str, old: dict[str, str], new: dict[str, str], gap: str) -> Iterator[str]:
+    for name in dict.fromkeys([*old, *new]):
+        if old.get(name) != new.get(name):
+            yield f"{kind} {name}{gap}{old.get(name, '(none)')} -> {new.get(name, '(none)')}"
+
+
+def _lines(mark: str, changes: Iterable[Change]) -> Iterator[str]:
+    return (f"{mark} {path}: {what}" for path, what in changes)

@@ -1,0 +1,202 @@
+"""The check of a graph: one small rule per property, all problems reported at once.
+
+A rule is a function from a graph to its problems. What depends on one step alone (op, arguments, input names) is
+cached.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from assembler.errors import AssemblerError, GraphError, Problem, near
+from assembler.graph.core import Arg, Graph, Node
+from assembler.registry import Entry, Param, checks, lookup
+
+Rule = Callable[[Graph], Iterator[Problem]]
+Fault = tuple[str, str]
+"""What is wrong with a step and a hint."""
+
+ID = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+
+
+def verify(graph: Graph) -> None:
+    """Check a graph; raises GraphError with every problem found, each with the step's path and source line."""
+    problems = [problem for rule in RULES for problem in rule(graph)]
+    if problems:
+        raise GraphError(problems)
+
+
+def well_formed_ids(graph: Graph) -> Iterator[Problem]:
+    """Ids and input names are dotted words, and no two values share one."""
+    seen: set[str] = set()
+    for name in graph.input_names:
+        if name in seen:
+            yield Problem(f"two inputs are called '{name}'", path=name)
+        if name in graph.nodes:
+            yield _problem(graph, name, f"step '{name}' has the name of an input", "rename one of them")
+        seen.add(name)
+    for i in (*graph.input_names, *graph.nodes):
+        if not ID.fullmatch(i):
+            yield _problem(graph, i, f"'{i}' is not a path", "letters, digits and _, joined by single dots")
+
+
+def known_sources(graph: Graph) -> Iterator[Problem]:
+    """Every step reads inputs of the graph and steps that exist."""
+    nodes, inputs = graph.nodes, set(graph.input_names)
+    for i, node in nodes.items():
+        for port, source in node.inputs:
+            if source not in nodes and source not in inputs:
+                hint = near(source, _values(graph))
+                yield _problem(graph, i, f"input '{port}' of step '{i}' reads '{source}', which does not exist", hint)
+
+
+def topological_order(graph: Graph) -> Iterator[Problem]:
+    """Steps come after what they read; a cycle is reported once, step by step."""
+    seen: set[str] = set()
+    late = []
+    for i, node in graph.nodes.items():
+        seen.add(i)
+        late += [(i, s) for _, s in node.inputs if s == i or (s not in seen and s in graph.nodes)]
+    if not late:
+        return
+    if cycle := find_cycle(graph):
+        yield _problem(graph, cycle[0], f"steps read each other in a cycle: {' -> '.join(cycle)}", "")
+        return
+    for i, source in late:
+        yield _problem(graph, i, f"step '{i}' stands before '{source}', which it reads", "order the steps")
+
+
+def find_cycle(graph: Graph) -> list[str]:
+    """The ids on one cycle, the first repeated at the end, in the order that values flow; empty if there is none."""
+    done: set[str] = set()
+    for start in graph.nodes:
+        path: dict[str, Iterator[str]] = {} if start in done else {start: iter(graph.nodes[start].sources)}
+        while path:
+            last = next(reversed(path))
+            step = next((s for s in path[last] if s in graph.nodes and s not in done), None)
+            if step is None:
+                done.add(last)
+                del path[last]
+            elif step in path:
+                trail = list(path)
+                return [step, *reversed(trail[trail.index(step) :])]
+            else:
+                path[step] = iter(graph.nodes[step].sources)
+    return []
+
+
+def known_ops(graph: Graph) -> Iterator[Problem]:
+    """Ops are registered; their arguments and inputs fit their signatures."""
+    for i, node in graph.nodes.items():
+        for fault, hint in step_faults(node):
+            yield Problem(f"step '{i}': {fault}", node.span, i, hint)
+
+
+def known_outputs(graph: Graph) -> Iterator[Problem]:
+    """There is an output, output names differ, and each output holds a value that exists."""
+    if not graph.outputs:
+        yield Problem(f"{graph.name} has no outputs")
+    seen: set[str] = set()
+    for name, source in graph.outputs:
+        if name in seen:
+            yield Problem(f"two outputs are called '{name}'", path=name)
+        seen.add(name)
+        if not ID.fullmatch(name):
+            yield Problem(f"'{name}' is not a name for an output", hint="letters, digits and _, joined by single dots")
+        if source not in graph.nodes and source not in graph.input_names:
+            hint = near(source, _values(graph))
+            yield Problem(f"output '{name}' reads '{source}', which does not exist", path=name, hint=hint)
+
+
+def known_names(graph: Graph) -> Iterator[Problem]:
+    """Container paths are well formed, are not steps, and point at values that exist."""
+    inputs = graph.input_names
+    for path, i in graph.names.items():
+        if not ID.fullmatch(path) or path in graph.nodes or path in inputs:
+            yield Problem(f"'{path}' cannot name a container", path=path, hint="a step or an input may not have it too")
+        if i not in graph.nodes and i not in inputs:
+            hint = near(i, _values(graph))
+            yield Problem(f"container '{path}' holds '{i}', which does not exist", path=path, hint=hint)
+
+
+RULES: tuple[Rule, ...] = (
+    well_formed_ids,
+    known_sources,
+    topological_order,
+    known_ops,
+    known_outputs,
+    known_names,
+)
+
+
+def step_faults(node: Node) -> tuple[Fault, ...]:
+    """What is wrong with a step taken alone, each with a hint."""
+    try:
+        entry = lookup("op", node.op)
+    except AssemblerError as error:
+        return tuple((p.message, p.hint) for p in error.problems)
+    # The text tells 1, 1.0 and True apart, which are one key to a dictionary; the digest follows redefinitions.
+    return _faults(node.op, entry.code, node.args, repr(node.args), tuple([port for port, _ in node.inputs]))
+
+
+@functools.lru_cache(maxsize=65536)
+def _faults(
+    op: str, code: str, args: tuple[tuple[str, Arg], ...], text: str, ports: tuple[str, ...]
+) -> tuple[Fault, ...]:
+    entry = lookup("op", op)
+    return (*_argument_faults(entry, args), *_port_faults(entry, ports))
+
+
+def _argument_faults(entry: Entry, args: tuple[tuple[str, Arg], ...]) -> Iterator[Fault]:
+    names = [name for name, _ in args]
+    if names != sorted(set(names)):
+        yield f"arguments stand in the order {', '.join(names)}", "each once, sorted by name"
+    given = {name: _plain(entry.param(name), value) for name, value in args}
+    yield from ((p.message, p.hint) for p in checks.problems(entry, given, lambda _: None))
+    for param in entry.params:
+        if param.argument != param.name and {param.argument, param.name} <= set(names):
+            yield f"'{param.argument}' and '{param.name}' of op '{entry.name}' are one argument", "write one of them"
+
+
+def _plain(param: Param | None, value: Any) -> Any:
+    """A value as its type knows it: a mapping stands in a node as pairs."""
+    pairs = isinstance(value, tuple) and all(isinstance(v, tuple) and len(v) == 2 for v in value)
+    if param is None or not pairs or param.type.accepts(value):
+        return value
+    return dict(value)
+
+
+def _port_faults(entry: Entry, ports: tuple[str, ...]) -> Iterator[Fault]:
+    what = f"op '{entry.name}'"
+    known = () if entry.variadic and not entry.inputs else input_names(entry)
+    listing = f"its inputs are {', '.join(known)}" if known else "its inputs are numbered from 0"
+    numbered = tuple(p for p in ports if p.isdecimal()) if entry.variadic else ()
+    for port in dict.fromkeys(p for p in ports if ports.count(p) > 1):
+        yield f"input '{port}' of {what} is fed more than once", ""
+    if entry.variadic and not ports:
+        yield f"{what} needs at least one input", ""
+    if sorted(numbered, key=int) != [str(n) for n in range(len(numbered))]:
+        yield f"the inputs of {what} are numbered {', '.join(numbered)}", "count from 0, leave none out"
+    for port in known[: len(known) - entry.optional]:
+        if port not in ports:
+            yield f"{what} needs the input '{port}'", listing
+    for port in dict.fromkeys(ports):
+        if port not in known and port not in numbered:
+            yield f"{what} has no input '{port}'", near(port, known) or listing
+
+
+def input_names(entry: Entry) -> tuple[str, ...]:
+    """The names of an op's inputs; a factory does not say them and has one, called "input"."""
+    return entry.inputs or ("input",)
+
+
+def _values(graph: Graph) -> list[str]:
+    return [*graph.nodes, *graph.input_names]
+
+
+def _problem(graph: Graph, i: str, message: str, hint: str) -> Problem:
+    node = graph.nodes.get(i)
+    return Problem(message, node.span if node else None, i, hint)

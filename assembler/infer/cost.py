@@ -1,0 +1,147 @@
+"""What a graph costs: parameters, FLOPs and bytes, step by step, counted on the `meta` device without any data.
+
+FLOPs are those of `torch.utils.flop_counter`: matrix products, convolutions and attention, a multiply-add being two.
+It has no formula for anything else; `uncounted` names what a graph does that may be heavy and is not in the sum.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+from assembler.graph.core import Graph, TensorType
+from assembler.infer.make import make
+from assembler.infer.shape import Args, Ports, Types, call_step, meta_values, run_step, shapes
+from assembler.registry import lookup
+
+# Of torch's own ops, those that do the work of a matrix product and have no formula in `flop_registry`.
+_HEAVY = (
+    *("mv", "dot", "vdot", "addmv", "addr", "linalg_", "_linalg_", "_fft_", "_cdist", "_trilinear", "cholesky"),
+    *("triangular_solve", "lu_solve", "grid_sampler", "mkldnn_", "_thnn_fused", "lstm", "gru", "_int_mm"),
+)
+_OURS = ("aten", "prim", "prims", "profiler", "_c10d_functional")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Parameters, FLOPs of one forward pass for one sample, and bytes of the parameters and buffers."""
+
+    params: int = 0
+    flops: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.params + other.params, self.flops + other.flops, self.bytes + other.bytes)
+
+
+def costs(graph: Graph, types: Mapping[str, TensorType] | None = None) -> dict[str, Cost]:
+    """The cost of every step, by id. `types` are those that `shapes` gives, which is asked where they are not given.
+
+    A step is counted once per (op, its code, arguments, input types) and process.
+    """
+    types = types or shapes(graph)
+    batch = _batch(graph, types)
+    found = {}
+    for i, node in graph.nodes.items():
+        given = tuple([types[s] for _, s in node.inputs])
+        code = lookup("op", node.op).code
+        found[i] = _step_cost(code, node.op, node.args, tuple([p for p, _ in node.inputs]), given, batch)
+    return found
+
+
+def total(graph: Graph, types: Mapping[str, TensorType] | None = None) -> Cost:
+    """The cost of a whole graph: the sum over its steps."""
+    return sum(costs(graph, types).values(), Cost())
+
+
+def train_flops(graph: Graph, trainable: Collection[str] | None = None) -> int:
+    """FLOPs of one forward and backward pass for one sample, measured by running both on the `meta` device.
+
+    `trainable` are paths of the steps or containers whose parameters are trained; None trains all of them. Gradients
+    of activations are counted through every frozen step after the first trained one, and none before it.
+    """
+    return _train_flops(graph, None if trainable is None else frozenset(trainable))
+
+
+def uncounted(graph: Graph) -> tuple[str, ...]:
+    """Names of the operators that a forward pass runs and whose FLOPs nobody counts, sorted.
+
+    These are custom operators (any namespace but torch's own) and torch's own that do the work of a matrix product
+    without a formula: recurrent kernels, linear algebra, FFTs, sampling grids. It is a best effort: an operator that
+    torch takes apart before it is dispatched is counted by its parts and not named.
+    """
+    types = shapes(graph)
+    found: set[str] = set()
+    for node in graph.nodes.values():
+        given = tuple(types[s] for s in node.sources)
+        code = lookup("op", node.op).code
+        found |= _step_uncounted(code, node.op, node.args, tuple(p for p, _ in node.inputs), given)
+    return tuple(sorted(found))
+
+
+def _batch(graph: Graph, types: Mapping[str, TensorType]) -> int:
+    for name in graph.input_names:
+        if types[name].shape:
+            return types[name].shape[0]
+    return 1
+
+
+@functools.lru_cache(maxsize=65536)
+def _step_cost(code: str, op: str, args: Args, ports: Ports, types: Types, batch: int) -> Cost:
+    with FlopCounterMode(display=False) as counter:
+        step = run_step(op, args, ports, types)[0]
+    flops = counter.get_total_flops() // batch
+    if not isinstance(step, nn.Module):
+        return Cost(flops=flops)
+    size = sum(t.numel() * t.element_size() for t in (*step.parameters(), *step.buffers()))
+    return Cost(sum(p.numel() for p in step.parameters()), flops, size)
+
+
+@functools.lru_cache(maxsize=4096)
+def _train_flops(graph: Graph, trainable: frozenset[str] | None) -> int:
+    types = shapes(graph)
+    with torch.device("meta"):
+        values: dict[str, Any] = meta_values(graph.input_names, tuple(types[n] for n in graph.input_names))
+        with FlopCounterMode(display=False) as counter:
+            for i, node in graph.nodes.items():
+                entry = lookup("op", node.op)
+                step = make(entry, dict(node.args), [types[s].shape for s in node.sources])
+                if isinstance(step, nn.Module):
+                    step.train().requires_grad_(_is_trained(i, trainable))
+                values[i] = call_step(step, entry, node, values)
+            ends = [values[i] for _, i in graph.outputs if values[i].requires_grad]
+            if ends:
+                torch.autograd.backward(ends, [torch.empty_like(e) for e in ends])
+    return int(counter.get_total_flops()) // _batch(graph, types)
+
+
+def _is_trained(i: str, trainable: frozenset[str] | None) -> bool:
+    return trainable is None or any(i == path or i.startswith(f"{path}.") for path in trainable)
+
+
+@functools.lru_cache(maxsize=65536)
+def _step_uncounted(code: str, op: str, args: Args, ports: Ports, types: Types) -> frozenset[str]:
+    with _Names() as seen:
+        run_step(op, args, ports, types)
+    return frozenset(seen.names)
+
+
+class _Names(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes every dispatched operator that may be heavy and has no FLOP formula."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        space, _, name = str(func.overloadpacket).partition(".")
+        if func.overloadpacket not in flop_registry and (space not in _OURS or name.startswith(_HEAVY)):
+            self.names.add(f"{space}.{name}")
+        return func(*args, **(kwargs or {}))

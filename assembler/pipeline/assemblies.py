@@ -1,0 +1,130 @@
+"""The job that searches assemblies of trained parts: no training, candidates are put together and validated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from assembler.assemble.job import Job
+from assembler.assemble.models import assess
+from assembler.assemble.weights import load_there
+from assembler.compile.lower import lower
+from assembler.compile.outline import outline, swap
+from assembler.compile.weights import read_weights
+from assembler.graph.text import from_text
+from assembler.pipeline.jobs import WEIGHTS, _data, _task, model_of
+from assembler.recipe.choices import Choice, Decision, Space
+from assembler.search.exact import Additive, solve
+from assembler.search.samplers import make
+from assembler.search.study import Trial, run
+from assembler.train.device import resolve
+
+CANDIDATES = "candidates.jsonl"
+
+
+def search(job: Job) -> dict[str, Any]:
+    """The best assembly of parts under the budget, by validation loss; the table of all candidates is a file.
+
+    Needs the host and one product a part, named `<slot>/<variant number>`. `inputs["slots"]` maps each slot to its
+    variants: label, params, flops.
+    """
+    slots: dict[str, list[dict[str, Any]]] = job.inputs["slots"]
+    problem = _additive(job, slots)
+    solve(problem)  # says at once which budget nothing meets
+    space = Space(tuple(Decision(s, "oneof", tuple(v["label"] for v in found)) for s, found in slots.items()))
+    judge = _Judge(job, slots)
+    sampler = make(job.inputs["sampler"], space, seed=job.inputs["seed"], additive=problem)
+    costs = list(problem.costs)
+    total = min(job.inputs["trials"], space.size or job.inputs["trials"])
+    study = run(
+        space,
+        judge,
+        sampler,
+        total,
+        cost=lambda choice: {name: problem.cost(name, _whole(choice)) for name in costs},
+        budget=problem.budget,
+        on_trial=lambda trial: job.progress(trial.number + 1, total, {"loss": trial.value}),
+        direction="minimize",
+    )
+    rows = [_row(trial, space, problem, judge) for trial in study.trials]
+    (job.out / CANDIDATES).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert study.best is not None
+    best = _whole(study.best.choice)
+    return {
+        "choice": best,
+        "labels": {slot: slots[slot][i]["label"] for slot, i in best.items()},
+        "validation": judge.seen[_key(best)][0],
+        "loss": study.best.value,
+        "evaluated": study.evaluated,
+        "space_size": space.size,
+        "flops": judge.flops * study.evaluated,
+    }
+
+
+class _Judge:
+    """Validates an assembly: swaps the slots' trained modules into one outlined host. Each assembly once."""
+
+    def __init__(self, job: Job, slots: Mapping[str, list[dict[str, Any]]]) -> None:
+        host = model_of(job.needs["host"])
+        self.device = resolve(job.inputs["device"])
+        self.data, self.task, self.graph = _data(job), _task(job.inputs), host.graph
+        self.base = outline(host.graph, list(slots))
+        load_there(self.base, host.weights)
+        self.base.to(self.device)
+        self.slots = slots
+        self.needs = job.needs
+        self.modules: dict[tuple[str, int], nn.Module] = {}
+        self.seen: dict[tuple[tuple[str, int], ...], tuple[float, float]] = {}
+        self.flops = int(job.inputs["validation_flops"])
+
+    def __call__(self, choice: Choice) -> float:
+        whole = _whole(choice)
+        key = _key(whole)
+        if key not in self.seen:
+            module = swap(self.base, {slot: self.module(slot, i) for slot, i in whole.items()})
+            self.seen[key] = assess(module, self.graph, self.data, self.task, self.device)
+        return self.seen[key][1]
+
+    def module(self, slot: str, index: int) -> nn.Module:
+        """The trained module of one variant."""
+        if (slot, index) not in self.modules:
+            product = self.needs[f"{slot}/{index}"]
+            module = lower(from_text(product.card["inputs"]["part"]))
+            load_there(module, read_weights(product.file(WEIGHTS)))
+            self.modules[slot, index] = module.to(self.device)
+        return self.modules[slot, index]
+
+
+def _additive(job: Job, slots: Mapping[str, list[dict[str, Any]]]) -> Additive:
+    """Scores and costs that add up: a part's score is the loss of the host with that part alone in it."""
+    losses = {s: tuple(job.needs[f"{s}/{i}"].result["loss"] for i in range(len(v))) for s, v in slots.items()}
+    costs = {c: {s: tuple(float(one[c]) for one in v) for s, v in slots.items()} for c in ("params", "flops")}
+    labels = {s: tuple(one["label"] for one in v) for s, v in slots.items()}
+    return Additive(losses, costs, job.inputs["fixed"], job.inputs["budget"], labels)
+
+
+def _whole(choice: Mapping[str, Any]) -> dict[str, int]:
+    return {slot: int(pick) for slot, pick in choice.items()}
+
+
+def _key(choice: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(choice.items()))
+
+
+def _row(trial: Trial, space: Space, problem: Additive, judge: _Judge) -> dict[str, Any]:
+    whole = _whole(trial.choice)
+    score, loss = judge.seen.get(_key(whole), (None, None))
+    return {
+        "number": trial.number,
+        "choice": space.named(trial.choice),
+        "params": problem.cost("params", whole),
+        "flops": problem.cost("flops", whole),
+        "estimate": problem.score(whole),
+        "score": score,
+        "loss": loss,
+        "feasible": trial.state != "infeasible",
+        "reason": trial.reason,
+    }

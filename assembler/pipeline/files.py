@@ -1,0 +1,130 @@
+"""The run folder: every file appears whole or not at all, `summary.json` last but for the report that reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from assembler.assemble.plan import Failure
+from assembler.assemble.product import Product
+from assembler.assemble.weights import load_there
+from assembler.compile.exported import save_pt2
+from assembler.compile.files import whole
+from assembler.compile.lower import lower
+from assembler.compile.source import to_source
+from assembler.compile.weights import save_weights
+from assembler.graph.text import to_text
+from assembler.infer.cost import total
+from assembler.infer.shape import dtype_of
+from assembler.pipeline.assemblies import CANDIDATES
+from assembler.pipeline.jobs import model_of
+from assembler.pipeline.state import Run
+from assembler.pipeline.summary import main_model
+from assembler.recipe.values import Map, marked
+from assembler.recipe.write import to_yaml
+from assembler.report.html import write_report
+
+METRICS = "metrics.jsonl"
+
+
+def write(folder: Path, run: Run, summary: Mapping[str, Any]) -> None:
+    """Write everything that a finished run leaves, and point `latest` at it."""
+    write_text(folder / "recipe.lock.yaml", to_yaml(lock(run, summary)))
+    write_lines(folder / METRICS, _metrics(run))
+    if run.parts:
+        write_lines(folder / "parts.jsonl", _parts(run))
+    if run.searches:
+        write_lines(folder / CANDIDATES, _candidates(run))
+    _export(folder, run)
+    write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_report(folder)
+    _point(folder)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with whole(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_lines(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON object a line."""
+    write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def lock(run: Run, summary: Mapping[str, Any]) -> Map:
+    """The resolved recipe: nothing left to other files, with the versions and the data that it was run with."""
+    document = run.spec.document
+    tree = document.tree.drop("space", "set", "extends").set("model", document.model)
+    resolved = {"versions": summary["versions"], "data": next(iter(run.results)).parameters.get("data_id", "")}
+    locked = tree.set("lock", marked(resolved))
+    assert isinstance(locked, Map)
+    return locked
+
+
+def _metrics(run: Run) -> Iterator[dict[str, Any]]:
+    for made, found in run.results.items():
+        if isinstance(found, Product) and METRICS in found.files:
+            head = {"task": made.key, "phase": made.phase, "seed": made.seed, "label": made.name.split(" · ")[0]}
+            for line in found.file(METRICS).read_text(encoding="utf-8").splitlines():
+                yield {**head, **json.loads(line)}
+
+
+def _parts(run: Run) -> Iterator[dict[str, Any]]:
+    for seed, parts in run.parts.items():
+        for (slot, i), made in parts.items():
+            variant, found = run.variants[slot][i], run.results[made]
+            cost = total(variant.graph)
+            row = {"seed": seed, "slot": slot, "variant": variant.label, "key": made.key}
+            row |= {"params": cost.params, "flops": cost.flops}
+            if isinstance(found, Failure):
+                yield {**row, "status": "failed", "reason": found.reason}
+            else:
+                scores = {k: found.result[k] for k in ("loss", "score", "train_flops")}
+                yield {**row, **scores, "seconds": found.seconds, "status": "done", "reason": ""}
+
+
+def _candidates(run: Run) -> Iterator[dict[str, Any]]:
+    for seed, made in run.searches.items():
+        for line in run.product(made).file(CANDIDATES).read_text(encoding="utf-8").splitlines():
+            yield {"seed": seed, **json.loads(line)}
+
+
+def _export(folder: Path, run: Run) -> None:
+    """The first seed's model in the formats asked for."""
+    made = next(iter(run.models[main_model(run)].values()))
+    model = model_of(run.product(made))
+    write_text(folder / "graph.txt", to_text(model.graph))
+    module = lower(model.graph)
+    load_there(module, model.weights)
+    export_module(folder, module.eval(), run.exports)
+
+
+def export_module(folder: Path, module: Any, formats: Iterable[str]) -> list[Path]:
+    """Write a compiled recipe as `model.safetensors`, `model.py` and `model.pt2`."""
+    graph = module.meta["graph"]
+    written = []
+    if "safetensors" in formats:
+        save_weights(module, folder / "model.safetensors", {"fingerprint": graph.fingerprint})
+        written.append(folder / "model.safetensors")
+    if "source" in formats:
+        write_text(folder / "model.py", to_source(graph))
+        written.append(folder / "model.py")
+    if "pt2" in formats:
+        examples = [torch.zeros(kind.shape, dtype=dtype_of(kind.dtype)) for _, kind in graph.inputs]
+        save_pt2(module, examples, folder / "model.pt2")
+        written.append(folder / "model.pt2")
+    return written
+
+
+def _point(folder: Path) -> None:
+    """Point `latest` beside the folder at it, in one step."""
+    link = folder.parent / f".latest-{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(folder.name)
+    link.replace(folder.parent / "latest")

@@ -1,0 +1,125 @@
+"""What worker processes run: one function a kind of product. Each reads plain inputs and finished products only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from assembler.assemble.incubate import Seat, incubate, judge
+from assembler.assemble.job import Job
+from assembler.assemble.models import Model, Task, Training, assess, named
+from assembler.assemble.product import Product
+from assembler.assemble.train import train_model
+from assembler.assemble.weights import Weights, load_there, whole_keys, within
+from assembler.compile.lower import lower
+from assembler.compile.weights import load_weights, read_weights, save_weights
+from assembler.graph.text import from_text
+from assembler.train.data.core import Data, load, load_test
+from assembler.train.device import resolve
+from assembler.train.evaluate import evaluating, measure
+from assembler.train.loop import Hooks
+from assembler.train.objective import Objective
+from assembler.train.spec import FitSpec
+
+WEIGHTS = "weights.safetensors"
+
+
+def train(job: Job) -> dict[str, Any]:
+    """A whole model: meta, teacher, baseline, or (with a host and parts among the needs) an assembly that is tuned."""
+    graph = from_text(job.inputs["graph"])
+    teachers = {n: model_of(p) for n, p in job.needs.items() if n == "teacher"}
+    trained = train_model(
+        graph,
+        _data(job),
+        _task(job.inputs),
+        _training(job.inputs),
+        weights=assembled(job),
+        teachers=teachers,
+        device=resolve(job.inputs["device"]),
+        hooks=_hooks(job),
+    )
+    save_weights(trained.weights, job.out / WEIGHTS)
+    return {
+        "validation": trained.after[0],
+        "loss": trained.after[1],
+        "before": trained.before[0],
+        "train_flops": trained.train_flops,
+        "steps": trained.fit.steps,
+    }
+
+
+def load_model(job: Job) -> dict[str, Any]:
+    """A whole model from a weights file, and what it is worth on the validation split."""
+    graph = from_text(job.inputs["graph"])
+    module = lower(graph)
+    load_weights(module, job.inputs["file"])
+    score, loss = assess(module, graph, _data(job), _task(job.inputs))
+    save_weights(module, job.out / WEIGHTS)
+    return {"validation": score, "loss": loss, "before": score, "train_flops": 0, "steps": 0}
+
+
+def part(job: Job) -> dict[str, Any]:
+    """One variant of one slot, trained inside its frozen host and scored there."""
+    host = model_of(job.needs["host"])
+    teachers = {n: model_of(p) for n, p in job.needs.items() if n == "teacher"}
+    device = resolve(job.inputs["device"])
+    seat = Seat(host, job.inputs["slot"], from_text(job.inputs["part"]), teachers, device)
+    data = _data(job)
+    weights, result, spent = incubate(seat, data, _training(job.inputs), _hooks(job))
+    score, loss = judge(seat, weights, data, _task(job.inputs))
+    save_weights(weights, job.out / WEIGHTS)
+    return {"score": score, "loss": loss, "train_flops": spent, "steps": result.steps if result else 0}
+
+
+def test(job: Job) -> dict[str, Any]:
+    """The metric of a finished model on the test split, which nothing else reads."""
+    model = model_of(job.needs["model"])
+    device = resolve(job.inputs["device"])
+    module = lower(model.graph)
+    load_there(module, model.weights)
+    term = _task(job.inputs).loss.terms[0]
+    split = load_test(job.inputs["data"]).to(device)
+    with evaluating(module.to(device)):
+        metric = job.inputs["metric"]
+        value = measure(named(module, model.graph), split, metric, value=term.value, target=term.target)
+    return {"test": value, "samples": len(split)}
+
+
+def model_of(product: Product) -> Model:
+    """The model that a `train` task made."""
+    return Model(from_text(product.card["inputs"]["graph"]), read_weights(product.file(WEIGHTS)))
+
+
+def assembled(job: Job) -> Weights | None:
+    """The host's weights with trained parts in their slots, or None for a model that starts from nothing.
+
+    The needs are "host" and one `part:<slot>` each slot.
+    """
+    if "host" not in job.needs:
+        return None
+    weights = dict(model_of(job.needs["host"]).weights)
+    for name, product in job.needs.items():
+        if name.startswith("part:"):
+            slot = name.removeprefix("part:")
+            graph = from_text(product.card["inputs"]["part"])
+            kept = {k: v for k, v in weights.items() if not within(k, slot)}
+            weights = {**kept, **whole_keys(read_weights(product.file(WEIGHTS)), slot, graph)}
+    return weights
+
+
+def _data(job: Job) -> Data:
+    return load(job.inputs["data"])
+
+
+def _task(inputs: Mapping[str, Any]) -> Task:
+    return Task(Objective.from_spec([inputs["task"]]), inputs["metric"])
+
+
+def _training(inputs: Mapping[str, Any]) -> Training:
+    objective = Objective.from_spec(inputs["objective"])
+    spec = FitSpec.from_spec(inputs["train"])
+    return Training(objective, spec, inputs["seed"], inputs.get("start", "random"))
+
+
+def _hooks(job: Job) -> Hooks:
+    return Hooks(job.progress, job.log)

@@ -1,0 +1,49 @@
+"""Put the winner of the search together and tune it as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from assembler.assemble.task import Task
+from assembler.errors import InputError
+from assembler.graph.core import Graph
+from assembler.graph.edit import graft
+from assembler.registry import phase
+
+if TYPE_CHECKING:
+    from assembler.pipeline.state import Run
+
+NAME = "assembled"
+
+
+@phase
+def assemble(run: Run, *, objective: list[dict[str, Any]] | None = None, train: dict[str, Any] | None = None) -> None:
+    """Assemble each seed's winner from its trained parts and tune all of it.
+
+    The objective is the task's loss unless the recipe gives terms, for instance with
+    `{loss: kl, value: logits, target: teacher.logits}` to distil from the teacher.
+    """
+    if not run.searches:
+        raise InputError(f"phase '{run.phase}' needs a winner, and no phase before it searches")
+    run.tuning = (objective, train)
+    run.models[NAME] = {}
+    for seed in run.seeds:
+        choice = run.product(run.searches[seed]).result["choice"]
+        graph, made = assembly(run, NAME, seed, choice)
+        run.models[NAME][seed] = made
+        run.assembled[seed] = graph
+    run.make(run.models[NAME].values())
+
+
+def assembly(run: Run, label: str, seed: int, choice: Mapping[str, int]) -> tuple[Graph, Task]:
+    """The graph of an assembly, and the task that puts it together and tunes it; `choice` indexes the search's slots."""
+    objective, train = run.tuning
+    slots = run.searches[seed].parameters["slots"]
+    graph = run.graphs[run.host]
+    needs = {"host": run.models[run.host][seed], **run.teacher(seed, objective)}
+    for slot, pick in choice.items():
+        variant = slots[slot][pick]["variant"]
+        graph = graft(graph, slot, run.variants[slot][variant].graph)
+        needs[f"part:{slot}"] = run.parts[seed][slot, variant]
+    return graph, run.training(label, graph, seed, train, objective, needs)

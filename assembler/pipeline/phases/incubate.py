@@ -1,0 +1,81 @@
+"""Train every variant of every slot, each alone inside a frozen host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from assembler.assemble.plan import Failure
+from assembler.assemble.task import Task, task
+from assembler.errors import InputError, TaskError
+from assembler.graph.edit import cut
+from assembler.graph.text import to_text
+from assembler.registry import phase
+
+if TYPE_CHECKING:
+    from assembler.pipeline.slots import Variant
+    from assembler.pipeline.state import Run
+
+
+@phase
+def incubate(
+    run: Run,
+    *,
+    host: str = "meta",
+    start: Literal["random", "host"] = "random",
+    objective: list[dict[str, Any]] | None = None,
+    train: dict[str, Any] | None = None,
+) -> None:
+    """Train each slot's variants inside the frozen `host`, independently of each other.
+
+    The objective says how: on the task (the default; Deep Incubation), against the host's or the teacher's own value
+    at the slot (`{loss: normalized_mse, value: slot, target: host.slot}`; block-wise distillation), or both. With
+    `start: host` a part begins with the host's weights where they fit.
+    """
+    graph = run.host_model(host)
+    if not run.spec.split:
+        raise InputError("incubation needs slots", hint="name them in the run's split:, for instance [stage.*]")
+    for slot in run.spec.split:
+        cut(graph, slot)
+    run.host = host
+    for seed in run.seeds:
+        run.parts[seed] = {
+            (slot, i): _part(run, variant, seed, start, objective, train)
+            for slot, found in run.variants.items()
+            for i, variant in enumerate(found)
+        }
+    run.make(t for parts in run.parts.values() for t in parts.values())
+    _check(run)
+
+
+def _part(
+    run: Run,
+    variant: Variant,
+    seed: int,
+    start: str,
+    objective: list[dict[str, Any]] | None,
+    train: dict[str, Any] | None,
+) -> Task:
+    inputs = {
+        "slot": variant.slot,
+        "part": to_text(variant.graph),
+        "start": start,
+        **run.common(seed, train, objective),
+    }
+    return task(
+        "assembler.pipeline.jobs:part",
+        inputs,
+        {"host": run.models[run.host][seed], **run.teacher(seed, objective)},
+        label=run.say(f"{variant.slot} {variant.label}", seed),
+        phase=run.phase,
+        code=run.code(variant.graph, inputs["objective"]),
+    )
+
+
+def _check(run: Run) -> None:
+    """A slot without a single trained part leaves nothing to assemble."""
+    for seed, parts in run.parts.items():
+        for slot in run.spec.split:
+            results = [run.results[t] for (s, _), t in parts.items() if s == slot]
+            failed = [r for r in results if isinstance(r, Failure)]
+            if len(failed) == len(results):
+                raise TaskError(f"every variant of '{slot}' failed (seed {seed}): {failed[0].reason}")

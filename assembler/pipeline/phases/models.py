@@ -1,0 +1,43 @@
+"""Whole models that a run starts from: the shallow meta model and the teacher."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from assembler.registry import phase
+
+if TYPE_CHECKING:
+    from assembler.pipeline.state import Run
+
+
+@phase
+def meta(run: Run, *, set: dict[str, Any] | None = None, train: dict[str, Any] | None = None) -> None:
+    """Train the shallow meta model that parts are incubated in (Deep Incubation, Ni et al. 2023).
+
+    `set` lays changes over the model recipe (`{vars.depth: 1}`), `train` over the run's training settings.
+    """
+    run.add_model(run.phase, run.model_graph(set), train)
+
+
+@phase
+def teacher(
+    run: Run, *, set: dict[str, Any] | None = None, train: dict[str, Any] | None = None, weights: str | None = None
+) -> None:
+    """Train the teacher, or load it: `weights` names a file of tensors under the model's recipe paths."""
+    graph = run.model_graph(set)
+    if weights is None:
+        run.add_model(run.phase, graph, train)
+    else:
+        run.add_loaded(run.phase, graph, weights)
+
+
+@phase("train")
+def train_phase(
+    run: Run,
+    *,
+    set: dict[str, Any] | None = None,
+    train: dict[str, Any] | None = None,
+    objective: list[dict[str, Any]] | None = None,
+) -> None:
+    """Train a model end to end, known to later phases by this phase's name."""
+    run.add_model(run.phase, run.model_graph(set), train, objective)

@@ -1,0 +1,91 @@
+"""Search assemblies of trained parts under a budget; no candidate is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from assembler.assemble.product import Product
+from assembler.assemble.task import Task, module_code, task
+from assembler.errors import InputError, Problem, RecipeError, near
+from assembler.infer.cost import total
+from assembler.recipe.expressions import evaluate, parse
+from assembler.registry import phase
+from assembler.train.data.core import load
+
+if TYPE_CHECKING:
+    from assembler.pipeline.state import Run
+
+COSTS = ("params", "flops")
+CODE = ("assembler.pipeline.assemblies", "assembler.search.study", "assembler.search.exact")
+
+
+@phase
+def search(
+    run: Run,
+    *,
+    sampler: str | dict[str, Any] = "exact",
+    trials: int = 64,
+    budget: dict[str, float | str] | None = None,
+) -> None:
+    """Choose one part a slot: assemblies are put together and validated, the best within the budget wins.
+
+    `sampler` is `exact` (parts' scores added up and solved, then the best few validated), `random`, `evolution`,
+    `tpe` or another. `budget` bounds `params` and `flops` of the whole model, as numbers or expressions over the models
+    made so far (`=0.35 * teacher`).
+    """
+    if not run.parts:
+        raise InputError(f"phase '{run.phase}' needs parts, and no phase before it incubates any")
+    limits = {name: _limit(run, name, said) for name, said in (budget or {}).items()}
+    spec = {"name": sampler} if isinstance(sampler, str) else dict(sampler)
+    run.searches = {seed: _search(run, seed, spec, trials, limits) for seed in run.seeds}
+    found = run.make(run.searches.values())
+    for made in run.searches.values():
+        if not isinstance(found[made], Product):
+            run.product(made)  # raises with the reason
+
+
+def _limit(run: Run, name: str, said: float | str) -> float:
+    if name not in COSTS:
+        raise RecipeError(f"there is no budget for '{name}'", hint=near(name, COSTS) or "budgets: params, flops")
+    if isinstance(said, str):
+        costs = {model: getattr(run.cost(model), name) for model in run.graphs}
+        said = evaluate(parse(said, None), costs)
+    if isinstance(said, bool) or not isinstance(said, int | float) or said <= 0:
+        raise RecipeError(Problem(f"the budget of '{name}' must be a number above 0, not {said!r}"))
+    return float(said)
+
+
+def _search(run: Run, seed: int, sampler: Mapping[str, Any], trials: int, limits: Mapping[str, float]) -> Task:
+    needs: dict[str, Task] = {"host": run.models[run.host][seed]}
+    slots: dict[str, list[dict[str, Any]]] = {slot: [] for slot in run.variants}
+    for slot, found in run.variants.items():
+        for i, variant in enumerate(found):
+            made = run.parts[seed][slot, i]
+            if isinstance(run.results[made], Product):
+                cost = total(variant.graph)
+                needs[f"{slot}/{len(slots[slot])}"] = made
+                slots[slot].append({"variant": i, "label": variant.label, "params": cost.params, "flops": cost.flops})
+    inputs = {
+        **run.common(seed, None, None),
+        "slots": slots,
+        "sampler": dict(sampler),
+        "trials": trials,
+        "budget": dict(limits),
+        "fixed": _fixed(run),
+        "validation_flops": run.cost(run.host).flops * len(load(run.spec.data).validation),
+    }
+    label, code = run.say("search", seed), [module_code(m) for m in CODE]
+    return task("assembler.pipeline.assemblies:search", inputs, needs, label=label, phase=run.phase, code=code)
+
+
+def _fixed(run: Run) -> dict[str, float]:
+    """What the model costs outside its slots."""
+    from assembler.graph.edit import extract
+    from assembler.infer.shape import shapes
+
+    graph = run.graphs[run.host]
+    types = shapes(graph)
+    whole = total(graph)
+    slots = [total(extract(graph, slot, types)) for slot in run.spec.split]
+    return {name: float(getattr(whole, name) - sum(getattr(s, name) for s in slots)) for name in COSTS}

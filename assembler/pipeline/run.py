@@ -1,0 +1,106 @@
+"""Runs a run recipe: its phases in order, then the test split once, then the run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from assembler import resources
+from assembler.assemble.plan import Failure
+from assembler.assemble.product import Product
+from assembler.assemble.runner import Event, Runner
+from assembler.assemble.store import Store
+from assembler.assemble.task import Task, module_code, task
+from assembler.errors import TaskError
+from assembler.pipeline import files
+from assembler.pipeline.spec import RunSpec, read
+from assembler.pipeline.spending import path_tasks
+from assembler.pipeline.state import Run
+from assembler.pipeline.summary import summary
+from assembler.recipe.document import Document
+from assembler.recipe.write import to_yaml
+
+OnEvent = Callable[[Event], None]
+
+
+def run_recipe(
+    document: Document,
+    *,
+    workers: int | None = None,
+    device: str = "auto",
+    on_event: OnEvent | None = None,
+    on_phase: Callable[[str], None] | None = None,
+) -> tuple[Path, dict[str, Any]]:
+    """Run a recipe of kind `run`; what is finished in the parts store is read instead of being made again.
+
+    Returns the run folder and its summary. Raises RecipeError for a wrong recipe and TaskError where a phase cannot go
+    on; parts that fail alone are named in the summary.
+    """
+    spec = read(document)
+    start = time.monotonic()
+    with Runner(Store(resources.store_home()), workers or default_workers(), on_event) as runner:
+        state = Run(spec, runner, device)
+        for phase in spec.phases:
+            state.phase = phase.name
+            if on_phase:
+                on_phase(phase.name)
+            phase.entry.load()(state, **phase.options)
+        state.phase = "test"
+        if on_phase:
+            on_phase("test")
+        tests = _test(state)
+    found = summary(state, tests, time.monotonic() - start)
+    folder = new_folder(spec)
+    files.write(folder, state, found)
+    return folder, found
+
+
+def default_workers() -> int:
+    """One worker a core, eight at most: each takes memory for a model and its data."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def new_folder(spec: RunSpec) -> Path:
+    """A new folder `<runs>/<name>/<time>-<hash of the recipe>`."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    base = resources.runs_home() / spec.name
+    base.mkdir(parents=True, exist_ok=True)
+    for n in range(1000):
+        folder = base / (f"{stamp}-{recipe_hash(spec)}" + (f"-{n}" if n else ""))
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise TaskError(f"cannot make a run folder in {base}")
+
+
+def recipe_hash(spec: RunSpec) -> str:
+    """Six hex digits that stand for the resolved recipe."""
+    text = to_yaml(spec.document.tree) + to_yaml(spec.document.model)
+    return hashlib.blake2b(text.encode(), digest_size=3).hexdigest()
+
+
+def _test(state: Run) -> dict[Task, Task]:
+    """The test task of every finished model. What no phase asked for is made first."""
+    wanted = [made for by_seed in state.models.values() for made in by_seed.values()]
+    state.make(wanted)
+    state.make(t for seed in state.seeds for t in path_tasks(state, seed))
+    tests = {}
+    for made in dict.fromkeys(wanted):
+        if isinstance(state.results[made], Product):
+            inputs = {"data": dict(state.spec.data), "task": dict(state.spec.task)}
+            inputs |= {"data_id": made.parameters["data_id"], "metric": state.spec.metric, "device": state.device}
+            code = [module_code("assembler.train.evaluate")]
+            label = f"test of {made.name}"
+            run = "assembler.pipeline.jobs:test"
+            tests[made] = task(run, inputs, {"model": made}, label=label, phase="test", code=code)
+    state.make(tests.values())
+    failed = [f for f in (state.results[m] for m in wanted) if isinstance(f, Failure)]
+    if len(failed) == len(wanted) and failed:
+        raise TaskError(f"no model was finished: {failed[0].reason}")
+    return tests

@@ -1,0 +1,82 @@
+"""Slots and their variants: for every slot, each combination of the choices inside it, as a graph of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from assembler.errors import GraphError, Problem, RecipeError
+from assembler.graph.build import build
+from assembler.graph.core import Graph, TensorType
+from assembler.graph.edit import cut, extract
+from assembler.infer.shape import shapes
+from assembler.pipeline.spec import RunSpec, first, slot_of
+from assembler.recipe.choices import Decision, Space, decide
+from assembler.search.moves import every
+
+MOST_VARIANTS = 256
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One candidate for a slot: a label, the picks that make it, and its graph."""
+
+    slot: str
+    label: str
+    picks: tuple[tuple[str, Any], ...]
+    graph: Graph
+
+
+def variants(spec: RunSpec) -> dict[str, tuple[Variant, ...]]:
+    """The variants of every slot of a run.
+
+    Raises RecipeError where a choice belongs to no slot or to several, and GraphError where a variant does not have
+    one tensor entering and one leaving, of the shapes that the slot has.
+    """
+    by_slot: dict[str, list[Decision]] = {slot: [] for slot in spec.split}
+    problems: list[Problem] = []
+    for decision in spec.space.decisions:
+        try:
+            by_slot[slot_of(decision.name, spec.split)].append(decision)
+        except RecipeError as error:
+            problems += error.problems
+    if problems:
+        raise RecipeError(problems)
+    base = build(first(spec.document.model, spec.space), name=spec.document.name)
+    types = shapes(base)
+    return {slot: tuple(_variants(spec, slot, tuple(found), base, types)) for slot, found in by_slot.items()}
+
+
+def _variants(
+    spec: RunSpec, slot: str, decisions: tuple[Decision, ...], base: Graph, types: Mapping[str, TensorType]
+) -> list[Variant]:
+    inner = Space(decisions)
+    if inner.size is None or inner.size > MOST_VARIANTS:
+        size = "countless" if inner.size is None else f"{inner.size:,}"
+        hint = "give fewer candidates, or search the recipe with `assembler search`"
+        raise RecipeError(f"slot '{slot}' has {size} variants, at most {MOST_VARIANTS} are trained", hint=hint)
+    wanted = types[cut(base, slot).output]
+    found: dict[str, Variant] = {}
+    for picks in every(inner):
+        graph = build(first(decide(spec.document.model, picks), _rest(spec.space, picks)), name=spec.document.name)
+        kinds = shapes(graph)
+        part = extract(graph, slot, kinds)
+        gives = kinds[cut(graph, slot).output]
+        label = _label(inner, picks)
+        if gives != wanted:
+            raise GraphError(f"'{label}' gives {gives} in slot '{slot}', the slot gives {wanted}", path=slot)
+        found.setdefault(part.fingerprint, Variant(slot, label, tuple(picks.items()), part))
+    return list(found.values())
+
+
+def _rest(space: Space, picks: Mapping[str, Any]) -> Space:
+    return Space(tuple(d for d in space.decisions if d.name not in picks))
+
+
+def _label(space: Space, picks: Mapping[str, Any]) -> str:
+    """The variant's name: the labels of its picks; where there are several, each with the last part of its path."""
+    named = space.named(picks)
+    if len(named) == 1:
+        return next(iter(named.values()))
+    return " ".join(f"{name.rsplit('.', 1)[-1]}={label}" for name, label in named.items()) or "fixed"

@@ -1,0 +1,46 @@
+"""What a run has spent: training FLOPs and seconds, by phase, for one seed's whole path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from assembler.assemble.product import Product
+from assembler.assemble.task import Task, closure
+
+if TYPE_CHECKING:
+    from assembler.pipeline.state import Run
+
+
+def path_tasks(run: Run, seed: int) -> list[Task]:
+    """Every task that led to the tuned model of one seed: all parts that were tried, not only those that won."""
+    ends = [run.models["assembled"][seed]] if "assembled" in run.models else []
+    ends += [run.searches[seed]] if seed in run.searches else []
+    ends += list(run.parts.get(seed, {}).values())
+    ends += [made[seed] for name, made in run.models.items() if name not in run.baselines]
+    return closure(ends)
+
+
+def path_flops(run: Run, seed: int) -> int:
+    """FLOPs of one seed's path: training, and the validation of assemblies in the search."""
+    return sum(by_phase(run, path_tasks(run, seed)).values())
+
+
+def by_phase(run: Run, tasks: list[Task]) -> dict[str, int]:
+    """FLOPs by phase; a failed task counts nothing, for nobody knows how far it came."""
+    spent: dict[str, int] = {}
+    for made in tasks:
+        found = run.results.get(made)
+        if isinstance(found, Product):
+            flops = found.result.get("train_flops", found.result.get("flops", 0))
+            spent[made.phase] = spent.get(made.phase, 0) + int(flops)
+    return spent
+
+
+def seconds(run: Run, tasks: list[Task]) -> dict[str, float]:
+    """Seconds of work by phase, whether done now or read from the store."""
+    spent: dict[str, float] = {}
+    for made in tasks:
+        found = run.results.get(made)
+        if isinstance(found, Product):
+            spent[made.phase] = spent.get(made.phase, 0.0) + found.seconds
+    return spent

@@ -1,0 +1,184 @@
+"""The state of a run as its phases go by: which tasks made which models and parts, and what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from assembler import registry
+from assembler.assemble.plan import Failure
+from assembler.assemble.product import Product, sha256
+from assembler.assemble.runner import Runner
+from assembler.assemble.task import Task, module_code, task
+from assembler.errors import InputError, TaskError
+from assembler.graph.build import build
+from assembler.graph.core import Graph
+from assembler.graph.text import to_text
+from assembler.infer.cost import Cost, total
+from assembler.pipeline.slots import Variant, variants
+from assembler.pipeline.spec import RunSpec, first
+from assembler.recipe.document import changed
+from assembler.recipe.values import marked
+from assembler.train.data.core import fingerprint
+
+METHOD = (
+    "assembler.assemble.fitting",
+    "assembler.assemble.frozen",
+    "assembler.assemble.hybrid",
+    "assembler.assemble.incubate",
+    "assembler.assemble.train",
+    "assembler.train.data.batches",
+    "assembler.train.loop",
+    "assembler.train.optimizers",
+    "assembler.train.schedule",
+)
+"""The modules whose code every trained product depends on."""
+
+Objective = list[dict[str, Any]]
+Terms = Iterable[Mapping[str, Any]]
+
+
+@dataclass
+class Run:
+    """A run under way. `models` and `parts` are tasks by name and seed; `make` turns tasks into products."""
+
+    spec: RunSpec
+    runner: Runner
+    device: str = "auto"
+    phase: str = ""
+    host: str = ""
+    models: dict[str, dict[int, Task]] = field(default_factory=dict)
+    graphs: dict[str, Graph] = field(default_factory=dict)
+    parts: dict[int, dict[tuple[str, int], Task]] = field(default_factory=dict)
+    searches: dict[int, Task] = field(default_factory=dict)
+    tuning: tuple[Objective | None, dict[str, Any] | None] = (None, None)
+    assembled: dict[int, Graph] = field(default_factory=dict)
+    baselines: dict[str, str] = field(default_factory=dict)
+    exports: tuple[str, ...] = ("safetensors", "source", "pt2")
+    results: dict[Task, Product | Failure] = field(default_factory=dict)
+    _variants: dict[str, tuple[Variant, ...]] | None = None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that the whole path is repeated with."""
+        return self.spec.seeds
+
+    @property
+    def variants(self) -> dict[str, tuple[Variant, ...]]:
+        """Every slot's variants."""
+        if self._variants is None:
+            self._variants = variants(self.spec)
+        return self._variants
+
+    def model_graph(self, changes: Mapping[str, Any] | None = None) -> Graph:
+        """The model's graph, first candidates chosen, with `changes` (path -> value) made to the recipe."""
+        model = first(self.spec.document.model, self.spec.space)
+        if changes:
+            model = changed(model, [(path, marked(value)) for path, value in changes.items()])
+        return build(model, name=self.spec.name)
+
+    def add_model(
+        self, name: str, graph: Graph, train: Mapping[str, Any] | None, objective: Objective | None = None
+    ) -> None:
+        """Plan one training of `graph` a seed, known as `name` from now on."""
+        self.graphs[name] = graph
+        self.models[name] = {
+            seed: self.training(name, graph, seed, train, objective, self.teacher(seed, objective))
+            for seed in self.seeds
+        }
+
+    def add_loaded(self, name: str, graph: Graph, weights: str) -> None:
+        """Take a model's weights from a file instead of training it; every seed has the same one."""
+        file = Path(weights)
+        if not file.is_file():
+            raise InputError(f"no weights file {file}", path=f"phases.{self.phase}.weights")
+        inputs = {
+            "graph": to_text(graph),
+            "file": str(file.resolve()),
+            "sha256": sha256(file),
+            **self.common(0, None, None),
+        }
+        made = task("assembler.pipeline.jobs:load_model", inputs, label=name, phase=self.phase, code=self.code(graph))
+        self.graphs[name] = graph
+        self.models[name] = dict.fromkeys(self.seeds, made)
+
+    def training(
+        self,
+        label: str,
+        graph: Graph,
+        seed: int,
+        train: Mapping[str, Any] | None,
+        objective: Objective | None,
+        needs: Mapping[str, Task] | None = None,
+    ) -> Task:
+        """The task that trains a whole model."""
+        inputs = {"graph": to_text(graph), **self.common(seed, train, objective)}
+        return task(
+            "assembler.pipeline.jobs:train",
+            inputs,
+            needs,
+            label=self.say(label, seed),
+            phase=self.phase,
+            code=self.code(graph, inputs["objective"]),
+        )
+
+    def common(self, seed: int, train: Mapping[str, Any] | None, objective: Objective | None) -> dict[str, Any]:
+        """What every training task depends on."""
+        return {
+            "data": dict(self.spec.data),
+            "data_id": fingerprint(self.spec.data),
+            "task": dict(self.spec.task),
+            "metric": self.spec.metric,
+            "train": {**self.spec.train, **(train or {})},
+            "objective": [dict(term) for term in objective or [self.spec.task]],
+            "seed": seed,
+            "device": self.device,
+        }
+
+    def code(self, graph: Graph, objective: Terms = ()) -> list[str]:
+        """Digests of the code that a product of `graph` depends on: its ops, its losses, the method."""
+        ops = {registry.lookup("op", node.op).code for _, node in graph}
+        losses = {registry.lookup("loss", term["loss"]).code for term in objective}
+        return sorted(ops | losses | {module_code(m) for m in METHOD})
+
+    def teacher(self, seed: int, objective: Objective | None) -> dict[str, Task]:
+        """The teacher as a need, if the objective reads it. Raises InputError where there is none."""
+        if not any(
+            str(term.get(end)).startswith("teacher.") for term in objective or () for end in ("value", "target")
+        ):
+            return {}
+        if "teacher" not in self.models:
+            raise InputError(f"phase '{self.phase}' reads the teacher, and no phase before it makes one")
+        return {"teacher": self.models["teacher"][seed]}
+
+    def say(self, label: str, seed: int) -> str:
+        """A task's label for people."""
+        return f"{label} · seed {seed}" if len(self.seeds) > 1 else label
+
+    def make(self, tasks: Iterable[Task]) -> dict[Task, Product | Failure]:
+        """Products (or failures) of the tasks and of all that they need."""
+        found = self.runner.run(list(tasks))
+        self.results |= found
+        return found
+
+    def product(self, wanted: Task) -> Product:
+        """The product of one task. Raises TaskError with the reason where it failed."""
+        if wanted not in self.results:
+            self.make([wanted])
+        found = self.results[wanted]
+        if isinstance(found, Failure):
+            raise TaskError(f"{wanted.name} failed: {found.reason}")
+        return found
+
+    def cost(self, name: str) -> Cost:
+        """Parameters and FLOPs of a model."""
+        return total(self.graphs[name])
+
+    def host_model(self, name: str) -> Graph:
+        """The graph of the host that parts are trained in. Raises InputError where no phase makes it."""
+        if name not in self.graphs:
+            known = ", ".join(self.graphs) or "none yet"
+            raise InputError(f"phase '{self.phase}' needs the model '{name}'", hint=f"models made before it: {known}")
+        return self.graphs[name]

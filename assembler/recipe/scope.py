@@ -1,0 +1,125 @@
+"""What the names in an expression stand for: vars, block parameters, loop variables. Looked up late, evaluated once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from assembler.errors import Problem, RecipeError, Span
+from assembler.recipe.expressions import evaluate, parse
+from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
+
+
+@dataclass
+class Copies:
+    """How many copies of a repeated step there are; known once everything is unrolled."""
+
+    total: int = 0
+    closed: bool = False
+
+
+@dataclass(frozen=True)
+class Depth:
+    """The `t` of one copy: 0 for the first of all copies of a step, 1 for the last."""
+
+    copies: Copies
+    index: int
+
+    def value(self) -> float:
+        """`t`, once all copies are counted."""
+        if not self.copies.closed:
+            raise RecipeError("'t' is not known yet in 'for', 'repeat' and 'op'", hint="use 'i' or 'j' there")
+        return self.index / max(1, self.copies.total - 1)
+
+
+@dataclass
+class Lazy:
+    """A recipe value and the scope to evaluate it in, once, when it is first asked for."""
+
+    value: Value
+    scope: Scope
+    name: str = ""
+    running: bool = False
+
+    def get(self) -> Any:
+        """The evaluated value. Raises RecipeError where evaluating it needs itself."""
+        if self.running:
+            raise RecipeError(Problem(f"'{self.name}' is defined by itself", self.value.span))
+        self.running = True
+        try:
+            return resolve(self.value, self.scope)
+        finally:
+            self.running = False
+
+
+@dataclass(frozen=True)
+class Scope(Mapping[str, Any]):
+    """Names over an enclosing scope; a block's body sees `vars` and its own parameters, never its caller's names."""
+
+    names: dict[str, Any] = field(default_factory=dict)
+    parent: Scope | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.names:
+                found = scope.names[name]
+                if isinstance(found, Lazy):
+                    found = found.get()
+                    scope.names[name] = found
+                return found.value() if isinstance(found, Depth) else found
+            scope = scope.parent
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        scope: Scope | None = self
+        seen: set[str] = set()
+        while scope is not None:
+            for name in scope.names:
+                if name not in seen:
+                    seen.add(name)
+                    yield name
+            scope = scope.parent
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == n for n in self)
+
+    def inner(self, **names: Any) -> Scope:
+        """A scope inside this one."""
+        return Scope(names, self)
+
+
+def scope_of(section: Map | None, parent: Scope | None = None) -> Scope:
+    """A scope whose names are the entries of `vars:` (they may use each other, in any order)."""
+    scope = Scope({}, parent)
+    for name, value in section or ():
+        scope.names[name] = Lazy(value, scope, name)
+    return scope
+
+
+def resolve(value: Value, scope: Scope) -> Any:
+    """A recipe value with its expressions evaluated: scalars, lists and dicts.
+
+    A step that a choice put where an op's name is expected stays a `Map`. Raises RecipeError at an undecided choice.
+    """
+    match value:
+        case Leaf(value=str() as text) if text.startswith("="):
+            return evaluate(parse(text, value.span), scope)
+        case Leaf():
+            return value.value
+        case Seq():
+            return [resolve(v, scope) for v in value]
+        case Map() if is_choice(value):
+            raise RecipeError(undecided(value))
+        case Map():
+            return value if "op" in value else {k: resolve(v, scope) for k, v in value}
+
+
+def undecided(value: Map, span: Span | None = None) -> Problem:
+    """The complaint about a choice that nobody has made."""
+    hint = "pick one with -o PATH=VALUE, or search over it"
+    return Problem("a choice is still open here", value.span or span, hint=hint)

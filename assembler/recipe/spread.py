@@ -1,0 +1,64 @@
+"""`stage.*.block.x` to one path a copy: the `*` of a path stands for every copy of a repeated step, or list item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from assembler.errors import Problem, RecipeError, Span
+from assembler.recipe.expand import Step, expand
+from assembler.recipe.paths import get
+from assembler.recipe.values import Map, Seq
+
+
+def spread(tree: Map, path: str, span: Span | None = None) -> list[str]:
+    """The concrete paths that a path with `*` stands for; the path itself where it has none.
+
+    Raises RecipeError where nothing is repeated at a `*`.
+    """
+    if "*" not in path.split("."):
+        return [path]
+    found = [""]
+    laid_out: list[str] | None = None
+    for part in path.split("."):
+        if part != "*":
+            found = [f"{p}.{part}" if p else part for p in found]
+            continue
+        if laid_out is None:
+            laid_out = [] if path.startswith("vars.") else list(_paths(expand(tree)))
+        found = [f"{p}.{n}" for p in found for n in _copies(tree, p, laid_out)]
+    if not found:
+        hint = "a '*' stands for the copies of a step with 'for' or 'repeat', or the items of a list"
+        raise RecipeError(Problem(f"'{path}' matches no copy of anything", span, hint=hint))
+    return found
+
+
+def _copies(tree: Map, prefix: str, laid_out: Iterable[str]) -> list[str]:
+    value = get(tree, prefix)
+    if isinstance(value, Seq):
+        return [str(i) for i in range(len(value))]
+    parts = prefix.split(".")
+    found: dict[str, None] = {}
+    for path in laid_out:
+        rest = _after(parts, path.split("."))
+        if rest and rest[0].isdigit():
+            found[rest[0]] = None
+    return sorted(found, key=int)
+
+
+def _after(parts: list[str], path: list[str]) -> list[str] | None:
+    """What follows `parts` in a path; copy numbers that `parts` leaves out are passed over."""
+    at = 0
+    for part in parts:
+        while at < len(path) and path[at] != part and path[at].isdigit():
+            at += 1
+        if at >= len(path) or path[at] != part:
+            return None
+        at += 1
+    return path[at:]
+
+
+def _paths(steps: Iterable[Step]) -> Iterator[str]:
+    for step in steps:
+        yield step.path
+        yield from _paths(step.body)
+        yield from _paths(step.shortcut)

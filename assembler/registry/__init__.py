@@ -1,0 +1,28 @@
+"""Closed registries of named things. A decorated function or class is an entry; its signature is its schema."""
+
+from assembler.registry.catalog import add_plugin, find, lookup, names, plugins, suggest
+from assembler.registry.entry import REQUIRED, Entry, Param
+from assembler.registry.live import dataset, loss, op, optimizer, phase, sampler
+from assembler.registry.types import Channels, Features, Shape, Shapes
+
+__all__ = [
+    "REQUIRED",
+    "Channels",
+    "Entry",
+    "Features",
+    "Param",
+    "Shape",
+    "Shapes",
+    "add_plugin",
+    "dataset",
+    "find",
+    "lookup",
+    "loss",
+    "names",
+    "op",
+    "optimizer",
+    "phase",
+    "plugins",
+    "sampler",
+    "suggest",
+]

@@ -1,0 +1,104 @@
+"""Names to entries: the package's own definitions, entry points, plug-in files and live ones, in that order.
+
+Nothing is imported to look a name up. A name that two providers claim is an error that names both.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+from pathlib import Path
+
+from assembler.errors import AssemblerError, InputError, near
+from assembler.registry import torch_names
+from assembler.registry.entry import Entry
+from assembler.registry.live import LIVE
+from assembler.registry.static import Found, read, scan
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_FOLDERS = {
+    "op": ("modules",),
+    "loss": ("train/losses",),
+    "dataset": ("train/data",),
+    "optimizer": ("train",),
+    "sampler": ("search/samplers",),
+    "phase": ("pipeline/phases",),
+}
+_plugins: list[Path] = []
+
+
+def add_plugin(file: str | Path) -> None:
+    """Make the registered definitions of a Python file known; it is read now and run only when one is used."""
+    path = Path(file).expanduser().resolve()
+    if not path.is_file():
+        raise InputError(f"no plug-in file {path}")
+    if path not in _plugins:
+        _plugins.append(path)
+        _index.cache_clear()
+        find.cache_clear()
+
+
+def plugins() -> tuple[Path, ...]:
+    """The plug-in files added so far, for worker processes to add as well."""
+    return tuple(_plugins)
+
+
+def _files(kind: str) -> list[tuple[str, Path]]:
+    found = []
+    for folder in _FOLDERS[kind]:
+        for path in sorted((_PACKAGE / folder).glob("*.py")):
+            found.append((f"assembler.{folder.replace('/', '.')}.{path.stem}", path))
+    for point in importlib.metadata.entry_points(group="assembler.plugins"):
+        spec = importlib.util.find_spec(point.value)
+        if spec and spec.origin:
+            found.append((point.value, Path(spec.origin)))
+    found += [(f"plugin_{path.stem}", path) for path in _plugins]
+    return found
+
+
+@functools.cache
+def _index(kind: str) -> dict[str, tuple[Found, str, Path]]:
+    index: dict[str, tuple[Found, str, Path]] = {}
+    for module, path in _files(kind):
+        for found in scan(path.read_text(encoding="utf-8")):
+            if found.kind != kind:
+                continue
+            if found.name in index:
+                raise AssemblerError(f"{kind} '{found.name}' is registered by both {index[found.name][2]} and {path}")
+            index[found.name] = (found, module, path)
+    return index
+
+
+@functools.cache
+def find(kind: str, name: str) -> Entry | None:
+    """The scanned entry of that name, or None."""
+    if name in _index(kind):
+        found, module, path = _index(kind)[name]
+        return read(found, module, str(path))
+    return torch_names.find(name) if kind == "op" else None
+
+
+def lookup(kind: str, name: str) -> Entry:
+    """The entry of that name. Raises KeyError-like AssemblerError with the nearest names."""
+    entry = LIVE.get((kind, name)) or find(kind, name)
+    if entry is None:
+        raise AssemblerError(f"unknown {kind} '{name}'", hint=suggest(kind, name))
+    return entry
+
+
+def names(kind: str, *, torch: bool = False) -> list[str]:
+    """Registered names of a kind, sorted; with `torch` also the op names of `torch.nn` classes."""
+    known = {*_index(kind), *(n for k, n in LIVE if k == kind)}
+    if kind == "op" and torch:
+        known |= set(torch_names.by_snake())
+    return sorted(known)
+
+
+def suggest(kind: str, name: str) -> str:
+    """A "did you mean" among the names of a kind, or how to list them."""
+    pool = names(kind, torch=True)
+    if kind == "op":
+        pool += list(torch_names.classes())
+    listing = "assembler ops" if kind == "op" else f"assembler ls {kind}s"
+    return near(name, pool) or f"`{listing}` lists them"

@@ -1,0 +1,102 @@
+"""What the registry knows of a registered thing: its signature, read as a schema, and how to load it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+from assembler.errors import AssemblerError
+from assembler.registry.types import Type
+
+REQUIRED = "<required>"
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One argument: its name in recipes, its type, its default, and where it comes from when it is not written.
+
+    `argument` is the callable's own name for it (a recipe's `out` is `out_channels` of `torch.nn.Conv2d`);
+    `inferred` is "" or where the value is read from ("axis 1", "axis -1", "shape", "shapes").
+    """
+
+    name: str
+    type: Type
+    default: Any = REQUIRED
+    argument: str = ""
+    inferred: str = ""
+
+    @property
+    def required(self) -> bool:
+        """Whether a recipe has to write it."""
+        return self.default == REQUIRED and not self.inferred
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A registered op, loss, data set, sampler, optimiser or phase, known by its signature alone.
+
+    `inputs` are the names of its tensor inputs (`variadic` if it takes any number); `module` and `qualname` say
+    where the code lies; `code` is a digest of its source, which the results that depend on it are keyed by.
+    """
+
+    kind: str
+    name: str
+    params: tuple[Param, ...]
+    inputs: tuple[str, ...] = ()
+    variadic: bool = False
+    optional: int = 0
+    doc: str = ""
+    module: str = ""
+    qualname: str = ""
+    file: str = ""
+    code: str = ""
+    options: tuple[tuple[str, Any], ...] = ()
+    live: Any = field(default=None, compare=False)
+    shape: str = "function"
+
+    def param(self, name: str) -> Param | None:
+        """The parameter that a recipe calls `name` (its own name for it counts too)."""
+        for p in self.params:
+            if name in (p.name, p.argument):
+                return p
+        return None
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names that a recipe may write."""
+        return tuple(p.name for p in self.params)
+
+    def option(self, name: str, default: Any = None) -> Any:
+        """A keyword given to the decorator, for instance `commutative=True`."""
+        return dict(self.options).get(name, default)
+
+    def load(self) -> Any:
+        """The function or class itself; this imports the module that defines it, and torch with it."""
+        if self.live is not None:
+            return self.live
+        module = sys.modules.get(self.module) or _import(self.module, self.file)
+        found: Any = module
+        for part in self.qualname.split("."):
+            found = getattr(found, part)
+        return found
+
+
+def _import(module: str, file: str) -> Any:
+    if not module.startswith("plugin_"):
+        return importlib.import_module(module)
+    spec = importlib.util.spec_from_file_location(module, file)
+    if spec is None or spec.loader is None:
+        raise AssemblerError(f"cannot import the plug-in {file}")
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[module] = loaded
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def digest(text: str) -> str:
+    """A short digest of source text."""
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

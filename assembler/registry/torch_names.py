@@ -1,0 +1,121 @@
+"""Every `torch.nn` class as an op, its signature read from torch's source without importing torch.
+
+`Conv2d` and `conv2d` are one op: the class's own arguments, the input width inferred, the output width also as `out`.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from assembler.registry.entry import Entry, Param, digest
+from assembler.registry.static import class_signature
+
+# Where an argument that a recipe leaves out is read from the input's shape.
+_FROM_SHAPE = {
+    "in_channels": "axis 1",
+    "num_features": "axis 1",
+    "num_channels": "axis 1",
+    "in_features": "axis -1",
+    "normalized_shape": "axis -1",
+    "embed_dim": "axis -1",
+    "d_model": "axis -1",
+    "input_size": "axis -1",
+}
+_OUT = ("out_channels", "out_features", "embedding_dim")
+_NOT_OPS = {"Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Container", "Sequential"}
+_NOT_OPS |= {"RNNBase", "RNNCellBase", "LinearCrossEntropyOptions", "NLLLoss2d"}
+_SNAKE = {"PReLU": "prelu", "RReLU": "rrelu", "LogSoftmax": "log_softmax", "RMSNorm": "rms_norm", "GLU": "glu"}
+
+
+def snake(name: str) -> str:
+    """The op name of a class: `Conv2d` -> `conv2d`, `LayerNorm` -> `layer_norm`, `GELU` -> `gelu`."""
+    if name in _SNAKE or name.upper() == name or name.endswith("LU"):
+        return _SNAKE.get(name) or re.sub(r"(?<=y)R", "_r", name).replace("kyRe", "ky_Re").lower()
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    return name.lower().replace("re_lu", "relu")
+
+
+@functools.cache
+def _folder() -> Path | None:
+    spec = importlib.util.find_spec("torch")
+    found = Path(spec.origin).parent / "nn" / "modules" if spec and spec.origin else None
+    return found if found and found.is_dir() else None
+
+
+@functools.cache
+def classes() -> dict[str, str]:
+    """Class name -> the stem of the file under torch/nn/modules that defines it."""
+    folder = _folder()
+    if folder is None:
+        return {}
+    tree = ast.parse((folder / "__init__.py").read_text())
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            stem = node.module.rsplit(".", 1)[-1]
+            found |= {a.name: stem for a in node.names if a.name[0].isupper()}
+    lazy = {n for n in found if n.startswith("Lazy") or n.endswith("Loss")}
+    return {n: stem for n, stem in found.items() if n not in _NOT_OPS | lazy}
+
+
+@functools.cache
+def by_snake() -> dict[str, str]:
+    """Op name -> class name."""
+    return {snake(name): name for name in classes()}
+
+
+@functools.cache
+def find(name: str) -> Entry | None:
+    """The entry of a `torch.nn` class by its own or its op name, or None."""
+    cls = name if name in classes() else by_snake().get(name)
+    folder = _folder()
+    if cls is None or folder is None:
+        return None
+    text = (folder / f"{classes()[cls]}.py").read_text()
+    nodes = {n.name: n for n in ast.parse(text).body if isinstance(n, ast.ClassDef)}
+    node = nodes[cls]
+    signature = class_signature(_with_methods(node, nodes))
+    params = tuple(_adapt(p, cls) for p in signature["params"] if p.name not in ("device", "dtype"))
+    doc = ast.get_docstring(node) or ""
+    return Entry(
+        kind="op",
+        name=snake(cls),
+        params=params,
+        inputs=signature.get("inputs") or ("input",),
+        variadic=signature.get("variadic", False),
+        optional=signature.get("optional", 0),
+        doc=doc.strip().split("\n\n")[0].replace("\n", " ").removeprefix("r"),
+        module="torch.nn",
+        qualname=cls,
+        file=str(folder / f"{classes()[cls]}.py"),
+        code=digest(cls),
+        shape="class",
+    )
+
+
+def _with_methods(node: ast.ClassDef, nodes: dict[str, ast.ClassDef]) -> ast.ClassDef:
+    """The class with `__init__` and `forward` filled in from its bases in the same file."""
+    have = {f.name for f in node.body if isinstance(f, ast.FunctionDef)}
+    body = list(node.body)
+    for base in node.bases:
+        if isinstance(base, ast.Name) and base.id in nodes:
+            for f in _with_methods(nodes[base.id], nodes).body:
+                if isinstance(f, ast.FunctionDef) and f.name not in have:
+                    have.add(f.name)
+                    body.append(f)
+    return ast.ClassDef(node.name, node.bases, node.keywords, body, node.decorator_list)
+
+
+def _adapt(param: Param, cls: str) -> Param:
+    if param.name in _OUT:
+        return replace(param, name="out")
+    if param.name == "embed_dim" and cls != "MultiheadAttention":
+        return param
+    if param.name in _FROM_SHAPE and not (cls == "Embedding" or param.default is None):
+        return replace(param, inferred=_FROM_SHAPE[param.name])
+    return param

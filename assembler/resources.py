@@ -1,0 +1,62 @@
+"""Where the shipped recipes and spaces lie: in a wheel, an editable install or a bare checkout."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+from assembler.errors import InputError, near
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+@functools.cache
+def root(kind: str) -> Path:
+    """The folder of shipped files of `kind`, either "recipes" or "spaces"."""
+    inside = PACKAGE / kind
+    if inside.is_dir():
+        return inside
+    # Beside the package only in a checkout of ours: in site-packages a stranger's folder may bear the name.
+    if (PACKAGE.parent / "pyproject.toml").is_file() and (PACKAGE.parent / kind).is_dir():
+        return PACKAGE.parent / kind
+    raise InputError(f"the shipped {kind} are missing from this installation", hint="reinstall assembler")
+
+
+@functools.cache
+def shipped() -> dict[str, Path]:
+    """Every shipped recipe and space by its short name (`poolformer`, `quickstart`)."""
+    files = [f for kind in ("recipes", "spaces") for f in sorted(root(kind).rglob("*.yaml"))]
+    return {f.stem: f for f in files}
+
+
+def find(name: str, *, beside: Path | None = None) -> Path:
+    """The file that `name` means: a path (relative to `beside` or the working directory) or a shipped short name.
+
+    Raises InputError where there is neither, with the nearest shipped names.
+    """
+    tried = [Path(name)] if beside is None else [beside / name, Path(name)]
+    for path in tried:
+        if path.suffix in (".yaml", ".yml") and path.is_file():
+            return path
+    if name in shipped():
+        return shipped()[name]
+    looked = "no such file" if name.endswith((".yaml", ".yml")) or os.sep in name else "no shipped recipe of that name"
+    hint = near(Path(name).stem, shipped()) or "`assembler ls` lists the shipped recipes"
+    raise InputError(f"cannot find recipe '{name}': {looked}", hint=hint)
+
+
+def data_home() -> Path | None:
+    """The folder that `ASSEMBLER_DATA` names, where data files are looked for, or None."""
+    value = os.environ.get("ASSEMBLER_DATA")
+    return Path(value).expanduser() if value else None
+
+
+def store_home() -> Path:
+    """The folder of the parts store and caches (`ASSEMBLER_HOME`, default `~/.cache/assembler`)."""
+    return Path(os.environ.get("ASSEMBLER_HOME") or "~/.cache/assembler").expanduser()
+
+
+def runs_home() -> Path:
+    """The folder that runs are written to (`ASSEMBLER_RUNS`, default `./runs`)."""
+    return Path(os.environ.get("ASSEMBLER_RUNS") or "runs").expanduser()

@@ -1,0 +1,28 @@
+"""Search over the choices of a recipe: samplers, the study loop, exact assembly under budgets, Pareto fronts.
+
+Optuna and PyGlove are imported only by the samplers that need them, and Optuna by storages.
+"""
+
+from assembler.search.exact import Additive, BudgetError, Solution, solutions, solve
+from assembler.search.pareto import Direction, front, hypervolume
+from assembler.search.samplers import Sampler, make
+from assembler.search.storage import StudyLog, open_study
+from assembler.search.study import Study, Trial, run
+
+__all__ = [
+    "Additive",
+    "BudgetError",
+    "Direction",
+    "Sampler",
+    "Solution",
+    "Study",
+    "StudyLog",
+    "Trial",
+    "front",
+    "hypervolume",
+    "make",
+    "open_study",
+    "run",
+    "solutions",
+    "solve",
+]

@@ -1,0 +1,55 @@
+"""Regularised evolution: mutate the best of a random few, let the oldest die (Real et al., AAAI 2019)."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Mapping
+
+from assembler.errors import InputError
+from assembler.recipe.choices import Choice, Pick, Space
+from assembler.registry import sampler
+from assembler.search.exact import Additive
+from assembler.search.moves import Unseen, mutate
+from assembler.search.samplers.base import Sampler
+
+
+@sampler("evolution")
+class Evolution(Sampler):
+    """Regularised evolution that never asks for the same choice twice.
+
+    The first `population_size` choices are random. Then one decision of the best of `tournament_size` random members
+    changes; what it opens is drawn, what it closes goes. Choices without a value do not enter the population.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        seed: int = 0,
+        additive: Additive | None = None,
+        population_size: int = 20,
+        tournament_size: int = 5,
+    ) -> None:
+        super().__init__(space, seed=seed, additive=additive)
+        if not 1 <= tournament_size <= population_size:
+            sizes = f"tournament_size {tournament_size}, population_size {population_size}"
+            raise InputError(f"evolution needs 1 <= tournament_size <= population_size, not {sizes}")
+        self._rng = random.Random(seed)
+        self._unseen = Unseen(space, self._rng)
+        self._members: deque[tuple[float, Choice]] = deque(maxlen=population_size)
+        self._founders = population_size
+        self._tournament = tournament_size
+
+    def ask(self) -> Choice | None:
+        founding = len(self._unseen.seen) < self._founders or not self._members
+        return self._unseen.draw(None if founding else self._child)
+
+    def tell(self, choice: Mapping[str, Pick], value: float | None) -> None:
+        self._unseen.add(choice)
+        if value is not None:
+            self._members.append((value, dict(choice)))
+
+    def _child(self) -> Choice:
+        rivals = self._rng.sample(self._members, min(self._tournament, len(self._members)))
+        return mutate(self.space, max(rivals, key=lambda m: m[0])[1], self._rng)

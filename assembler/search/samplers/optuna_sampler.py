@@ -1,0 +1,148 @@
+"""Optuna's samplers, asked define-by-run: only active decisions are suggested, under their stable names."""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from assembler.errors import InputError, near
+from assembler.recipe.choices import Choice, Decision, Pick, Space
+from assembler.registry import sampler
+from assembler.search.exact import Additive
+from assembler.search.moves import Frozen, frozen, is_active
+from assembler.search.samplers.base import Sampler
+
+T = TypeVar("T")
+
+_NEED_MORE = {"GridSampler": "use the sampler 'grid'", "PartialFixedSampler": "it wraps another sampler"}
+
+
+@sampler("optuna")
+class Optuna(Sampler):
+    """Any sampler of Optuna by name: `algorithm` is "tpe", "nsgaii", "cmaes", "gp", ... or its class's name.
+
+    `options` go to the Optuna sampler. A choice without a value counts as pruned, which TPE avoids.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        seed: int = 0,
+        additive: Additive | None = None,
+        algorithm: str = "tpe",
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(space, seed=seed, additive=additive)
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._name = algorithm
+        made = self._guard(lambda: _make(algorithm, seed, options or {}))
+        self._study = optuna.create_study(sampler=made, direction="maximize")
+        self._open: defaultdict[Frozen, list[Any]] = defaultdict(list)
+
+    def ask(self) -> Choice:
+        def suggest() -> Choice:
+            trial, choice = self._study.ask(), Choice()
+            for d in self.space.decisions:
+                if is_active(d, choice):
+                    choice[d.name] = _suggest(trial, d)
+            self._open[frozen(choice)].append(trial)
+            return choice
+
+        return self._guard(suggest)
+
+    def tell(self, choice: Mapping[str, Pick], value: float | None) -> None:
+        import optuna
+
+        key = frozen(choice)
+        state = optuna.trial.TrialState.PRUNED if value is None else optuna.trial.TrialState.COMPLETE
+        if self._open[key]:
+            self._guard(lambda: self._study.tell(self._open[key].pop(0), value, state=state))
+            return
+        params, distributions = recorded(self.space, choice)
+        self._study.add_trial(
+            optuna.trial.create_trial(state=state, value=value, params=params, distributions=distributions)
+        )
+
+    def _guard(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except ImportError as error:
+            package = error.name or str(error)
+            hint = f"install {package}, or use tpe" if error.name else "use tpe"
+            raise InputError(f"Optuna's sampler '{self._name}' needs the package '{package}'", hint=hint) from None
+
+
+@sampler("tpe")
+class Tpe(Optuna):
+    """Optuna's tree-structured Parzen estimator (Bergstra et al. 2011), random for the first `startup` trials."""
+
+    def __init__(self, space: Space, *, seed: int = 0, additive: Additive | None = None, startup: int = 10) -> None:
+        super().__init__(space, seed=seed, additive=additive, options={"n_startup_trials": startup})
+
+
+def recorded(space: Space, choice: Mapping[str, Pick]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A choice as Optuna's (parameters, distributions); several picks of one decision are `name[0]`, `name[1]`, ..."""
+    params: dict[str, Any] = {}
+    distributions: dict[str, Any] = {}
+    for d in space.decisions:
+        if d.name not in choice:
+            continue
+        pick = choice[d.name]
+        names = [f"{d.name}[{i}]" for i in range(len(pick))] if isinstance(pick, tuple) else [d.name]
+        params |= dict(zip(names, pick if isinstance(pick, tuple) else (pick,), strict=True))
+        distributions |= dict.fromkeys(names, _distribution(d))
+    return params, distributions
+
+
+def _distribution(d: Decision) -> Any:
+    from optuna import distributions
+
+    if d.kind == "float":
+        return distributions.FloatDistribution(d.low or 0.0, d.high or 0.0, log=d.log)
+    if d.kind == "int":
+        return distributions.IntDistribution(int(d.low or 0), int(d.high or 0), log=d.log)
+    return distributions.CategoricalDistribution(tuple(range(len(d.labels))))
+
+
+def _suggest(trial: Any, d: Decision) -> Pick:
+    if d.kind == "float":
+        return float(trial.suggest_float(d.name, d.low, d.high, log=d.log))
+    if d.kind == "int":
+        return int(trial.suggest_int(d.name, int(d.low or 0), int(d.high or 0), log=d.log))
+    n = len(d.labels)
+    if d.kind == "oneof":
+        return int(trial.suggest_categorical(d.name, range(n)))
+    picks: list[int] = []
+    for i in range(n if d.kind == "permutate" else d.k):
+        pick = int(trial.suggest_categorical(f"{d.name}[{i}]", range(n)))
+        while (d.distinct or d.kind == "permutate") and pick in picks:
+            pick = (pick + 1) % n  # a repair: Optuna's domains may not change from trial to trial
+        picks.append(pick)
+    return tuple(sorted(picks) if d.sorted else picks)
+
+
+def _make(algorithm: str, seed: int, options: dict[str, Any]) -> Any:
+    import optuna
+
+    known = {n: n.removesuffix("Sampler").lower() for n in dir(optuna.samplers) if n.endswith("Sampler")}
+    known = {n: short for n, short in known.items() if not n.startswith("Base")}
+    wanted = algorithm.lower().replace("-", "").replace("_", "").removesuffix("sampler")
+    name = next((n for n, short in known.items() if short == wanted), None)
+    if name is None or name in _NEED_MORE:
+        usable = sorted(set(known.values()) - {known[n] for n in _NEED_MORE})
+        hint = _NEED_MORE.get(name or "") or near(algorithm, usable) or "samplers: " + ", ".join(usable)
+        raise InputError(f"Optuna has no sampler '{algorithm}' that can be used here", hint=hint)
+    cls = getattr(optuna.samplers, name)
+    accepted = [p for p in inspect.signature(cls).parameters if p != "seed"]
+    for option in options:
+        if option not in accepted:
+            raise InputError(
+                f"Optuna's {name} takes no '{option}'",
+                hint=near(option, accepted) or "options: " + ", ".join(accepted),
+            )
+    return cls(seed=seed, **options)

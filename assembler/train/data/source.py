@@ -1,0 +1,72 @@
+"""What a `@dataset` function returns: how to read its splits, as arrays, when they are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assembler.errors import InputError
+from assembler.resources import data_home
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+"""Fields of a split by name, axis 0 the sample: `{"image": [N, C, H, W], "label": [N]}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A data set that nothing has been read of yet.
+
+    `development` reads (train, validation) and `test` reads the test split; `files` is all that either reads.
+    Fields not among `targets` are inputs of the model: float and uint8 ones are standardised, other integers (tokens)
+    are left as they are.
+    """
+
+    development: Callable[[], tuple[Arrays, Arrays]]
+    test: Callable[[], Arrays]
+    files: tuple[Path, ...] = ()
+    targets: tuple[str, ...] = ("label",)
+
+
+def locate(path: str | None, default: str) -> Path:
+    """Where a data set lies: `path` (relative to the working directory, else to `ASSEMBLER_DATA`), or `default` there.
+
+    The result need not exist.
+    """
+    home = data_home()
+    if path is None:
+        return (home or Path()) / default
+    given = Path(path).expanduser()
+    if given.is_absolute() or given.exists() or home is None:
+        return given
+    return home / given
+
+
+def missing(name: str, what: str, where: Path, hint: str) -> InputError:
+    """The error for data that is not there: what was looked for, where, and how to put it right."""
+    home = data_home()
+    looked = "ASSEMBLER_DATA is not set" if home is None else f"ASSEMBLER_DATA is {home}"
+    return InputError(f"data set '{name}' needs {what} in {where.absolute()} ({looked})", hint=hint)
+
+
+def images(array: Array) -> Array:
+    """Images as [N, C, H, W]: [N, H, W] gets one channel, any other number of axes stays as it is."""
+    return array[:, None] if array.ndim == 3 else array
+
+
+def labels(array: Array, where: str) -> Array:
+    """Labels as int64 [N], or float targets as they are. Raises InputError for negative or nested labels."""
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if np.issubdtype(array.dtype, np.floating):
+        return array
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+        raise InputError(f"{where} must be integers [N] or floats, not {array.dtype} {list(array.shape)}")
+    if array.size and array.min() < 0:
+        raise InputError(f"{where} has the label {array.min()}", hint="labels count from 0")
+    return array.astype(np.int64)

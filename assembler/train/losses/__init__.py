@@ -1,0 +1,1 @@
+"""Losses: each compares a value with a target and returns a scalar tensor."""

@@ -1,0 +1,45 @@
+"""Losses against what another network computes: its logits or its features. The target gets no gradient."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from assembler.registry import loss
+
+
+@loss
+def kl(value: Tensor, target: Tensor, temperature: float = 4.0) -> Tensor:
+    """KL divergence from the teacher's softened distribution to the student's, logits [N, classes, ...] both.
+
+    Mean over distributions, not over classes, times temperature squared, so that its gradient keeps its size when
+    the temperature changes (Hinton, Vinyals, Dean 2015, section 2).
+    """
+    student = functional.log_softmax(value / temperature, dim=1)
+    teacher = functional.log_softmax(target.detach() / temperature, dim=1)
+    pointwise = functional.kl_div(student, teacher, reduction="none", log_target=True)
+    return pointwise.sum(dim=1).mean() * temperature**2
+
+
+@loss
+def soft_cross_entropy(value: Tensor, target: Tensor) -> Tensor:
+    """Cross entropy of logits [N, classes, ...] and the teacher's logits of the same shape, in nats."""
+    return functional.cross_entropy(value, target.detach().softmax(dim=1))
+
+
+@loss
+def normalized_mse(value: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error over the mean square of the target: 1 for a value of all zeros, 0 for a perfect one.
+
+    The block-wise loss of Puzzle (Bercovich et al. 2024), which puts blocks of any scale on one footing.
+    """
+    target = target.detach()
+    scale = target.square().mean().clamp_min(torch.finfo(target.dtype).tiny)
+    return functional.mse_loss(value, target) / scale
+
+
+@loss
+def cosine(value: Tensor, target: Tensor) -> Tensor:
+    """One less the cosine of the angle between value and target, both [N, ...], flattened and averaged over N."""
+    return (1 - functional.cosine_similarity(value.flatten(1), target.detach().flatten(1))).mean()

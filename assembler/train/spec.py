@@ -1,0 +1,75 @@
+"""The settings of one training run, as a recipe writes them. Free of torch, so that linting can read it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from assembler.errors import Problem, RecipeError
+from assembler.registry.entry import Entry
+from assembler.registry.live import describe
+from assembler.train.arguments import check
+
+_MOST = 1e30  # products of more than this overflow float32 inside torch's optimisers, which ends in a traceback
+
+
+@dataclass(frozen=True, slots=True)
+class FitSpec:
+    """How long to train, in what batches, with which optimiser.
+
+    `epochs` may be a fraction and `steps` overrides it; `lr` is the peak rate and `weight_decay` spares vectors;
+    `warmup` is a share of the steps; `clip` bounds the norm of all gradients together; `precision` "auto" is bfloat16
+    autocast on CUDA and float32 elsewhere; `validate_every` counts epochs, 0 is at the end alone; `augment` is
+    `{shift: pixels, flip: true}`.
+    """
+
+    epochs: float = 10
+    steps: int | None = None
+    batch: int = 64
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    optimizer: str | dict[str, Any] = "adamw"
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = 0.05
+    clip: float | None = 1.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    validate_every: int = 1
+    augment: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        wrong = [Problem(f"'{name}' must be {rule}, not {getattr(self, name)!r}") for name, rule in self._broken()]
+        if wrong:
+            raise RecipeError(wrong)
+
+    def _broken(self) -> list[tuple[str, str]]:
+        rules = [
+            ("epochs", "above 0", 0 < self.epochs < math.inf),
+            ("steps", "at least 1", self.steps is None or self.steps >= 1),
+            ("batch", "at least 1", self.batch >= 1),
+            ("lr", "from 0 to 1e+30", 0 <= self.lr <= _MOST),
+            ("weight_decay", "from 0 to 1000", 0 <= self.weight_decay <= 1000),
+            ("warmup", "from 0 to 1", 0 <= self.warmup <= 1),
+            ("clip", "above 0, or null", self.clip is None or self.clip > 0),
+            ("validate_every", "at least 0", self.validate_every >= 0),
+        ]
+        return [(name, rule) for name, rule, holds in rules if not holds]
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any], *, path: str = "") -> FitSpec:
+        """The settings that a recipe's mapping gives. Raises RecipeError for unknown keys and wrong values."""
+        args = check(signature(), spec, path=path)
+        try:
+            return cls(**args)
+        except RecipeError as error:
+            raise RecipeError([replace(problem, path=path) for problem in error.problems]) from None
+
+    def total_steps(self, per_epoch: int) -> int:
+        """How many steps to take where an epoch has `per_epoch` of them."""
+        return self.steps or max(1, math.ceil(round(self.epochs * per_epoch, 6)))
+
+
+def signature() -> Entry:
+    """`FitSpec` as the schema of a training run, in the form of a registered thing's."""
+    return describe("training", "", FitSpec, {})

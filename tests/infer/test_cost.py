@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import torch
+from infer_graphs import chain, graph, node
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from assembler.compile.lower import lower
+from assembler.graph.core import Graph, Node
+from assembler.infer.cost import Cost, costs, total, train_flops, uncounted
+from assembler.registry import op
+
+
+@torch.library.custom_op("infer_test::square", mutates_args=())
+def square(x: Tensor) -> Tensor:
+    return x * x
+
+
+@square.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+@op("infer_test_square")
+def squared(x: Tensor) -> Tensor:
+    return square(x)
+
+
+def mlp() -> Graph:
+    nodes = {
+        "a": node("linear", "x", out=20),
+        "act": node("relu", "a"),
+        "body.b": node("linear", "act", out=30),
+        "c": node("linear", "body.b", out=5),
+    }
+    return graph(nodes, x=(2, 10))
+
+
+def test_a_linear_layer_costs_what_arithmetic_says() -> None:
+    assert costs(mlp())["a"] == Cost(params=10 * 20 + 20, flops=2 * 10 * 20, bytes=4 * 220)
+    assert costs(mlp())["act"] == Cost()
+
+
+def test_a_total_is_the_sum_of_the_steps_and_that_of_the_module() -> None:
+    g = chain(16)
+    module = lower(g)
+    with FlopCounterMode(display=False) as counter:
+        module(torch.randn(2, 16, 8, 8))
+    assert total(g) == sum(costs(g).values(), Cost())
+    assert total(g).params == sum(p.numel() for p in module.parameters())
+    assert total(g).flops == counter.get_total_flops() // 2
+    assert total(g).bytes == 4 * total(g).params
+
+
+def test_flops_are_for_one_sample_whatever_the_batch() -> None:
+    g = mlp()
+    assert total(Graph((("x", g.inputs[0][1].__class__((6, 10))),), g.nodes, g.outputs)) == total(g)
+
+
+def test_attention_counts_its_products() -> None:
+    nodes = {"a": Node("attention", (("num_heads", 2),), (("x", "x"),))}
+    tokens, width = 7, 8
+    linear = 2 * tokens * width * width * 4  # q, k, v and the projection
+    assert total(graph(nodes, x=(2, tokens, width))).flops == linear + 2 * 2 * tokens * tokens * width
+
+
+def test_training_costs_are_those_of_a_real_backward_pass() -> None:
+    g = mlp()
+    forward = total(g).flops
+    last, middle, first = 2 * 30 * 5, 2 * 20 * 30, 2 * 10 * 20
+    assert train_flops(g, []) == forward
+    assert train_flops(g, ["c"]) == forward + last  # the weight's gradient alone
+    assert train_flops(g, ["body"]) == forward + middle + last  # through the frozen last step
+    assert train_flops(g, ["a"]) == forward + first + middle + last
+    assert train_flops(g, None) == forward + first + 2 * middle + 2 * last
+    assert train_flops(g) == _measured(g)
+
+
+def test_a_prefix_means_whole_path_parts() -> None:
+    nodes = {"ab": node("linear", "x", out=3), "a": node("linear", "ab", out=3)}
+    g = graph(nodes, x=(2, 3))
+    assert train_flops(g, ["a"]) < train_flops(g, ["ab"])
+
+
+def _measured(g: Graph) -> int:
+    module: nn.Module = lower(g)
+    with FlopCounterMode(display=False) as counter:
+        module(torch.randn(2, 10)).sum().backward()
+    return counter.get_total_flops() // 2
+
+
+def test_what_nobody_counts_is_named() -> None:
+    nodes = {"a": node("infer_test_square", "x", port="x"), "b": node("relu", "a")}
+    assert uncounted(graph(nodes, x=(2, 3))) == ("infer_test.square",)
+    assert uncounted(chain(8)) == ()

@@ -1,0 +1,310 @@
+"""Every op of the package keeps the contract, in each of its layouts."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from assembler.infer.make import make
+from assembler.registry import lookup, names
+from assembler.testing import OpContract
+
+MAPS = ((3, 8, 4, 6),)
+TOKENS = ((3, 16, 8),)
+
+
+class TestAdd(OpContract):
+    name = "add"
+    shapes = MAPS * 3
+
+
+class TestMul(OpContract):
+    name = "mul"
+    shapes = (*MAPS, (3, 8, 1, 1))
+
+
+class TestSub(OpContract):
+    name = "sub"
+    shapes = MAPS * 2
+
+
+class TestConcat(OpContract):
+    name = "concat"
+    shapes = (*MAPS, (3, 2, 4, 6))
+
+
+class TestWeightedSum(OpContract):
+    name = "weighted_sum"
+    shapes = MAPS * 2
+
+
+class TestAttention(OpContract):
+    name = "attention"
+    shapes = TOKENS
+
+
+class TestCausalAttentionOfMaps(OpContract):
+    name = "attention"
+    args: ClassVar = {"num_heads": 3, "head_dim": 5, "causal": True, "qkv_bias": False, "out": 6, "dropout": 0.1}
+    shapes = MAPS
+
+
+class TestCrossAttention(OpContract):
+    name = "attention"
+    shapes = (*TOKENS, (3, 6, 3, 3))
+
+
+class TestMlp(OpContract):
+    name = "mlp"
+    args: ClassVar = {"dropout": 0.1, "out": 6}
+    shapes = TOKENS
+
+
+class TestConvMlp(OpContract):
+    name = "conv_mlp"
+    args: ClassVar = {"activation": "tanh"}
+    shapes = MAPS
+
+
+class TestGatedMlp(OpContract):
+    name = "gated_mlp"
+    shapes = TOKENS
+
+
+class TestPoolOfMaps(OpContract):
+    name = "pool"
+    shapes = MAPS
+
+
+class TestPoolOfTokens(OpContract):
+    name = "pool"
+    args: ClassVar = {"grid": (2, 8), "kernel_size": 5}
+    shapes = TOKENS
+
+
+class TestDwconvOfMaps(OpContract):
+    name = "dwconv"
+    args: ClassVar = {"dilation": 2}
+    shapes = MAPS
+
+
+class TestDwconvOfTokens(OpContract):
+    name = "dwconv"
+    shapes = TOKENS
+
+
+class TestTokenMlpOfTokens(OpContract):
+    name = "token_mlp"
+    shapes = TOKENS
+
+
+class TestTokenMlpOfMaps(OpContract):
+    name = "token_mlp"
+    args: ClassVar = {"hidden": 5, "dropout": 0.1}
+    shapes = MAPS
+
+
+class TestLayerNorm2d(OpContract):
+    name = "layer_norm2d"
+    shapes = MAPS
+
+
+class TestPatchEmbed(OpContract):
+    name = "patch_embed"
+    args: ClassVar = {"patch_size": 2}
+    shapes = MAPS
+
+
+class TestOverlappingPatchEmbed(OpContract):
+    name = "patch_embed"
+    args: ClassVar = {"patch_size": 3, "stride": 2, "out": 10}
+    shapes = MAPS
+
+
+class TestMapToTokens(OpContract):
+    name = "map_to_tokens"
+    shapes = MAPS
+
+
+class TestTokensToMap(OpContract):
+    name = "tokens_to_map"
+    shapes = TOKENS
+
+
+class TestLearnedPosition(OpContract):
+    name = "learned_position"
+    shapes = TOKENS
+
+
+class TestSincosPositionOfSequence(OpContract):
+    name = "sincos_position"
+    shapes = TOKENS
+
+
+class TestSincosPositionOfGrid(OpContract):
+    name = "sincos_position"
+    args: ClassVar = {"grid": (2, 8)}
+    shapes = TOKENS
+
+
+class TestSincosPositionOfMaps(OpContract):
+    name = "sincos_position"
+    shapes = MAPS
+
+
+class TestClassToken(OpContract):
+    name = "class_token"
+    shapes = TOKENS
+
+
+class TestTokenPool(OpContract):
+    name = "token_pool"
+    shapes = TOKENS
+
+
+class TestTokenPoolFirst(OpContract):
+    name = "token_pool"
+    args: ClassVar = {"mode": "first"}
+    shapes = TOKENS
+
+
+class TestDropPath(OpContract):
+    name = "drop_path"
+    shapes = TOKENS
+
+
+class TestLayerScaleOfMaps(OpContract):
+    name = "layer_scale"
+    shapes = MAPS
+
+
+class TestLayerScaleOfTokens(OpContract):
+    name = "layer_scale"
+    shapes = TOKENS
+
+
+class TestZero(OpContract):
+    name = "zero"
+    shapes = MAPS
+    passes_gradient = False
+
+
+class TestRearrange(OpContract):
+    name = "rearrange"
+    args: ClassVar = {"pattern": "b (h p) (w q) c -> b (h w) (p q c)", "sizes": {"p": 2, "q": 2}}
+    shapes = ((3, 4, 6, 2),)
+
+
+class TestReshape(OpContract):
+    name = "reshape"
+    args: ClassVar = {"shape": (2, 4, -1)}
+    shapes = MAPS
+
+
+class TestTranspose(OpContract):
+    name = "transpose"
+    shapes = TOKENS
+
+
+class TestPermute(OpContract):
+    name = "permute"
+    args: ClassVar = {"dims": (0, 2, 3, 1)}
+    shapes = MAPS
+
+
+class TestGlobalAvgPool(OpContract):
+    name = "global_avg_pool"
+    shapes = MAPS
+
+
+class TestGlobalMaxPool(OpContract):
+    name = "global_max_pool"
+    shapes = TOKENS
+
+
+class TestConvBnAct(OpContract):
+    name = "conv_bn_act"
+    args: ClassVar = {"out": 6, "stride": 2}
+    shapes = MAPS
+
+
+class TestSeparableConv(OpContract):
+    name = "separable_conv"
+    args: ClassVar = {"kernel_size": 5, "activation": None}
+    shapes = MAPS
+
+
+class TestSqueezeExcite(OpContract):
+    name = "squeeze_excite"
+    shapes = MAPS
+
+
+class TestInvertedResidual(OpContract):
+    name = "inverted_residual"
+    shapes = MAPS
+
+
+class TestConv2d(OpContract):
+    """One of torch's own, under its op name and with `out`."""
+
+    name = "conv2d"
+    args: ClassVar = {"out": 6, "kernel_size": 3}
+    shapes = MAPS
+
+
+class TestEmbedding(OpContract):
+    """Whole numbers in."""
+
+    name = "embedding"
+    args: ClassVar = {"num_embeddings": 2, "out": 4}
+    shapes = ((3, 7),)
+    dtype = torch.int64
+
+
+OURS = [name for name in names("op") if lookup("op", name).module.startswith("assembler.modules")]
+
+
+def test_every_op_has_a_contract() -> None:
+    tested = {contract.name for contract in OpContract.__subclasses__()}
+    assert set(OURS) - tested == set()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_docstring_starts_with_a_sentence(name: str) -> None:
+    first = lookup("op", name).doc.splitlines()[0]
+    assert first[0].isupper()
+    assert "." in first or ":" in first
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_everything_is_annotated(name: str) -> None:
+    entry = lookup("op", name)
+    code = entry.load()
+    for call in (code.__init__, code.forward) if inspect.isclass(code) else (code,):
+        signature = inspect.signature(call)
+        assert signature.return_annotation is not inspect.Signature.empty
+        bare = [p.name for p in signature.parameters.values() if p.annotation is p.empty and p.name != "self"]
+        assert bare == []
+    assert all(p.type.kind != "Any" for p in entry.params)
+
+
+@pytest.mark.parametrize("contract", [c for c in OpContract.__subclasses__() if c.name in OURS])
+def test_source_stands_alone(contract: type[OpContract]) -> None:
+    """Its text alone, with the imports of an exported model.py, does what the op does."""
+    case = contract()
+    entry = case.entry()
+    decorator, _, source = inspect.getsource(entry.load()).partition("\n")
+    assert decorator.startswith("@op(")
+    scope: dict[str, Any] = {"math": math, "torch": torch, "nn": torch.nn, "F": torch.nn.functional, "Tensor": Tensor}
+    exec("from __future__ import annotations\n" + source, scope)
+    alone = make(replace(entry, live=scope[entry.qualname]), case.args, case.shapes)
+    packaged = case.build().eval()
+    if isinstance(alone, torch.nn.Module):
+        alone.eval().load_state_dict(packaged.state_dict())
+    assert torch.equal(alone(*case.inputs()), packaged(*case.inputs()))
