@@ -11,6 +11,8 @@ A model is a graph of named steps in a YAML recipe; `load` makes it symbolic, `b
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,6 +54,20 @@ _HOME = {
 }
 
 __all__ = ["__version__", *sorted(_HOME)]
+
+
+class _Package(ModuleType):
+    """Keeps `assembler.graph`, `.search` and `.train` the public functions when the sub-packages so named are imported.
+
+    `from assembler.graph import Graph` reaches a sub-package as ever.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

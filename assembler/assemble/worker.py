@@ -71,12 +71,8 @@ class Server:
         """Make the requested product, or say that it is there, that another process makes it, or why it failed."""
         try:
             with self.store.lock(request["key"], wait=False) as held:
-                if not held:
-                    self.answer("busy")
-                elif self.store.get(request["key"]):
-                    self.answer("reused")
-                else:
-                    self._make(request)
+                event = self._make(request) if held else "busy"
+            self.answer(event)  # once the lock is free: what the parent does next must not meet it
         except (Exception, SystemExit) as error:
             self.answer("failed", **explain(error, self.store))
 
@@ -84,7 +80,9 @@ class Server:
         """Send one line to the parent."""
         print(json.dumps({"event": event, **facts}), file=self._answers, flush=True)
 
-    def _make(self, request: dict[str, Any]) -> None:
+    def _make(self, request: dict[str, Any]) -> str:
+        if self.store.get(request["key"]):
+            return "reused"
         self.answer("started")
         begin = time.perf_counter()
         function = _load(request["run"], request.get("plugins", ()))
@@ -98,7 +96,7 @@ class Server:
             seconds = round(time.perf_counter() - begin, 4)
             card = {name: request[name] for name in ("run", "inputs", "code", "label", "phase", "needs")}
             self.store.commit(out, request["key"], {**card, "result": result, "seconds": seconds})
-        self.answer("done", seconds=seconds)
+        return "done"
 
     def _tell(self, step: int, total: int, info: Mapping[str, Any]) -> None:
         self.answer("progress", step=step, total=total, info=info)

@@ -83,8 +83,7 @@ class Embedding:
             final = f"{final}_{key[0].rsplit('.', 1)[-1]}"
         self._names[key] = final
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            kept = [d for d in node.decorator_list if _head(d) not in _MARKS]
-            node.decorator_list = kept
+            node.decorator_list = [d for d in node.decorator_list if not _registers(key[0], d)]
         renamed = {name: final} | self._uses(key[0], node)
         self.definitions[key] = _render(node, source, renamed)
         return final
@@ -93,12 +92,13 @@ class Embedding:
         """Collect what a definition uses of its module; the new texts of those names that change."""
         renamed = {}
         top = _top(module)
+        inferred = {id(n.value) for n in ast.walk(node) if isinstance(n, ast.Attribute) and n.attr in _PLAIN}
         for inner in ast.walk(node):
             if isinstance(inner, ast.ImportFrom) and _ours(_absolute(module, inner)):
                 raise GraphError(
                     f"{module} imports {inner.module} inside a function, so no stand-alone file can hold it"
                 )
-            if isinstance(inner, ast.Name) and inner.id in top:
+            if isinstance(inner, ast.Name) and inner.id in top and id(inner) not in inferred:
                 renamed[inner.id] = self._use(module, inner.id, top[inner.id])
         return {old: new for old, new in renamed.items() if old != new}
 
@@ -110,6 +110,8 @@ class Embedding:
             return _PLAIN.get(target, name)
         if _ours(origin):
             return self._collect(origin, target)
+        if _ours(found.name):
+            raise GraphError(f"{module} uses {found.name} itself, so no stand-alone file can hold its ops")
         if self.imports.setdefault(name, found.name) != found.name or name in self._names.values():
             raise GraphError(f"'{name}' means both {self.imports[name]} and {found.name} in the ops of this model")
         return name
@@ -156,23 +158,29 @@ def _is_module(target: str) -> bool:
     return not head or not hasattr(importlib.import_module(head), tail)
 
 
-def _head(decorator: ast.expr) -> str:
+def _registers(module: str, decorator: ast.expr) -> bool:
     call = decorator.func if isinstance(decorator, ast.Call) else decorator
-    return call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "")
+    if isinstance(call, ast.Attribute):
+        return call.attr in _MARKS
+    found = _top(module).get(getattr(call, "id", ""))
+    return isinstance(found, ast.alias) and found.name.startswith("assembler.")
 
 
 def _render(node: ast.stmt, source: str, renamed: dict[str, str]) -> str:
     """A definition's own text, comments and all, without registry decorators and with names changed."""
     lines = [line.encode() for line in source.splitlines()]
-    changes = [
-        (n.lineno - 1, n.col_offset, n.id) for n in ast.walk(node) if isinstance(n, ast.Name) and n.id in renamed
-    ]
+    changes: list[tuple[int, int, str, str]] = []  # row, column, old, new
+    for n in ast.walk(node):
+        if isinstance(n, ast.Name) and n.id in renamed:
+            changes.append((n.lineno - 1, n.col_offset, n.id, renamed[n.id]))
+        elif isinstance(n, ast.Attribute) and n.attr in _PLAIN:  # `asm.Channels`
+            changes.append((n.lineno - 1, n.col_offset, ast.unparse(n), _PLAIN[n.attr]))
     if isinstance(node, ast.FunctionDef | ast.ClassDef) and renamed.get(node.name, node.name) != node.name:
         keyword = b"class " if isinstance(node, ast.ClassDef) else b"def "
-        changes.append((node.lineno - 1, len(keyword), node.name))
-    for row, column, old in sorted(changes, reverse=True):
+        changes.append((node.lineno - 1, len(keyword), node.name, renamed[node.name]))
+    for row, column, old, new in sorted(changes, reverse=True):
         line = lines[row]
-        lines[row] = line[:column] + renamed[old].encode() + line[column + len(old.encode()) :]
+        lines[row] = line[:column] + new.encode() + line[column + len(old.encode()) :]
     kept = getattr(node, "decorator_list", [])
     decorators = [line for d in kept for line in (b"@" + b"\n".join(lines[d.lineno - 1 : d.end_lineno]).lstrip(b"@"),)]
     body = lines[node.lineno - 1 : node.end_lineno]

@@ -20,7 +20,23 @@ from assembler.infer.make import arguments, call_arguments
 from assembler.infer.shape import shapes
 from assembler.registry import Entry, lookup
 
-_TAKEN = ("Model", "Steps", "Tensor", "F", "nn", "torch", "json", "struct", "sys", "Path", "DTYPES", "load", "self")
+_TAKEN = (
+    "Model",
+    "Steps",
+    "Tensor",
+    "F",
+    "nn",
+    "torch",
+    "json",
+    "struct",
+    "sys",
+    "Path",
+    "DTYPES",
+    "load",
+    "self",
+    "float",
+    "slice",
+)
 _GIVEN = (
     "from torch import Tensor",
     "from torch import nn",

@@ -11,7 +11,6 @@ from torch import fx
 from assembler.graph.core import Arg
 
 
-@functools.lru_cache(maxsize=4096)
 def traced(
     function: Callable[..., Any], args: tuple[tuple[str, Arg], ...], ports: tuple[str, ...], named: frozenset[str]
 ) -> fx.Graph | None:
@@ -21,6 +20,17 @@ def traced(
     when its control flow depends on its inputs' values or it makes something that a proxy cannot hold. The result is
     cached and must not be changed.
     """
+    return _traced(function, args, repr(args), ports, named)
+
+
+@functools.lru_cache(maxsize=4096)
+def _traced(
+    function: Callable[..., Any],
+    args: tuple[tuple[str, Arg], ...],
+    said: str,  # 1, 1.0 and True are equal keys and different arguments
+    ports: tuple[str, ...],
+    named: frozenset[str],
+) -> fx.Graph | None:
     graph = fx.Graph()
     tracer = fx.proxy.GraphAppendingTracer(graph)
     proxies = {p: fx.Proxy(graph.placeholder(f"in_{p}"), tracer) for p in ports}

@@ -214,9 +214,9 @@ class _Builder:
         needed = () if entry.variadic else wanted[: len(wanted) - entry.optional]
         missing = [n for n in needed if n not in dict(found)]
         if missing and len(found) < len(needed):
-            ports = ", ".join(f"{n}: ..." for n in needed)
+            example = ", ".join(f"{n}: ..." for n in needed)
             said = f"op '{entry.name}' also needs the input{'s' * (len(missing) > 1)} {', '.join(missing)}"
-            self.note(said, _span(step, "from") or step.span, f"write from: {{{ports}}}")
+            self.note(said, _span(step, "from") or step.span, f"write from: {{{example}}}")
         return tuple(found)
 
     def named(self, step: Step, entry: Entry, names: _Names, wanted: tuple[str, ...]) -> list[tuple[str, str]]:

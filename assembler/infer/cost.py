@@ -67,7 +67,8 @@ def train_flops(graph: Graph, trainable: Collection[str] | None = None) -> int:
     `trainable` are paths of the steps or containers whose parameters are trained; None trains all of them. Gradients
     of activations are counted through every frozen step after the first trained one, and none before it.
     """
-    return _train_flops(graph, None if trainable is None else frozenset(trainable))
+    codes = tuple(lookup("op", node.op).code for node in graph.nodes.values())
+    return _train_flops(graph, codes, None if trainable is None else frozenset(trainable))
 
 
 def uncounted(graph: Graph) -> tuple[str, ...]:
@@ -105,7 +106,7 @@ def _step_cost(code: str, op: str, args: Args, ports: Ports, types: Types, batch
 
 
 @functools.lru_cache(maxsize=4096)
-def _train_flops(graph: Graph, trainable: frozenset[str] | None) -> int:
+def _train_flops(graph: Graph, codes: tuple[str, ...], trainable: frozenset[str] | None) -> int:
     types = shapes(graph)
     with torch.device("meta"):
         values: dict[str, Any] = meta_values(graph.input_names, tuple(types[n] for n in graph.input_names))

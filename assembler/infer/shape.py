@@ -38,7 +38,8 @@ def shapes(graph: Graph) -> dict[str, TensorType]:
             _check_known(graph, i, node, types, failed)
             failed[i] = None
             continue
-        found = step_type(lookup("op", node.op).code, node.op, node.args, tuple([p for p, _ in node.inputs]), given)
+        code, ports = lookup("op", node.op).code, tuple([p for p, _ in node.inputs])
+        found = step_type(code, node.op, node.args, ports, given, tuple([type(v) for _, v in node.args]))
         if isinstance(found, TensorType):
             types[i] = found
         else:
@@ -79,8 +80,14 @@ class Refusal:
 
 
 @functools.lru_cache(maxsize=65536)
-def step_type(code: str, op: str, args: Args, ports: Ports, types: Types) -> TensorType | Refusal:
-    """The type of what one step makes, or why it makes nothing. `code` is the digest of the op's source."""
+def step_type(
+    code: str, op: str, args: Args, ports: Ports, types: Types, kinds: tuple[type, ...]
+) -> TensorType | Refusal:
+    """The type of what one step makes, or why it makes nothing.
+
+    `code` is the digest of the op's source and `kinds` are the types of the arguments' values, since 1, 1.0 and True
+    are equal keys: both are there for the cache.
+    """
     try:
         made = run_step(op, args, ports, types)[1]
     except ShapeError as error:

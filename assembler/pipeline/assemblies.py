@@ -15,7 +15,7 @@ from assembler.compile.lower import lower
 from assembler.compile.outline import outline, swap
 from assembler.compile.weights import read_weights
 from assembler.graph.text import from_text
-from assembler.pipeline.jobs import WEIGHTS, _data, _task, model_of
+from assembler.pipeline.jobs import WEIGHTS, data_of, model_of, task_of
 from assembler.recipe.choices import Choice, Decision, Space
 from assembler.search.exact import Additive, solve
 from assembler.search.samplers import make
@@ -70,7 +70,7 @@ class _Judge:
     def __init__(self, job: Job, slots: Mapping[str, list[dict[str, Any]]]) -> None:
         host = model_of(job.needs["host"])
         self.device = resolve(job.inputs["device"])
-        self.data, self.task, self.graph = _data(job), _task(job.inputs), host.graph
+        self.data, self.task, self.graph = data_of(job), task_of(job.inputs), host.graph
         self.base = outline(host.graph, list(slots))
         load_there(self.base, host.weights)
         self.base.to(self.device)

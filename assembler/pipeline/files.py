@@ -8,20 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from assembler.assemble.plan import Failure
 from assembler.assemble.product import Product
 from assembler.assemble.weights import load_there
-from assembler.compile.exported import save_pt2
-from assembler.compile.files import whole
 from assembler.compile.lower import lower
-from assembler.compile.source import to_source
-from assembler.compile.weights import save_weights
 from assembler.graph.text import to_text
 from assembler.infer.cost import total
-from assembler.infer.shape import dtype_of
 from assembler.pipeline.assemblies import CANDIDATES
+from assembler.pipeline.exporting import export, write_text
 from assembler.pipeline.jobs import model_of
 from assembler.pipeline.state import Run
 from assembler.pipeline.summary import main_model
@@ -44,12 +38,6 @@ def write(folder: Path, run: Run, summary: Mapping[str, Any]) -> None:
     write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_report(folder)
     _point(folder)
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    with whole(file) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def write_lines(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -102,24 +90,7 @@ def _export(folder: Path, run: Run) -> None:
     write_text(folder / "graph.txt", to_text(model.graph))
     module = lower(model.graph)
     load_there(module, model.weights)
-    export_module(folder, module.eval(), run.exports)
-
-
-def export_module(folder: Path, module: Any, formats: Iterable[str]) -> list[Path]:
-    """Write a compiled recipe as `model.safetensors`, `model.py` and `model.pt2`."""
-    graph = module.meta["graph"]
-    written = []
-    if "safetensors" in formats:
-        save_weights(module, folder / "model.safetensors", {"fingerprint": graph.fingerprint})
-        written.append(folder / "model.safetensors")
-    if "source" in formats:
-        write_text(folder / "model.py", to_source(graph))
-        written.append(folder / "model.py")
-    if "pt2" in formats:
-        examples = [torch.zeros(kind.shape, dtype=dtype_of(kind.dtype)) for _, kind in graph.inputs]
-        save_pt2(module, examples, folder / "model.pt2")
-        written.append(folder / "model.pt2")
-    return written
+    export(module.eval(), folder, run.exports)
 
 
 def _point(folder: Path) -> None:

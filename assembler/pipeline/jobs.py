@@ -30,8 +30,8 @@ def train(job: Job) -> dict[str, Any]:
     teachers = {n: model_of(p) for n, p in job.needs.items() if n == "teacher"}
     trained = train_model(
         graph,
-        _data(job),
-        _task(job.inputs),
+        data_of(job),
+        task_of(job.inputs),
         _training(job.inputs),
         weights=assembled(job),
         teachers=teachers,
@@ -53,7 +53,7 @@ def load_model(job: Job) -> dict[str, Any]:
     graph = from_text(job.inputs["graph"])
     module = lower(graph)
     load_weights(module, job.inputs["file"])
-    score, loss = assess(module, graph, _data(job), _task(job.inputs))
+    score, loss = assess(module, graph, data_of(job), task_of(job.inputs))
     save_weights(module, job.out / WEIGHTS)
     return {"validation": score, "loss": loss, "before": score, "train_flops": 0, "steps": 0}
 
@@ -64,9 +64,9 @@ def part(job: Job) -> dict[str, Any]:
     teachers = {n: model_of(p) for n, p in job.needs.items() if n == "teacher"}
     device = resolve(job.inputs["device"])
     seat = Seat(host, job.inputs["slot"], from_text(job.inputs["part"]), teachers, device)
-    data = _data(job)
+    data = data_of(job)
     weights, result, spent = incubate(seat, data, _training(job.inputs), _hooks(job))
-    score, loss = judge(seat, weights, data, _task(job.inputs))
+    score, loss = judge(seat, weights, data, task_of(job.inputs))
     save_weights(weights, job.out / WEIGHTS)
     return {"score": score, "loss": loss, "train_flops": spent, "steps": result.steps if result else 0}
 
@@ -77,7 +77,7 @@ def test(job: Job) -> dict[str, Any]:
     device = resolve(job.inputs["device"])
     module = lower(model.graph)
     load_there(module, model.weights)
-    term = _task(job.inputs).loss.terms[0]
+    term = task_of(job.inputs).loss.terms[0]
     split = load_test(job.inputs["data"]).to(device)
     with evaluating(module.to(device)):
         metric = job.inputs["metric"]
@@ -107,11 +107,13 @@ def assembled(job: Job) -> Weights | None:
     return weights
 
 
-def _data(job: Job) -> Data:
+def data_of(job: Job) -> Data:
+    """Train and validation of the job's data."""
     return load(job.inputs["data"])
 
 
-def _task(inputs: Mapping[str, Any]) -> Task:
+def task_of(inputs: Mapping[str, Any]) -> Task:
+    """The loss on the labels and the metric."""
     return Task(Objective.from_spec([inputs["task"]]), inputs["metric"])
 
 

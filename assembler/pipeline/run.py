@@ -93,7 +93,7 @@ def _test(state: Run) -> dict[Task, Task]:
     tests = {}
     for made in dict.fromkeys(wanted):
         if isinstance(state.results[made], Product):
-            inputs = {"data": dict(state.spec.data), "task": dict(state.spec.task)}
+            inputs: dict[str, Any] = {"data": dict(state.spec.data), "task": dict(state.spec.task)}
             inputs |= {"data_id": made.parameters["data_id"], "metric": state.spec.metric, "device": state.device}
             code = [module_code("assembler.train.evaluate")]
             label = f"test of {made.name}"

@@ -7,37 +7,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assembler import registry
 from assembler.assemble.plan import Failure
 from assembler.assemble.product import Product, sha256
 from assembler.assemble.runner import Runner
-from assembler.assemble.task import Task, module_code, task
+from assembler.assemble.task import Task, task
 from assembler.errors import InputError, TaskError
 from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.graph.text import to_text
 from assembler.infer.cost import Cost, total
+from assembler.pipeline.code import code_of
+from assembler.pipeline.exporting import FORMATS, Format
 from assembler.pipeline.slots import Variant, variants
 from assembler.pipeline.spec import RunSpec, first
 from assembler.recipe.document import changed
 from assembler.recipe.values import marked
 from assembler.train.data.core import fingerprint
 
-METHOD = (
-    "assembler.assemble.fitting",
-    "assembler.assemble.frozen",
-    "assembler.assemble.hybrid",
-    "assembler.assemble.incubate",
-    "assembler.assemble.train",
-    "assembler.train.data.batches",
-    "assembler.train.loop",
-    "assembler.train.optimizers",
-    "assembler.train.schedule",
-)
-"""The modules whose code every trained product depends on."""
-
 Objective = list[dict[str, Any]]
-Terms = Iterable[Mapping[str, Any]]
 
 
 @dataclass
@@ -56,7 +43,7 @@ class Run:
     tuning: tuple[Objective | None, dict[str, Any] | None] = (None, None)
     assembled: dict[int, Graph] = field(default_factory=dict)
     baselines: dict[str, str] = field(default_factory=dict)
-    exports: tuple[str, ...] = ("safetensors", "source", "pt2")
+    exports: tuple[Format, ...] = FORMATS
     results: dict[Task, Product | Failure] = field(default_factory=dict)
     _variants: dict[str, tuple[Variant, ...]] | None = None
 
@@ -100,7 +87,7 @@ class Run:
             "sha256": sha256(file),
             **self.common(0, None, None),
         }
-        made = task("assembler.pipeline.jobs:load_model", inputs, label=name, phase=self.phase, code=self.code(graph))
+        made = task("assembler.pipeline.jobs:load_model", inputs, label=name, phase=self.phase, code=code_of(graph))
         self.graphs[name] = graph
         self.models[name] = dict.fromkeys(self.seeds, made)
 
@@ -121,7 +108,7 @@ class Run:
             needs,
             label=self.say(label, seed),
             phase=self.phase,
-            code=self.code(graph, inputs["objective"]),
+            code=code_of(graph, inputs["objective"]),
         )
 
     def common(self, seed: int, train: Mapping[str, Any] | None, objective: Objective | None) -> dict[str, Any]:
@@ -132,16 +119,10 @@ class Run:
             "task": dict(self.spec.task),
             "metric": self.spec.metric,
             "train": {**self.spec.train, **(train or {})},
-            "objective": [dict(term) for term in objective or [self.spec.task]],
+            "objective": [dict(term) for term in (objective or [dict(self.spec.task)])],
             "seed": seed,
             "device": self.device,
         }
-
-    def code(self, graph: Graph, objective: Terms = ()) -> list[str]:
-        """Digests of the code that a product of `graph` depends on: its ops, its losses, the method."""
-        ops = {registry.lookup("op", node.op).code for _, node in graph}
-        losses = {registry.lookup("loss", term["loss"]).code for term in objective}
-        return sorted(ops | losses | {module_code(m) for m in METHOD})
 
     def teacher(self, seed: int, objective: Objective | None) -> dict[str, Task]:
         """The teacher as a need, if the objective reads it. Raises InputError where there is none."""

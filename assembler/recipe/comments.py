@@ -12,6 +12,7 @@ from typing import Any
 
 from assembler.errors import Problem, RecipeError, Span
 from assembler.recipe.read import Reader
+from assembler.recipe.syntax import Source
 from assembler.recipe.values import Leaf, Map, Seq, Value
 
 Place = tuple[int, ...]
@@ -62,7 +63,7 @@ def note_positions(reader: Reader, value: Map) -> Notes:
 
     Raises RecipeError, with all places, for comments that belong to no entry, such as one behind a closing bracket.
     """
-    entries = sorted(_entries(value, ()), key=lambda e: (e.line, e.column, len(e.place)))
+    entries = sorted(_entries(value, (), reader.source), key=lambda e: (e.line, e.column, len(e.place)))
     firsts: dict[int, _Entry] = {}
     for entry in entries:
         firsts.setdefault(entry.line, entry)
@@ -125,7 +126,8 @@ def _add_alone(notes: Notes, comment: _Comment, chain: list[_Entry], below: _Ent
         notes.foot.append(comment.text)
         return
     if below is None or comment.column > below.column:
-        above = [entry for entry in chain if entry.column <= comment.column]
+        around = below.place if below else ()
+        above = [e for e in chain if e.column <= comment.column and around[: len(e.place)] != e.place]
         if above:
             place = above[-1].place
             notes.feet.setdefault(place, []).append(comment.text)
@@ -151,15 +153,18 @@ def _tidy(notes: Notes) -> None:
         notes.foot.pop()
 
 
-def _entries(value: Value, place: Place, in_item: bool = False) -> Iterator[_Entry]:
+def _entries(value: Value, place: Place, source: Source, in_item: bool = False) -> Iterator[_Entry]:
     if isinstance(value, Leaf):
         return
     spans = value.key_spans if isinstance(value, Map) else tuple(item.span for item in value.items)
+    is_list = isinstance(value, Seq)
     for index, span in enumerate(spans):
         if span:
-            yield _Entry((*place, index), span.line - 1, span.column - 1, in_item and index == 0)
+            before = source.line(span.line - 1)[: span.column - 1].rstrip()
+            column = len(before) - 1 if is_list and before.endswith("-") else span.column - 1
+            yield _Entry((*place, index), span.line - 1, column, in_item and index == 0)
         item = value.items[index]
-        yield from _entries(item[1] if isinstance(item, tuple) else item, (*place, index), isinstance(value, Seq))
+        yield from _entries(item[1] if isinstance(item, tuple) else item, (*place, index), source, is_list)
 
 
 def _comments(reader: Reader) -> Iterator[_Comment]:

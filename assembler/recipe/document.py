@@ -16,7 +16,7 @@ from assembler.recipe.values import Leaf, Map, Value, is_choice, plain
 _COMMON = ("kind", "version", "name", "doc", "extends", "set")
 KEYS = {
     "model": (*SECTIONS, "set"),
-    "space": (*_COMMON, "base", "choose", "where", "objectives", "search"),
+    "space": (*_COMMON, "base", "choose", "search"),
     "run": (*_COMMON, "model", "space", "split", "data", "train", "task", "metric", "seeds", "phases"),
 }
 VERSION = 1
@@ -66,7 +66,8 @@ def _finish(tree: Map, file: Path | None, scale: str, changes: list[tuple[str, V
         raise RecipeError(Problem(f"unknown kind '{kind}'", span, hint=near(str(kind), KEYS) or "model, space or run"))
     _check_keys(tree, kind)
     tree = _scaled(tree, scale)
-    own, inner = [], []
+    own: list[tuple[str, Value]] = []
+    inner: list[tuple[str, Value]] = []
     for path, value in changes:
         mine = kind == "model" or path.split(".")[0] in KEYS[kind]
         (own if mine else inner).append((path, value))

@@ -250,8 +250,8 @@ class Reader:
         items = []
         while not isinstance(event := self._events.get_event(), yaml.SequenceEndEvent):
             items.append(self._value(event, depth + 1))
-        span = self.source.between(start.start_mark, event.end_mark) if start.flow_style else None
-        return Seq(tuple(items), span or (items[0].span if items else self._span(start)))
+        end = event.end_mark if start.flow_style else start.end_mark  # a block list is shown by its first dash
+        return Seq(tuple(items), self.source.between(start.start_mark, end))
 
     def _map(self, start: Any, depth: int) -> Map:
         lines: dict[str, int] = {}

@@ -144,7 +144,7 @@ _KNOWN = (
      "indent the keys of one mapping alike, and check the quotes and brackets above", False),
     ("alphabetic or numeric|undefined alias", "'*' and '&' start YAML aliases and anchors",
      "put a value that starts with '*' or '&' in quotes", True),
-    ("block sequence entries are not allowed", "a list cannot start on the line of its key",
+    ("sequence entries are not allowed", "a list cannot start on the line of its key",
      "start it on the next line, or write [a, b]", False),
     ("'-' indicator", "this line does not fit the list around it", "indent the '-' of one list alike", False),
     ("expected node content|expected the node content", "a value is missing here",

@@ -15,7 +15,7 @@ from assembler.registry.entry import REQUIRED, Entry, Param, digest
 from assembler.registry.static import CALLED, is_tensor
 from assembler.registry.types import INFERRED, parse
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Callable[..., Any])
 LIVE: dict[tuple[str, str], Entry] = {}
 
 

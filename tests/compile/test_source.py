@@ -10,12 +10,14 @@ import torch
 from compile_graphs import hybrid, node, plain
 from torch import Tensor, nn
 
+from assembler import registry
 from assembler.compile.lower import lower
 from assembler.compile.source import to_source
 from assembler.compile.weights import save_weights
 from assembler.errors import GraphError
 from assembler.graph.core import Graph, Node, TensorType
 from assembler.registry import Channels, Shape, op
+from assembler.registry import op as known_as
 
 BIAS = 0.25
 
@@ -62,6 +64,12 @@ def load(x: Tensor, shape: Shape, even: bool = True) -> Tensor:
     return halved(x) if x.shape[0] % 2 == 0 and even else halved(x) + len(shape)
 
 
+@known_as("compile_test_tall")
+def tall(x: Tensor, width: registry.Features) -> Tensor:
+    """The registry under other names."""
+    return x + width if x.shape[0] > 1 else x
+
+
 @op("compile_test_slices")
 def slices(x: Tensor, at: tuple[int, ...] = (1, 2)) -> Tensor:
     """Indexing, negation, a value used twice and nested arithmetic."""
@@ -99,7 +107,8 @@ def test_a_whole_model_is_bit_equal_without_the_package(tmp_path: Path) -> None:
 
 def test_ops_of_ones_own_come_with_all_that_they_use(tmp_path: Path) -> None:
     nodes = {
-        "a": node("compile_test_made", "x", times=2),
+        "tall": node("compile_test_tall", "x"),
+        "a": node("compile_test_made", "tall", times=2),
         "load": node("compile_test_load", "a"),
         "3": node("linear", "load", out=4),
         "class": node("compile_test_slices", "3"),
@@ -107,8 +116,9 @@ def test_ops_of_ones_own_come_with_all_that_they_use(tmp_path: Path) -> None:
     }
     text = run(tmp_path, plain(nodes, 2, 3, 4, 4), torch.randn(3, 3, 4, 4))
     names = [n.name for n in ast.parse(text).body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
-    assert names == ["Inner", "made", "halved", "load_test_source", "Model", "load"]
+    assert names == ["tall", "Inner", "made", "halved", "load_test_source", "Model", "load"]
     assert "\nBIAS = 0.25\n" in text
+    assert "\ndef tall(x: Tensor, width: int) -> Tensor:" in text
     assert "def made(channels: int, *, times: int = 1) -> nn.Module:" in text
 
 

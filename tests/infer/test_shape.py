@@ -23,6 +23,11 @@ def counted(x: Tensor, tag: str = "") -> Tensor:
     return x * 2
 
 
+@op("infer_test_times")
+def times(x: Tensor, by: int | float = 1) -> Tensor:
+    return x * by
+
+
 @op("infer_test_pair")
 def pair(x: Tensor) -> tuple[Tensor, Tensor]:
     return x, x
@@ -147,6 +152,12 @@ def test_a_step_runs_once_for_equal_op_arguments_and_input_types() -> None:
     assert RUNS == ["once"]
     shapes(graph(nodes, x=(2, 4)))
     assert RUNS == ["once"] * 2
+
+
+def test_an_integer_and_the_float_that_equals_it_are_two_arguments() -> None:
+    counts = TensorType((2, 3), "int64")
+    assert shapes(graph({"a": node("infer_test_times", "x", port="x", by=2)}, x=counts))["a"].dtype == "int64"
+    assert shapes(graph({"a": node("infer_test_times", "x", port="x", by=2.0)}, x=counts))["a"].dtype == "float32"
 
 
 def test_a_hundred_known_steps_take_a_fraction_of_a_millisecond() -> None:

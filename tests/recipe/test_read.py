@@ -126,9 +126,9 @@ MISTAKES = {
     "empty": ("", "r.yaml:1:1: error: the recipe is empty\n    hint: start with `kind: model`"),
     "a list at the top": (
         "- op: relu\n",
-        """r.yaml:1:3: error: a recipe is a mapping of `key: value`, this is a list
+        """r.yaml:1:1: error: a recipe is a mapping of `key: value`, this is a list
     - op: relu
-      ^^""",
+    ^""",
     ),
     "no space after the colon": (
         "kind:model\n",
@@ -310,7 +310,7 @@ def test_a_file_bears_its_path_and_a_missing_one_its_neighbour(tmp_path):
         read_file(tmp_path / "none" / "a.yaml")
     with pytest.raises(InputError, match="there is no file"):
         read_file("a\0b.yaml")
-    with pytest.raises(InputError, match="cannot read '.*xx': File name too long"):
+    with pytest.raises(InputError, match=r"cannot read '.*xx': File name too long"):
         read_file(tmp_path / ("x" * 300))
 
 

@@ -191,7 +191,7 @@ out:
   # before y
   - y: 1.5
     z: "it's # no comment"  # comment
-# end of out
+  # end of out
 # the end
 """
 
@@ -231,7 +231,7 @@ def commented(draw):
     return "\n".join(lines) + "\n"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(commented())
 @example("a: 1\n#b\n#c")
 @example("- {\n # c\n a: 1}\n")

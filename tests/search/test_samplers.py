@@ -11,14 +11,14 @@ from typing import ClassVar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sampler_contract import SamplerContract
+from search_spaces import FLAT, MANY, NESTED, NUMBERS, OBJECTIVES, SPACES
 
 from assembler import registry
 from assembler.errors import AssemblerError, InputError
 from assembler.recipe.choices import Decision, Space
 from assembler.search import Additive, make
 from assembler.search.moves import every, frozen, mutate
-from tests.search.contract import SamplerContract
-from tests.search.spaces import FLAT, MANY, NESTED, NUMBERS, OBJECTIVES, SPACES
 
 
 class TestRandom(SamplerContract):

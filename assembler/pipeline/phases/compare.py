@@ -39,7 +39,7 @@ def compare(
     """
     if NAME not in run.models:
         raise InputError(f"phase '{run.phase}' needs an assembled model, and no phase before it makes one")
-    for name in baselines or list(DOC):
+    for name in baselines or DOC:
         run.baselines[name] = DOC[name]
         run.models[name] = {seed: _baseline(run, name, seed, train) for seed in run.seeds}
     run.make(t for name in run.baselines for t in run.models[name].values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from assembler.pipeline.exporting import FORMATS
 from assembler.registry import phase
 
 if TYPE_CHECKING:
@@ -13,4 +14,4 @@ if TYPE_CHECKING:
 @phase
 def export(run: Run, *, formats: list[Literal["safetensors", "source", "pt2"]] | None = None) -> None:
     """Write the winner as weights (`model.safetensors`), stand-alone source (`model.py`) and `model.pt2`."""
-    run.exports = tuple(formats or ("safetensors", "source", "pt2"))
+    run.exports = tuple(formats or FORMATS)

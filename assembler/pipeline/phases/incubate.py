@@ -9,6 +9,7 @@ from assembler.assemble.task import Task, task
 from assembler.errors import InputError, TaskError
 from assembler.graph.edit import cut
 from assembler.graph.text import to_text
+from assembler.pipeline.code import code_of
 from assembler.registry import phase
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _part(
         {"host": run.models[run.host][seed], **run.teacher(seed, objective)},
         label=run.say(f"{variant.slot} {variant.label}", seed),
         phase=run.phase,
-        code=run.code(variant.graph, inputs["objective"]),
+        code=code_of(variant.graph, inputs["objective"]),
     )
 
 

@@ -77,7 +77,7 @@ class PyGlove(Sampler):
 
 def _mutator(space: Space, seed: int) -> Any:
     """PyGlove's uniform mutation; it leaves permutations as they are, so where there are any, half swap two picks."""
-    from pyglove import evolution
+    from pyglove.ext import evolution
 
     uniform = evolution.mutators.Uniform(seed=seed)
     if not any(d.kind == "permutate" for d in space.decisions):

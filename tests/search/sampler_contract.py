@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pytest
+from search_spaces import FLAT, OBJECTIVES, SPACES
 
 from assembler.recipe.choices import Choice, Space
 from assembler.search import Additive, Sampler, make
-from tests.search.spaces import FLAT, OBJECTIVES, SPACES
 
 
 class SamplerContract:

@@ -1,0 +1,173 @@
+"""Everything that the command line does, as calls: load, graph, build, plan, search, train, run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx
+
+from assembler.assemble.models import Task, Training
+from assembler.assemble.train import Trained, train_model
+from assembler.compile.lower import lower
+from assembler.compile.weights import load_weights
+from assembler.errors import InputError
+from assembler.graph.build import build as build_graph
+from assembler.graph.core import Graph
+from assembler.pipeline import run as running
+from assembler.pipeline.plan import Plan, plan_model, plan_run
+from assembler.pipeline.searching import costs_of
+from assembler.pipeline.spec import TASK, read
+from assembler.recipe import document as documents
+from assembler.recipe.choices import Choice, decide, space
+from assembler.recipe.document import Document
+from assembler.recipe.values import Map
+from assembler.search.samplers import make
+from assembler.search.storage import open_study
+from assembler.search.study import Study
+from assembler.search.study import run as run_study
+from assembler.symbolic.recipe import Recipe, symbolic, tree
+from assembler.train.data.core import load as load_data
+from assembler.train.device import resolve
+from assembler.train.loop import Hooks
+from assembler.train.objective import Objective
+from assembler.train.spec import FitSpec
+
+Source = str | Path | Document | Recipe | Graph
+"""What a model may be given as: a recipe's name or file, a loaded recipe, or a graph."""
+
+
+def load(ref: str | Path, *overrides: str) -> Recipe:
+    """The symbolic recipe of a shipped name (`poolformer@s12`) or a file, with `path=value` overrides.
+
+    Raises RecipeError with every problem of the file, or InputError where there is none.
+    """
+    return symbolic(documents.load(ref, overrides))
+
+
+def graph(source: Source, *overrides: str) -> Graph:
+    """The frozen graph of a model recipe. Raises RecipeError where a choice is still open."""
+    if isinstance(source, Graph):
+        return source
+    name, model = _model(source, overrides)
+    return build_graph(model, name=name)
+
+
+def build(
+    source: Source,
+    *overrides: str,
+    seed: int | None = 0,
+    device: str | torch.device = "cpu",
+    weights: str | Path | None = None,
+) -> fx.GraphModule:
+    """The `torch.nn.Module` of a model recipe; its `state_dict` keys are recipe paths.
+
+    Initial weights depend on `seed` and the path of each step alone (None: torch's own generator); `weights` names a
+    file to load instead.
+    """
+    module = lower(graph(source, *overrides), seed=seed, device=device)
+    if weights is not None:
+        load_weights(module, weights)
+    return module
+
+
+def plan(source: str | Path | Document, *overrides: str) -> Plan:
+    """Shapes, parameters, FLOPs and the size of the space of a recipe; nothing is trained."""
+    document = _document(source, overrides)
+    return plan_run(read(document)) if document.kind == "run" else plan_model(document)
+
+
+def search(
+    source: Source,
+    objective: Callable[[fx.GraphModule], float],
+    *,
+    sampler: str | Mapping[str, Any] = "tpe",
+    trials: int = 100,
+    storage: str | None = None,
+    direction: str = "maximize",
+    seed: int = 0,
+    budget: Mapping[str, float] | None = None,
+    on_trial: Callable[[Any], None] | None = None,
+) -> Study:
+    """Search the open choices of a recipe: `objective` scores the built module of each candidate.
+
+    A candidate whose graph was seen before gets the known score. `budget` bounds `params` and `flops`. With `storage`
+    (`journal:///study.log`, `sqlite:///study.db`, ...) trials are kept, and the same call goes on where it was.
+    """
+    name, model = _model(source)
+    found = space(model)
+    if not found.decisions:
+        raise InputError(f"'{name}' has no open choices to search", hint="give it some, for instance with pg.oneof")
+    log = open_study(storage, name, direction) if storage else None  # type: ignore[arg-type]
+
+    def tell(trial: Any) -> None:
+        if log:
+            log.add(found, trial)
+        if on_trial:
+            on_trial(trial)
+
+    def made(choice: Choice) -> Graph:
+        return build_graph(decide(model, choice), name=name)
+
+    return run_study(
+        found,
+        lambda choice: float(objective(lower(made(choice), seed=seed))),
+        make(sampler, found, seed=seed),
+        trials,
+        cost=(lambda choice: costs_of(made(choice))) if budget else None,
+        budget=budget,
+        key=lambda choice: made(choice).fingerprint,
+        on_trial=tell,
+        direction=direction,  # type: ignore[arg-type]
+        history=log.history(found) if log else (),
+    )
+
+
+def train(
+    source: Source,
+    data: str | Mapping[str, Any],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    hooks: Hooks | None = None,
+) -> Trained:
+    """Train a model recipe on a data set (`digits`, `{"name": "fashion_mnist", "train": 5000}`).
+
+    `settings` are those of a recipe's `train:` (epochs, lr, batch, ...). The test split is not touched.
+    """
+    spec = {"name": data} if isinstance(data, str) else data
+    wanted = graph(source)
+    value = wanted.outputs[0][0]
+    objective = Objective.from_spec([{**TASK, "value": value}])
+    training = Training(objective, FitSpec.from_spec(settings or {}), seed)
+    return train_model(wanted, load_data(spec), Task(objective), training, device=resolve(device), hooks=hooks)
+
+
+def run(
+    source: str | Path | Document,
+    *overrides: str,
+    workers: int | None = None,
+    device: str = "auto",
+    on_event: Callable[[Any], None] | None = None,
+    on_phase: Callable[[str], None] | None = None,
+) -> tuple[Path, dict[str, Any]]:
+    """Run a recipe of kind `run`: its folder and its summary. What the parts store holds already is not done again."""
+    document = _document(source, overrides)
+    return running.run_recipe(document, workers=workers, device=device, on_event=on_event, on_phase=on_phase)
+
+
+def _document(source: str | Path | Document, overrides: Sequence[str]) -> Document:
+    return source if isinstance(source, Document) else documents.load(source, overrides)
+
+
+def _model(source: Source, overrides: Sequence[str] = ()) -> tuple[str, Map]:
+    if isinstance(source, Recipe):
+        name = source.sym_getattr("name") if source.sym_hasattr("name") else "model"
+        return str(name), tree(source)
+    if isinstance(source, Graph):
+        raise InputError("a graph has no recipe", hint="give the recipe that it was made from")
+    found = _document(source, overrides)
+    return found.name, found.model

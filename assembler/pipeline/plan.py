@@ -1,0 +1,93 @@
+"""What a recipe comes to before anything is trained: shapes, parameters, FLOPs, the space, the work of a run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from assembler.errors import RecipeError
+from assembler.graph.build import build
+from assembler.graph.core import Graph
+from assembler.graph.edit import cut
+from assembler.infer.cost import Cost, costs, total
+from assembler.infer.shape import shapes
+from assembler.pipeline.slots import variants
+from assembler.pipeline.spec import RunSpec, first
+from assembler.recipe.choices import space
+from assembler.recipe.document import Document
+from assembler.report.terminal import PlanRow
+
+
+@dataclass(frozen=True)
+class SlotPlan:
+    """One slot: its variants by label, with parameters and FLOPs."""
+
+    name: str
+    variants: tuple[tuple[str, Cost], ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A planned recipe. `space_size` is None where a float makes the space countless, 1 where nothing is open."""
+
+    name: str
+    rows: tuple[PlanRow, ...]
+    cost: Cost
+    fingerprint: str
+    space_size: int | None
+    slots: tuple[SlotPlan, ...] = ()
+    phases: tuple[str, ...] = ()
+    parts: int = 0
+
+    def data(self) -> dict[str, Any]:
+        """The plan as plain data, for `--json`."""
+        return {
+            "recipe": self.name,
+            "params": self.cost.params,
+            "flops": self.cost.flops,
+            "fingerprint": self.fingerprint,
+            "steps": len(self.rows),
+            "space_size": self.space_size,
+            "slots": [{"name": s.name, "variants": [label for label, _ in s.variants]} for s in self.slots],
+            "assemblies": math.prod(len(s.variants) for s in self.slots) if self.slots else None,
+            "phases": list(self.phases),
+            "parts": self.parts,
+        }
+
+
+def plan_model(document: Document) -> Plan:
+    """The plan of a model or a space; of a space's open choices the first candidates are laid out."""
+    decisions = space(document.model)
+    graph = build(first(document.model, decisions), name=document.name)
+    return Plan(document.name, _rows(graph), total(graph), graph.fingerprint, decisions.size)
+
+
+def plan_run(spec: RunSpec) -> Plan:
+    """The plan of a run: its model, every slot's variants, how many parts are to be trained.
+
+    Raises GraphError where a slot cannot be cut, RecipeError where a choice lies in no slot.
+    """
+    graph = build(first(spec.document.model, spec.space), name=spec.name)
+    for slot in spec.split:
+        cut(graph, slot)
+    if spec.space.decisions and not spec.split:
+        raise RecipeError("a run with a space needs 'split'", hint="name the slots, for instance split: [stage.*]")
+    found = tuple(
+        SlotPlan(slot, tuple((v.label, total(v.graph)) for v in slot_variants))
+        for slot, slot_variants in (variants(spec) if spec.split else {}).items()
+    )
+    phases = tuple(phase.name for phase in spec.phases)
+    parts = sum(len(s.variants) for s in found) * len(spec.seeds)
+    return Plan(spec.name, _rows(graph), total(graph), graph.fingerprint, spec.space.size, found, phases, parts)
+
+
+def _rows(graph: Graph) -> tuple[PlanRow, ...]:
+    types, spent = shapes(graph), costs(graph)
+    return tuple(
+        PlanRow(i, node.op, _shape(types[i].shape), spent[i].params, spent[i].flops) for i, node in graph.nodes.items()
+    )
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "[" + ", ".join(["B", *map(str, shape[1:])]) + "]"
