@@ -30,8 +30,8 @@ class Bench:
 
     def fit(
         self, trained: Mapping[str, nn.Parameter], data: Data, training: Training, hooks: Hooks | None = None
-    ) -> FitResult:
-        """Train the parameters `trained` and nothing else."""
+    ) -> tuple[FitResult, int]:
+        """Train the parameters `trained` and nothing else; also gives the FLOPs that the frozen models cost."""
         for parameter in self.module.parameters():
             parameter.requires_grad_(False)
         for parameter in trained.values():
@@ -47,9 +47,6 @@ class Bench:
             return {**values, **forward({**batch, **values})}
 
         batches = Batches(held or train, training.spec.batch, training.seed, augment)
-        return fit(forward if held else live, batches, training.objective, trained, training.spec, hooks)
-
-    def frozen_flops(self, result: FitResult, data: Data, training: Training) -> int:
-        """FLOPs of the frozen models in a run: once a sample where they were kept, else once for each one seen."""
-        looked = result.samples if training.spec.augment else len(data.train)
-        return sum(one.flops for one in self.frozen) * looked
+        result = fit(forward if held else live, batches, training.objective, trained, training.spec, hooks)
+        looked = len(train) if held else result.samples
+        return result, looked * sum(one.flops for one in self.frozen)

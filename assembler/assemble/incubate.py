@@ -61,8 +61,8 @@ def incubate(
     bench = Bench(tail, cut.tail, [*frozen, *compared(seat.references, needs, seat.slot, seat.device)], seat.device)
     result, spent = None, 0
     if trained:
-        result = bench.fit(trained, data, training, hooks)
-        spent = train_flops(cut.tail, [seat.slot]) * result.samples + bench.frozen_flops(result, data, training)
+        result, beside = bench.fit(trained, data, training, hooks)
+        spent = train_flops(cut.tail, [seat.slot]) * result.samples + beside
     return part_keys({n: t.cpu() for n, t in tail.state_dict().items()}, seat.slot, seat.part), result, spent
 
 

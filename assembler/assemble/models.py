@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from assembler.assemble.weights import Weights
+from assembler.errors import TrainingError
 from assembler.graph.core import Graph
 from assembler.train.data.core import Data
 from assembler.train.evaluate import evaluating, measure
@@ -49,13 +51,19 @@ class Training:
 def assess(
     module: nn.Module, graph: Graph, data: Data, task: Task, device: torch.device | str = "cpu"
 ) -> tuple[float, float]:
-    """(metric, task loss) of a whole model on the validation split."""
+    """(metric, task loss) of a whole model on the validation split.
+
+    Raises TrainingError where the loss is not finite.
+    """
     term = task.loss.terms[0]
     forward = named(module, graph)
     validation = data.validation.to(device)
     with evaluating(module):
         score = measure(forward, validation, task.metric, value=term.value, target=term.target)
-        return score, measure(forward, validation, task.loss)
+        loss = measure(forward, validation, task.loss)
+    if not math.isfinite(loss):
+        raise TrainingError(f"the validation loss of {graph.name} is {loss}")
+    return score, loss
 
 
 def named(module: nn.Module, graph: Graph) -> Callable[[Mapping[str, Tensor]], dict[str, Tensor]]:

@@ -12,7 +12,7 @@ from assembler.assemble.plan import Failure, Plan
 from assembler.assemble.pool import Pool, Worker
 from assembler.assemble.product import Product
 from assembler.assemble.store import Store
-from assembler.assemble.task import Task
+from assembler.assemble.task import Task, closure
 from assembler.errors import TaskError
 from assembler.registry import plugins
 
@@ -92,15 +92,9 @@ class Runner:
 
     def _allowed(self, tasks: Iterable[Task]) -> list[Task]:
         tasks = list(tasks)
-        seen = set(tasks)
-        stack = list(tasks)
-        while stack:
-            task = stack.pop()
+        for task in closure(tasks):
             if task.run.partition(":")[0].partition(".")[0] not in self._packages:
                 raise TaskError(f"task '{task.name}' runs {task.run}, which is not part of {', '.join(self._packages)}")
-            fresh = {need for _, need in task.needs} - seen
-            seen |= fresh
-            stack += fresh
         return tasks
 
     def _find(self, task: Task) -> Product | None:
@@ -144,16 +138,13 @@ class Runner:
         self._tell(Event(event, task, info=product.result, seconds=product.seconds))
 
     def _died(self, plan: Plan, worker: Worker) -> None:
-        """Replace a dead worker and try its task again, unless it was finished or has cost too many."""
+        """Forget a dead worker and try its task again, unless that has cost too many already."""
         task, how = worker.task, self._pool.bury(worker)
-        self.store.clean()
         if task is None:
             return
         self._deaths[task] += 1
-        if self.store.get(task.key):
-            self._done(plan, task, "done")
-        elif self._deaths[task] < _DEATHS:
-            plan.push(task)
+        if self._deaths[task] < _DEATHS:
+            plan.push(task)  # a product that it finished before it died is found then
         else:
             self._fail(plan, Failure(task, f"its worker died {_DEATHS} times; the last time {how}", "died"))
 

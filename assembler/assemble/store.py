@@ -143,12 +143,14 @@ class Store:
             raise self.failure(error, path) from error
 
     def failure(self, error: Exception, path: Path) -> StoreError:
-        """The StoreError of a write below the store that went wrong, with the space that is left on its disk."""
-        reason = getattr(error, "strerror", None) or str(error)
+        """The StoreError of a write that went wrong; of a full disk it tells the space that is left."""
+        reason = f"cannot write {path}: {getattr(error, 'strerror', None) or error}"
+        if not is_full(error):
+            return StoreError(reason)
         there = next(p for p in (self.root, *self.root.parents) if p.exists())
-        free = shutil.disk_usage(there).free
-        hint = "free some space, or point ASSEMBLER_HOME at another disk" if is_full(error) else ""
-        return StoreError(f"cannot write {path}: {reason} ({free / 1e6:.1f} MB free on that disk)", hint=hint)
+        free = shutil.disk_usage(there).free / 1e6
+        hint = "free some space, or point ASSEMBLER_HOME at another disk"
+        return StoreError(f"{reason} ({free:.1f} MB free on that disk)", hint=hint)
 
 
 def is_full(error: BaseException) -> bool:

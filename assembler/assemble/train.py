@@ -58,7 +58,7 @@ def train_model(
     bench = Bench(module, whole, compared(teachers, needs, device=device), device)
     told = hooks or Hooks()
     told = Hooks(told.progress, told.log, lambda: assess(module, whole, data, task, device)[0])
-    result = bench.fit(dict(module.named_parameters()), data, training, told)
-    spent = train_flops(graph) * result.samples + bench.frozen_flops(result, data, training)
+    result, beside = bench.fit(dict(module.named_parameters()), data, training, told)
+    spent = train_flops(graph) * result.samples + beside
     state = {name: tensor.cpu() for name, tensor in module.state_dict().items()}
     return Trained(state, before, assess(module, whole, data, task, device), result, spent)

@@ -52,8 +52,9 @@ def read_weights(file: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"no weights file {path}")
     with path.open("rb") as stream:
-        magic = stream.read(4)
-    if magic[:2] == b"PK" or magic[:1] == b"\x80":  # what torch.save writes: a zip now, a bare pickle before 1.6
+        start = stream.read(9)
+    # torch.save writes a zip, before 1.6 a bare pickle; safetensors writes a length, which may look like either, and "{".
+    if start.startswith((b"PK", b"\x80")) and start[8:] != b"{":
         return _read_pickle(path)
     try:
         return load_file(path)

@@ -22,6 +22,7 @@ from assembler.pipeline.summary import main_model
 from assembler.recipe.values import Map, marked
 from assembler.recipe.write import to_yaml
 from assembler.report.html import write_report
+from assembler.train.data.core import fingerprint
 
 METRICS = "metrics.jsonl"
 
@@ -49,7 +50,7 @@ def lock(run: Run, summary: Mapping[str, Any]) -> Map:
     """The resolved recipe: nothing left to other files, with the versions and the data that it was run with."""
     document = run.spec.document
     tree = document.tree.drop("space", "set", "extends").set("model", document.model)
-    resolved = {"versions": summary["versions"], "data": next(iter(run.results)).parameters.get("data_id", "")}
+    resolved = {"versions": summary["versions"], "data": fingerprint(run.spec.data)}
     locked = tree.set("lock", marked(resolved))
     assert isinstance(locked, Map)
     return locked

@@ -14,6 +14,7 @@ from assembler.assemble.weights import Weights, load_there, whole_keys, within
 from assembler.compile.lower import lower
 from assembler.compile.weights import load_weights, read_weights, save_weights
 from assembler.graph.text import from_text
+from assembler.infer.cost import total
 from assembler.train.data.core import Data, load, load_test
 from assembler.train.device import resolve
 from assembler.train.evaluate import evaluating, measure
@@ -27,7 +28,7 @@ WEIGHTS = "weights.safetensors"
 def train(job: Job) -> dict[str, Any]:
     """A whole model: meta, teacher, baseline, or (with a host and parts among the needs) an assembly that is tuned."""
     graph = from_text(job.inputs["graph"])
-    teachers = {n: model_of(p) for n, p in job.needs.items() if n == "teacher"}
+    teachers = teachers_of(job)
     trained = train_model(
         graph,
         data_of(job),
@@ -61,14 +62,16 @@ def load_model(job: Job) -> dict[str, Any]:
 def part(job: Job) -> dict[str, Any]:
     """One variant of one slot, trained inside its frozen host and scored there."""
     host = model_of(job.needs["host"])
-    teachers = {n: model_of(p) for n, p in job.needs.items() if n == "teacher"}
+    teachers = teachers_of(job)
     device = resolve(job.inputs["device"])
     seat = Seat(host, job.inputs["slot"], from_text(job.inputs["part"]), teachers, device)
     data = data_of(job)
     weights, result, spent = incubate(seat, data, _training(job.inputs), _hooks(job))
     score, loss = judge(seat, weights, data, task_of(job.inputs))
     save_weights(weights, job.out / WEIGHTS)
-    return {"score": score, "loss": loss, "train_flops": spent, "steps": result.steps if result else 0}
+    judged = total(seat.graph).flops * len(data.validation)
+    steps = result.steps if result else 0
+    return {"score": score, "loss": loss, "train_flops": spent, "flops": judged, "steps": steps}
 
 
 def test(job: Job) -> dict[str, Any]:
@@ -88,6 +91,11 @@ def test(job: Job) -> dict[str, Any]:
 def model_of(product: Product) -> Model:
     """The model that a `train` task made."""
     return Model(from_text(product.card["inputs"]["graph"]), read_weights(product.file(WEIGHTS)))
+
+
+def teachers_of(job: Job) -> dict[str, Model]:
+    """The models that the objective compares with, by name."""
+    return {n: model_of(p) for n, p in job.needs.items() if n != "host" and not n.startswith("part:")}
 
 
 def assembled(job: Job) -> Weights | None:

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from assembler.errors import RecipeError
 from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.graph.edit import cut
@@ -71,8 +70,6 @@ def plan_run(spec: RunSpec) -> Plan:
     graph = build(first(spec.document.model, spec.space), name=spec.name)
     for slot in spec.split:
         cut(graph, slot)
-    if spec.space.decisions and not spec.split:
-        raise RecipeError("a run with a space needs 'split'", hint="name the slots, for instance split: [stage.*]")
     found = tuple(
         SlotPlan(slot, tuple((v.label, total(v.graph)) for v in slot_variants))
         for slot, slot_variants in (variants(spec) if spec.split else {}).items()

@@ -15,7 +15,7 @@ from assembler.assemble.product import Product
 from assembler.assemble.runner import Event, Runner
 from assembler.assemble.store import Store
 from assembler.assemble.task import Task, module_code, task
-from assembler.errors import TaskError
+from assembler.errors import InputError, TaskError
 from assembler.pipeline import files
 from assembler.pipeline.spec import RunSpec, read
 from assembler.pipeline.spending import path_tasks
@@ -23,6 +23,7 @@ from assembler.pipeline.state import Run
 from assembler.pipeline.summary import summary
 from assembler.recipe.document import Document
 from assembler.recipe.write import to_yaml
+from assembler.train.device import resolve
 
 OnEvent = Callable[[Event], None]
 
@@ -43,7 +44,7 @@ def run_recipe(
     spec = read(document)
     start = time.monotonic()
     with Runner(Store(resources.store_home()), workers or default_workers(), on_event) as runner:
-        state = Run(spec, runner, device)
+        state = Run(spec, runner, str(resolve(device)))
         for phase in spec.phases:
             state.phase = phase.name
             if on_phase:
@@ -87,6 +88,8 @@ def recipe_hash(spec: RunSpec) -> str:
 
 def _test(state: Run) -> dict[Task, Task]:
     """The test task of every finished model. What no phase asked for is made first."""
+    if not state.models:
+        raise InputError(f"no phase of '{state.spec.name}' makes a model", hint="for instance phases: {train: {}}")
     wanted = [made for by_seed in state.models.values() for made in by_seed.values()]
     state.make(wanted)
     state.make(t for seed in state.seeds for t in path_tasks(state, seed))
@@ -102,5 +105,5 @@ def _test(state: Run) -> dict[Task, Task]:
     state.make(tests.values())
     failed = [f for f in (state.results[m] for m in wanted) if isinstance(f, Failure)]
     if len(failed) == len(wanted) and failed:
-        raise TaskError(f"no model was finished: {failed[0].reason}")
+        raise state.error(failed[0], "no model was finished")
     return tests

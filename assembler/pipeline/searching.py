@@ -117,4 +117,5 @@ def _task(graph: Graph, how: Settings, device: str, label: str) -> Task:
         "seed": how.seed,
         "device": device,
     }
-    return task("assembler.pipeline.jobs:train", inputs, label=label, phase="search", code=code_of(graph, [term]))
+    code = code_of(graph, [term], how.train or {})
+    return task("assembler.pipeline.jobs:train", inputs, label=label, phase="search", code=code)

@@ -65,6 +65,11 @@ def read(document: Document) -> RunSpec:
     seeds = plain(tree.get("seeds", Seq((Leaf(0),))))
     if not isinstance(seeds, list) or not seeds or not all(type(s) is int for s in seeds):
         problems.append(Problem("'seeds' must be a list of whole numbers", tree.key_span("seeds"), hint="[0, 1, 2]"))
+    elif len(set(seeds)) < len(seeds):
+        problems.append(Problem("'seeds' holds a number twice", tree.key_span("seeds"), hint="every seed is one run"))
+    if decisions.decisions and "split" not in tree:
+        span, hint = tree.key_span("space"), "name the slots that hold them, for instance split: [stage.*]"
+        problems.append(Problem("a run with open choices needs 'split'", span, hint=hint))
     if problems:
         raise RecipeError(problems)
     data = plain(tree.get("data"))

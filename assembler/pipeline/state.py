@@ -10,8 +10,8 @@ from typing import Any
 from assembler.assemble.plan import Failure
 from assembler.assemble.product import Product, sha256
 from assembler.assemble.runner import Runner
-from assembler.assemble.task import Task, task
-from assembler.errors import InputError, TaskError
+from assembler.assemble.task import Task, closure, task
+from assembler.errors import AssemblerError, InputError, TaskError
 from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.graph.text import to_text
@@ -72,7 +72,7 @@ class Run:
         """Plan one training of `graph` a seed, known as `name` from now on."""
         self.graphs[name] = graph
         self.models[name] = {
-            seed: self.training(name, graph, seed, train, objective, self.teacher(seed, objective))
+            seed: self.training(name, graph, seed, train, objective, self.teachers(seed, objective))
             for seed in self.seeds
         }
 
@@ -87,7 +87,9 @@ class Run:
             "sha256": sha256(file),
             **self.common(0, None, None),
         }
-        made = task("assembler.pipeline.jobs:load_model", inputs, label=name, phase=self.phase, code=code_of(graph))
+        made = task(
+            "assembler.pipeline.jobs:load_model", inputs, label=name, phase=self.phase, code=code_of(graph, (), {})
+        )
         self.graphs[name] = graph
         self.models[name] = dict.fromkeys(self.seeds, made)
 
@@ -108,7 +110,7 @@ class Run:
             needs,
             label=self.say(label, seed),
             phase=self.phase,
-            code=code_of(graph, inputs["objective"]),
+            code=code_of(graph, inputs["objective"], inputs["train"]),
         )
 
     def common(self, seed: int, train: Mapping[str, Any] | None, objective: Objective | None) -> dict[str, Any]:
@@ -124,34 +126,36 @@ class Run:
             "device": self.device,
         }
 
-    def teacher(self, seed: int, objective: Objective | None) -> dict[str, Task]:
-        """The teacher as a need, if the objective reads it. Raises InputError where there is none."""
-        if not any(
-            str(term.get(end)).startswith("teacher.") for term in objective or () for end in ("value", "target")
-        ):
-            return {}
-        if "teacher" not in self.models:
+    def teachers(self, seed: int, objective: Objective | None) -> dict[str, Task]:
+        """The models that an objective reads values of (`teacher.logits`), as needs. Raises InputError without one."""
+        values = [str(term.get(end)).partition(".") for term in objective or () for end in ("value", "target")]
+        heads = dict.fromkeys(head for head, dot, _ in values if dot and head != "host")
+        if "teacher" in heads and "teacher" not in self.models:
             raise InputError(f"phase '{self.phase}' reads the teacher, and no phase before it makes one")
-        return {"teacher": self.models["teacher"][seed]}
+        return {head: self.models[head][seed] for head in heads if head in self.models}
 
     def say(self, label: str, seed: int) -> str:
         """A task's label for people."""
         return f"{label} · seed {seed}" if len(self.seeds) > 1 else label
 
     def make(self, tasks: Iterable[Task]) -> dict[Task, Product | Failure]:
-        """Products (or failures) of the tasks and of all that they need."""
-        found = self.runner.run(list(tasks))
-        self.results |= found
-        return found
+        """Products (or failures) of the tasks and of all that they need; what has failed already is not tried again."""
+        wanted = list(dict.fromkeys(tasks))
+        self.results |= self.runner.run([t for t in wanted if t not in self.results])
+        return {t: self.results[t] for t in wanted}
 
     def product(self, wanted: Task) -> Product:
-        """The product of one task. Raises TaskError with the reason where it failed."""
-        if wanted not in self.results:
-            self.make([wanted])
-        found = self.results[wanted]
+        """The product of one task. Raises what `error` says where it failed."""
+        found = self.make([wanted])[wanted]
         if isinstance(found, Failure):
-            raise TaskError(f"{wanted.name} failed: {found.reason}")
+            raise self.error(found, f"{wanted.name} failed")
         return found
+
+    def error(self, failure: Failure, what: str) -> AssemblerError:
+        """What to raise for a failure, with the reason at its root: an InputError where that is the user's input."""
+        found = (self.results.get(t) for t in closure([failure.task]))
+        root = next((f for f in found if isinstance(f, Failure) and f.kind != "needs"), failure)
+        return (InputError if root.kind == "input" else TaskError)(f"{what}: {root.reason}")
 
     def cost(self, name: str) -> Cost:
         """Parameters and FLOPs of a model."""

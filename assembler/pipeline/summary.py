@@ -164,10 +164,10 @@ def verdict(found: dict[str, Any]) -> str:
         gap = 100 * (result["test"] - one["test_mean"])
         noise = 100 * max(result["test_std"], one["test_std"])
         close = " (within the spread of the seeds)" if abs(gap) <= noise else ""
-        relation = "wins against us" if gap < 0 else "ties with us" if gap == 0 else "loses"
-        parts.append(
-            f"{one['name']} {relation} by {abs(gap):.1f} points{close}: {_number(one['test_mean'], one['test_std'], len(found['seeds']))}."
-        )
+        points = f"by {abs(gap):.1f} points{close}"
+        relation = f"wins against us {points}" if gap < 0 else f"loses {points}" if gap > 0 else "ties with us"
+        number = _number(one["test_mean"], one["test_std"], len(found["seeds"]))
+        parts.append(f"{one['name']} {relation}: {number}.")
     return " ".join(parts)
 
 

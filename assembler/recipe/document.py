@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from assembler import resources
-from assembler.errors import Problem, RecipeError, near
+from assembler.errors import AssemblerError, InputError, Problem, RecipeError, Span, near
+from assembler.recipe.overrides import Change, override
 from assembler.recipe.paths import SECTIONS, patch, put
 from assembler.recipe.read import read_file, read_text
 from assembler.recipe.spread import spread
@@ -20,186 +21,253 @@ KEYS = {
     "run": (*_COMMON, "model", "space", "split", "data", "train", "task", "metric", "seeds", "phases"),
 }
 VERSION = 1
+MOST_EXTENDED = 20
+_SECTIONS = {"vars": "{dim: 64}", "scales": "{small: {dim: 32}}", "blocks": "{block: {body: {norm: layer_norm}}}"}
 
 
 @dataclass(frozen=True)
 class Document:
-    """A loaded recipe. `tree` is the file's own content; `model` the model recipe that it is about, choices included."""
+    """A loaded recipe. `tree` is the file's own content; `model` the model recipe that it is about, choices included.
+
+    `problems` are the mistakes that loading went on after; only `load(..., strict=False)` leaves any.
+    """
 
     kind: str
     name: str
     tree: Map
     model: Map
     file: Path | None = field(default=None, compare=False)
+    problems: tuple[Problem, ...] = field(default=(), compare=False)
 
 
-def load(ref: str | Path, overrides: Sequence[str] = ()) -> Document:
+def load(ref: str | Path, overrides: Sequence[str] = (), *, strict: bool = True) -> Document:
     """Read a recipe by file or shipped name (`poolformer@s24`), with `path=value` overrides applied in order.
 
-    Raises RecipeError (all problems of a file at once) or InputError where there is no such file.
+    Raises RecipeError (all problems at once) or InputError where there is no such file. With `strict=False` what can be
+    passed over is left in the document's `problems`, for a checker to report together with what it finds itself.
     """
     name, _, scale = str(ref).partition("@")
     file = resources.find(name)
-    tree = _extended(read_file(file), file, ())
-    return _finish(tree, file, scale, [override(o) for o in overrides])
+    loader = _Loader(file)
+    return loader.done(loader.document(read_file(file), scale, loader.changes(overrides)), strict)
 
 
-def parse(text: str, file: str = "<recipe>", overrides: Sequence[str] = ()) -> Document:
+def parse(text: str, file: str = "<recipe>", overrides: Sequence[str] = (), *, strict: bool = True) -> Document:
     """Like `load`, for the text of a recipe."""
-    tree = _extended(read_text(text, file), Path.cwd() / "recipe.yaml", ())
-    return _finish(tree, None, "", [override(o) for o in overrides])
+    loader = _Loader(None)
+    return loader.done(loader.document(read_text(text, file), "", loader.changes(overrides)), strict)
 
 
-def override(text: str) -> tuple[str, Value]:
-    """The path and value of `path=value`; the value is YAML (`vars.dim=96`, `stage.block.mixer={op: pool}`)."""
-    path, sign, value = text.partition("=")
-    if not sign or not path.strip():
-        raise RecipeError(f"'{text}' is not an override", hint="write -o path=value, for instance -o vars.dim=96")
-    found = read_text(f"value: {value}\n" if value.strip() else "value: null\n", f"-o {path.strip()}").get("value")
-    return path.strip(), found
-
-
-def _finish(tree: Map, file: Path | None, scale: str, changes: list[tuple[str, Value]]) -> Document:
-    kind = plain(tree.get("kind", Leaf("model")))
-    if kind not in KEYS:
-        span = tree.get("kind").span
-        raise RecipeError(Problem(f"unknown kind '{kind}'", span, hint=near(str(kind), KEYS) or "model, space or run"))
-    _check_keys(tree, kind)
-    tree = _scaled(tree, scale)
-    own: list[tuple[str, Value]] = []
-    inner: list[tuple[str, Value]] = []
-    for path, value in changes:
-        mine = kind == "model" or path.split(".")[0] in KEYS[kind]
-        (own if mine else inner).append((path, value))
-    tree = changed(tree, own)
-    name = plain(tree.get("name", Leaf(file.stem if file else "recipe")))
-    model = tree if kind == "model" else changed(_base(tree, kind, file), inner)
-    model = changed(model, list(tree.get("set") or ()))
-    model = choose(model, tree.get("choose" if kind == "space" else "space"), file)
-    if kind != "model":
-        tree = tree.set("set", Map((*(tree.get("set") or ()), *inner))) if inner else tree
-    return Document(kind, str(name), tree, model, file)
-
-
-def changed(tree: Map, changes: Iterable[tuple[str, Value]]) -> Map:
+def changed(tree: Map, changes: Iterable[Change | tuple[str, Value]]) -> Map:
     """The tree with every (path, value) put in; a path may hold `*`. Raises RecipeError for all that lead nowhere."""
     problems: list[Problem] = []
-    for path, value in changes:
-        try:
-            for concrete in spread(tree, path, value.span):
-                tree = put(tree, concrete, value)
-        except RecipeError as error:
-            problems += error.at(value.span).problems
+    found = _changed(tree, (c if isinstance(c, Change) else Change(*c) for c in changes), problems)
     if problems:
         raise RecipeError(problems)
-    return tree
-
-
-def choose(model: Map, section: Value | None, file: Path | None = None) -> Map:
-    """A model recipe with the choices of a space laid into it; `section` maps paths to choices, or names a space."""
-    if isinstance(section, Leaf) and isinstance(section.value, str):
-        section = _reference(section, file, "space").tree.get("choose")
-    if section is None:
-        return model
-    if not isinstance(section, Map):
-        raise RecipeError(Problem("a space maps paths to choices", section.span, hint="stage.*.x: {$oneof: [a, b]}"))
-    problems, found = [], []
-    for path, value in section:
-        if not is_choice(value):
-            problems.append(Problem(f"'{path}' needs a choice", value.span, hint="for instance {$oneof: [a, b]}"))
-            continue
-        try:
-            found += [(concrete, value) for concrete in spread(model, path, section.key_span(path))]
-        except RecipeError as error:
-            problems += error.at(section.key_span(path)).problems
-    if problems:
-        raise RecipeError(problems)
-    return changed(model, found)
-
-
-def _base(tree: Map, kind: str, file: Path | None) -> Map:
-    key = "base" if kind == "space" else "model"
-    value = tree.get(key)
-    if isinstance(value, Map) and "graph" in value:
-        _check_keys(value, "model")
-        return _extended(value, file or Path.cwd() / "recipe.yaml", ())
-    if isinstance(value, Map):
-        value = value.set("extends", value.get("extends", Leaf(None)))
-        return _extended(value, file or Path.cwd() / "recipe.yaml", ())
-    if not isinstance(value, Leaf) or not isinstance(value.value, str):
-        span = tree.key_span(key) if key in tree else tree.span
-        raise RecipeError(
-            Problem(f"a {kind} needs '{key}', the model it is about", span, hint=f"{key}: poolformer@s12")
-        )
-    return _reference(value, file, "model").model
-
-
-def _reference(value: Leaf, file: Path | None, kind: str) -> Document:
-    ref, _, scale = str(value.value).partition("@")
-    path = _local(ref, value, file)
-    found = _finish(_extended(read_file(path), path, ()), path, scale, [])
-    if found.kind != kind:
-        raise RecipeError(Problem(f"'{ref}' is a {found.kind}, not a {kind}", value.span))
     return found
 
 
-def _local(ref: str, value: Value, file: Path | None) -> Path:
-    """The file that a recipe names: a shipped one, or one at or below the recipe's own folder."""
-    if ref.startswith(("/", "~")) or ".." in Path(ref).parts or ":" in ref:
-        hint = "use a shipped name, or a file at or below the recipe's own folder"
-        raise RecipeError(Problem(f"a recipe may not reach '{ref}'", value.span, hint=hint))
-    try:
-        return resources.find(ref, beside=file.parent if file else None)
-    except Exception as error:
-        problems = getattr(error, "problems", ())
-        raise RecipeError([replace(p, span=p.span or value.span) for p in problems] or str(error)) from None
+def _changed(tree: Map, changes: Iterable[Change], problems: list[Problem]) -> Map:
+    for change in changes:
+        try:
+            for concrete in spread(tree, change.path, change.span or change.value.span):
+                tree = put(tree, concrete, change.value, change.span)
+        except RecipeError as error:
+            problems += error.at(change.span or change.value.span).problems
+    return tree
 
 
-def _extended(tree: Map, file: Path, seen: tuple[Path, ...]) -> Map:
-    value = tree.get("extends")
-    if value is None or (isinstance(value, Leaf) and value.value is None):
-        return tree.drop("extends")
-    if not isinstance(value, Leaf) or not isinstance(value.value, str):
-        raise RecipeError(Problem("'extends' must name one recipe", value.span, hint="for instance extends: vit@tiny"))
-    ref, _, scale = value.value.partition("@")
-    path = _local(ref, value, file)
-    if path.resolve() in (*seen, file.resolve()):
-        chain = " -> ".join(p.name for p in (*seen, file, path))
-        raise RecipeError(Problem(f"'extends' goes in a circle: {chain}", value.span))
-    base = _scaled(_extended(read_file(path), path, (*seen, file.resolve())), scale)
-    _check_keys(base, str(plain(base.get("kind", Leaf("model")))))
-    merged = patch(base, tree.drop("extends"), group="graph")
-    assert isinstance(merged, Map)
-    return merged
+def entries(section: Value | None) -> list[Change]:
+    """The changes that a mapping of paths to values asks for."""
+    if not isinstance(section, Map):
+        return []
+    return [Change(path, value, section.key_span(path)) for path, value in section]
 
 
-def _scaled(tree: Map, scale: str) -> Map:
-    if not scale:
-        return tree
-    scales = tree.get("scales")
-    if not isinstance(scales, Map) or scale not in scales:
+@dataclass
+class _Loader:
+    """Loads one file and what it refers to; `problems` are those after which it could go on, `at` where it is named."""
+
+    file: Path | None
+    problems: list[Problem] = field(default_factory=list)
+    at: Span | None = None
+
+    def done(self, document: Document, strict: bool) -> Document:
+        problems = tuple(dict.fromkeys(self.problems))
+        if strict and problems:
+            raise RecipeError(problems)
+        return replace(document, problems=problems)
+
+    def note(self, message: str, span: Span | None, hint: str = "") -> None:
+        self.problems.append(Problem(message, span, hint=hint))
+
+    def stop(self, message: str, span: Span | None, hint: str = "") -> RecipeError:
+        return RecipeError([*self.problems, Problem(message, span, hint=hint)])
+
+    def changes(self, overrides: Sequence[str]) -> list[Change]:
+        found = []
+        for text in overrides:
+            try:
+                found.append(override(text))
+            except RecipeError as error:
+                self.problems += error.problems
+        return found
+
+    @property
+    def folder(self) -> Path:
+        return self.file.parent if self.file else Path.cwd()
+
+    # -- one document ------------------------------------------------------------------------------------------------
+
+    def document(
+        self, tree: Map, scale: str = "", changes: Sequence[Change] = (), *, expected: str = ""
+    ) -> Document:
+        tree = self.extended(tree, (self.file.resolve(),) if self.file else ())
+        kind = self.kind(tree)
+        if expected not in ("", kind):
+            raise RecipeError(Problem(f"this recipe is a {kind}, not a {expected}", self.at, hint=f"name a {expected}"))
+        tree = self.scaled(self.checked(tree, kind), scale)
+        own = [c for c in changes if kind == "model" or c.path.split(".")[0] in KEYS[kind]]
+        inner = [c for c in changes if c not in own]
+        tree = _changed(tree, own, self.problems)
+        name = plain(tree.get("name", Leaf(self.file.stem if self.file else "recipe")))
+        model = tree if kind == "model" else _changed(self.base(tree, kind), inner, self.problems)
+        said = tree.get("set")
+        if said is not None and not isinstance(said, Map):
+            self.note("'set' must be a mapping of paths to values", said.span, "for instance {vars.dim: 96}")
+        model = _changed(model, entries(said), self.problems)
+        if kind != "model":
+            model = self.chosen(model, tree.get("choose" if kind == "space" else "space"))
+            kept = [(c.path, c.value) for c in (*entries(said), *inner)]
+            tree = tree.set("set", Map(tuple(dict(kept).items()))) if inner else tree
+        return Document(kind, str(name), tree, model, self.file)
+
+    def kind(self, tree: Map) -> str:
+        value = tree.get("kind", Leaf("model"))
+        said = plain(value)
+        if isinstance(said, str) and said in KEYS:
+            return said
+        raise self.stop(f"unknown kind '{said}'", value.span, near(str(said), KEYS) or "kinds: model, space, run")
+
+    def checked(self, tree: Map, kind: str) -> Map:
+        """The tree without the keys that do not belong into it."""
+        known = KEYS[kind]
+        unknown = [key for key in tree.keys() if key not in known]
+        for key in unknown:
+            other = next((k for k in KEYS if key in KEYS[k]), "")
+            hint = near(key, known) or (f"it belongs into a {other}" if other else f"keys: {', '.join(known)}")
+            self.note(f"unknown key '{key}' in a {kind} recipe", tree.key_span(key), hint)
+        version = tree.get("version", Leaf(VERSION))
+        if plain(version) != VERSION:
+            said = f"unknown recipe version {plain(version)!r}"
+            self.note(said, version.span, f"this release reads version {VERSION}")
+        if kind == "model":
+            self.problems += _misshapen(tree)
+        return tree.drop(*unknown)
+
+    def scaled(self, tree: Map, scale: str) -> Map:
+        if not scale:
+            return tree
+        scales = tree.get("scales")
         known = scales.keys() if isinstance(scales, Map) else []
-        hint = near(scale, known) or (f"scales: {', '.join(known)}" if known else "the recipe has no scales")
-        raise RecipeError(f"no scale '{scale}'", hint=hint)
-    variables = tree.get("vars") or Map()
-    changes = [(f"vars.{k}" if k in variables else k, v) for k, v in scales.get(scale)]
-    return changed(tree, changes)
+        if scale not in known:
+            hint = near(scale, known) or (f"scales: {', '.join(known)}" if known else "the recipe has no 'scales'")
+            self.note(f"there is no scale '{scale}'", self.at, hint)
+            return tree
+        return _changed(tree, scale_changes(tree, scale), self.problems)
+
+    # -- other files -------------------------------------------------------------------------------------------------
+
+    def extended(self, tree: Map, seen: tuple[Path, ...]) -> Map:
+        """The tree laid over the recipe that it extends, and that one over its own."""
+        value = tree.get("extends")
+        if value is None or (isinstance(value, Leaf) and value.value is None):
+            return tree.drop("extends")
+        if not isinstance(value, Leaf) or not isinstance(value.value, str):
+            raise self.stop("'extends' must name one recipe", value.span, "for instance extends: vit@tiny")
+        ref, _, scale = value.value.partition("@")
+        path = self.local(ref, value)
+        if path.resolve() in seen:
+            chain = " -> ".join(p.name for p in (*seen, path))
+            raise self.stop(f"'extends' goes in a circle: {chain}", value.span)
+        if len(seen) >= MOST_EXTENDED:
+            raise self.stop(f"more than {MOST_EXTENDED} recipes extend each other", value.span)
+        other = _Loader(path, self.problems, value.span)
+        base = other.extended(read_file(path), (*seen, path.resolve()))
+        base = other.scaled(other.checked(base, other.kind(base)), scale)
+        merged = patch(base, tree.drop("extends"), group="graph")
+        assert isinstance(merged, Map)
+        return merged
+
+    def base(self, tree: Map, kind: str) -> Map:
+        """The model that a space or a run is about; an empty one where it cannot be read."""
+        key = "base" if kind == "space" else "model"
+        value = tree.get(key)
+        if isinstance(value, Map):
+            return self.checked(self.extended(value, (self.file.resolve(),) if self.file else ()), "model")
+        if not isinstance(value, Leaf) or not isinstance(value.value, str):
+            span = value.span if value else tree.key_span(key) if key in tree else tree.span
+            self.note(f"a {kind} needs '{key}', the model it is about", span, f"for instance {key}: poolformer@s12")
+            return Map()
+        try:
+            return self.reference(value, "model").model
+        except (RecipeError, InputError) as error:
+            self.problems += error.problems
+            return Map()
+
+    def reference(self, value: Leaf, kind: str) -> Document:
+        """The recipe of that kind that a value names."""
+        ref, _, scale = str(value.value).partition("@")
+        path = self.local(ref, value)
+        return _Loader(path, self.problems, value.span).document(read_file(path), scale, expected=kind)
+
+    def local(self, ref: str, value: Value) -> Path:
+        """The file that a recipe names: a shipped one, or one at or below the recipe's own folder."""
+        hint = "use a shipped name, or a file at or below the recipe's own folder"
+        outside = RecipeError(Problem(f"a recipe may not reach '{ref}'", value.span, hint=hint))
+        if ref.startswith(("/", "~")) or ".." in Path(ref).parts or ":" in ref or "\\" in ref:
+            raise outside
+        try:
+            path = resources.find(ref, beside=self.folder)
+        except AssemblerError as error:
+            raise RecipeError(error.problems).at(value.span) from None
+        if path in resources.shipped().values() or path.resolve().is_relative_to(self.folder.resolve()):
+            return path
+        raise outside
+
+    # -- choices -----------------------------------------------------------------------------------------------------
+
+    def chosen(self, model: Map, section: Value | None) -> Map:
+        """A model recipe with the choices of a space laid into it; `section` maps paths to choices, or names a space."""
+        if isinstance(section, Leaf) and isinstance(section.value, str):
+            try:
+                section = self.reference(section, "space").tree.get("choose")
+            except (RecipeError, InputError) as error:
+                self.problems += error.problems
+                return model
+        if section is None or not len(model):
+            return model
+        if not isinstance(section, Map):
+            self.note("a space maps paths to choices", section.span, "for instance {stage.*.x: {$oneof: [a, b]}}")
+            return model
+        for change in entries(section):
+            if not is_choice(change.value):
+                hint = "for instance {$oneof: [a, b]}; a plain value stands under set:"
+                self.note(f"'{change.path}' needs a choice", change.value.span or change.span, hint)
+        return _changed(model, [c for c in entries(section) if is_choice(c.value)], self.problems)
 
 
-def _check_keys(tree: Map, kind: str) -> None:
-    known = KEYS.get(kind, KEYS["model"])
-    problems = [
-        Problem(
-            f"unknown key '{key}' in a {kind} recipe",
-            tree.key_span(key),
-            hint=near(key, known) or f"keys: {', '.join(known)}",
-        )
-        for key in tree.keys()
-        if key not in known
-    ]
-    version = plain(tree.get("version", Leaf(VERSION)))
-    if version != VERSION:
-        hint = f"this release reads version {VERSION}"
-        problems.append(Problem(f"unknown recipe version {version!r}", tree.get("version").span, hint=hint))
-    if problems:
-        raise RecipeError(problems)
+def _misshapen(tree: Map) -> Iterator[Problem]:
+    """Sections that are mappings or nothing, and are neither."""
+    for key, hint in _SECTIONS.items():
+        value = tree.get(key)
+        if value is not None and not isinstance(value, Map) and value != Leaf(None):
+            yield Problem(f"'{key}' must be a mapping", value.span, hint=f"for instance {key}: {hint}")
+
+
+def scale_changes(tree: Map, scale: str) -> list[Change]:
+    """What one of a recipe's `scales:` changes; the names of vars may stand without `vars.`."""
+    variables = tree.get("vars")
+    known = variables.keys() if isinstance(variables, Map) else []
+    found = entries(tree.get("scales").get(scale))
+    return [replace(c, path=f"vars.{c.path}") if c.path.split(".")[0] in known else c for c in found]

@@ -7,12 +7,17 @@ The containers that only group (`graph:` at the top, `body:` in a step) are left
 
 from __future__ import annotations
 
-from assembler.errors import Problem, RecipeError, near
+import re
+from dataclasses import replace
+
+from assembler.errors import Problem, RecipeError, Span, near
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
 
 GROUPS = ("graph", "body")
 SECTIONS = ("kind", "version", "name", "doc", "extends", "vars", "scales", "inputs", "blocks", "graph", "outputs")
 STEP_KEYS = ("op", "from", "for", "repeat", "merge", "body", "shortcut")
+_WORDS = re.compile(r"[\w.*-]*")
+_EXAMPLE = "for instance stage.2.block.mixer"
 
 
 def join(path: str, key: str) -> str:
@@ -51,25 +56,65 @@ def _child(value: Value, part: str, *, top: bool) -> Value | None:
     return group.get(part) if isinstance(group, Map) else None
 
 
-def put(tree: Map, path: str, value: Value) -> Map:
-    """The tree with `value` at `path`; a null removes what is there.
+def put(tree: Map, path: str, value: Value, span: Span | None = None) -> Map:
+    """The tree with `value` at `path`, which is written at `span`; a null removes what is there.
 
-    Raises RecipeError where the first part of the path names nothing.
+    Raises RecipeError where the path leads nowhere.
     """
     parts = path.split(".")
-    group = tree.get("graph")
+    spans = part_spans(path, span or value.span)
     if not all(parts):
-        raise RecipeError(Problem(f"'{path}' is not a path", value.span, hint="for instance stage.2.block.mixer"))
-    if parts[0] not in tree and parts[0] not in SECTIONS and isinstance(group, Map) and parts[0] not in group:
-        known = [*group.keys(), *tree.keys()]
-        hint = near(parts[0], known) or "there are " + ", ".join(known)
-        raise RecipeError(Problem(f"'{path}': the recipe has no '{parts[0]}'", value.span, hint=hint))
+        raise RecipeError(Problem(f"'{path}' is not a path", span or value.span, hint=_EXAMPLE))
+    _check(tree, parts, spans)
     change = value
-    for part in reversed(parts):
-        change = Map(((part, change),), value.span)
+    for part, place in zip(reversed(parts), reversed(spans), strict=True):
+        change = Map(((part, change),), place, (place,))
     patched = patch(tree, change, group="graph")
     assert isinstance(patched, Map)
     return patched
+
+
+def part_spans(path: str, span: Span | None) -> list[Span | None]:
+    """Where each part of a path stands, given where the path is written; `span` itself where its text is another."""
+    parts = path.split(".")
+    written = "" if span is None else span.text[span.column - 1 :]
+    at = 1 if written[:1] in ("'", '"') else 0
+    words = _WORDS.match(written, at)
+    if span is None or words is None or len(words[0].split(".")) != len(parts):
+        return [span] * len(parts)
+    found: list[Span | None] = []
+    for part in words[0].split("."):
+        found.append(replace(span, column=span.column + at, width=len(part)))
+        at += len(part) + 1
+    return found
+
+
+def _check(tree: Map, parts: list[str], spans: list[Span | None]) -> None:
+    """Raise RecipeError where the first part (or the name of a var, block or input) is not there to be changed."""
+    here = tree
+    for depth, part in enumerate(parts[:2]):
+        inside = here.get("graph") if depth == 0 else None
+        known = [*(inside.keys() if isinstance(inside, Map) else []), *here.keys()]
+        if part not in known and not (depth == 0 and part in SECTIONS):
+            what = "the recipe" if depth == 0 else f"'{parts[0]}'"
+            said = list(dict.fromkeys([*known, *_vars(tree)])) if depth == 0 else known
+            hint = _nearest(part, said, tree) or f"there {'is' if len(said) == 1 else 'are'} {', '.join(said)}"
+            raise RecipeError(Problem(f"{what} has no '{part}'", spans[depth], hint=hint))
+        found = here.get(part)
+        if part not in ("vars", "blocks", "inputs") or not isinstance(found, Map):
+            return
+        here = found
+
+
+def _vars(tree: Map) -> list[str]:
+    section = tree.get("vars")
+    return [f"vars.{name}" for name in section.keys()] if isinstance(section, Map) else []
+
+
+def _nearest(part: str, known: list[str], tree: Map) -> str:
+    if f"vars.{part}" in _vars(tree):
+        return f"did you mean 'vars.{part}'?"
+    return near(part, known) or near(f"vars.{part}", _vars(tree))
 
 
 def patch(base: Value | None, change: Value, *, group: str = "body") -> Value:
@@ -85,22 +130,35 @@ def patch(base: Value | None, change: Value, *, group: str = "body") -> Value:
     if not (isinstance(base, Map) and isinstance(change, Map)) or is_choice(base) or is_choice(change):
         return change
     if "op" in change and "op" in base and base.get("op") != change.get("op"):
-        return Map((*((k, v) for k, v in base if k in ("from", "for", "repeat")), *change.drop("from")), base.span)
+        kept = base.drop(*(k for k in base.keys() if k not in ("from", "for", "repeat") or k in change))
+        return Map(kept.items + change.items, base.span, _key_spans(kept) + _key_spans(change))
     for key, value in change:
         inside = base.get(group)
         if isinstance(inside, Map) and key in inside and key not in (*STEP_KEYS, *SECTIONS):
-            base = base.set(group, patch(inside, Map(((key, value),), change.span)))
+            base = base.set(group, patch(inside, Map(((key, value),), change.span, (change.key_span(key),))))
         elif isinstance(value, Leaf) and value.value is None:
             base = base.drop(key)
         else:
-            base = base.set(key, patch(base.get(key), value))
+            base = _set(base, key, patch(base.get(key), value), change.key_span(key))
     return base
+
+
+def _key_spans(value: Map) -> tuple[Span | None, ...]:
+    return value.key_spans or (None,) * len(value)
+
+
+def _set(base: Map, key: str, value: Value, span: Span | None) -> Map:
+    """`base` with `key` set, a new key being written at `span`."""
+    if key in base:
+        return base.set(key, value)
+    return Map((*base.items, (key, value)), base.span, (*_key_spans(base), span))
 
 
 def _patch_seq(base: Seq, change: Map) -> Seq:
     items = list(base.items)
     for key, value in change:
         if not key.isdigit() or int(key) >= len(items):
-            raise RecipeError(Problem(f"'{key}' is not one of 0 to {len(items) - 1}", value.span or change.span))
+            has = f"its items are 0 to {len(items) - 1}" if items else "it is empty"
+            raise RecipeError(Problem(f"the list has no item '{key}'", change.key_span(key) or change.span, hint=has))
         items[int(key)] = patch(items[int(key)], value)
     return Seq(tuple(items), base.span)

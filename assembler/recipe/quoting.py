@@ -16,7 +16,7 @@ _OLD = re.compile(
 )
 _INDICATORS = frozenset("-?:,[]{}#&*!|>'\"%@`")
 _BREAKS_PLAIN = re.compile(r": |:$| #|^\s|\s$|^---|^\.\.\.|^[-?:](?:\s|$)")
-_BREAKS_FLOW = re.compile(r"[,\[\]{}]")
+_BREAKS_FLOW = re.compile(r"[,?\[\]{}]")
 
 
 def number_text(number: int | float) -> str:

@@ -13,19 +13,22 @@ from assembler.recipe.values import Map, Seq
 def spread(tree: Map, path: str, span: Span | None = None) -> list[str]:
     """The concrete paths that a path with `*` stands for; the path itself where it has none.
 
-    Raises RecipeError where nothing is repeated at a `*`.
+    Raises RecipeError where nothing is repeated at a `*`. Mistakes elsewhere in the recipe do not matter here.
     """
     if "*" not in path.split("."):
         return [path]
     found = [""]
     laid_out: list[str] | None = None
+    noted: list[Problem] = []
     for part in path.split("."):
         if part != "*":
             found = [f"{p}.{part}" if p else part for p in found]
             continue
         if laid_out is None:
-            laid_out = [] if path.startswith("vars.") else list(_paths(expand(tree)))
+            laid_out = [] if path.startswith("vars.") else list(_paths(expand(tree, noted)))
         found = [f"{p}.{n}" for p in found for n in _copies(tree, p, laid_out)]
+    if not found and noted:  # what else is wrong with the recipe may be why
+        raise RecipeError(noted)
     if not found:
         hint = "a '*' stands for the copies of a step with 'for' or 'repeat', or the items of a list"
         raise RecipeError(Problem(f"'{path}' matches no copy of anything", span, hint=hint))

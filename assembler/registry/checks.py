@@ -11,29 +11,60 @@ from assembler.registry.entry import Entry
 SpanOf = Callable[[str], Span | None]
 
 
+_WORDS = {"phase": "option", "training": "setting", "search": "setting"}
+_KEYS = {"op": "op", "phase": "phase", "loss": "loss"}
+
+
 def problems(
-    entry: Entry, given: Mapping[str, Any], span_of: SpanOf, *, span: Span | None = None, path: str = ""
+    entry: Entry,
+    given: Mapping[str, Any],
+    key_span: SpanOf,
+    value_span: SpanOf | None = None,
+    *,
+    span: Span | None = None,
+    path: str = "",
 ) -> Iterator[Problem]:
-    """What is wrong with `given` as arguments of `entry`; `span_of` tells where an argument is written."""
-    what = f"{entry.kind} '{entry.name}'"
+    """What is wrong with `given` as arguments of `entry`.
+
+    `key_span` and `value_span` tell where an argument's name and value are written, `span` where the thing itself is.
+    """
+    what = f"{entry.kind} '{entry.name}'" if entry.name else f"'{entry.kind}'"
     for name, value in given.items():
         param = entry.param(name)
-        place = span_of(name) or span
         if param is None:
-            known = entry.arguments
-            hint = near(name, known) or (f"it takes {', '.join(known)}" if known else "it takes no arguments")
-            yield Problem(f"{what} has no argument '{name}'", place, "" if place else path, hint)
+            place = key_span(name) or span
+            message = f"{what} has no {_WORDS.get(entry.kind, 'argument')} '{name}'"
+            yield Problem(message, place, "" if place else path, _nearest(entry, name))
         elif not param.type.accepts(value):
+            place = (value_span or key_span)(name) or span
             text = f"'{name}' of {what} must be {param.type.describe()}, not {said(value)}"
             yield Problem(text, place, "" if place else path)
     for param in entry.params:
         if param.required and param.name not in given and param.argument not in given:
-            key = {"op": "op", "phase": "phase"}.get(entry.kind, "name")
-            hint = f"for instance {{{key}: {entry.name}, {param.name}: ...}}"
+            key = f"{_KEYS.get(entry.kind, 'name')}: {entry.name}, " if entry.name else ""
+            hint = f"for instance {{{key}{param.name}: ...}}"
             yield Problem(f"{what} needs '{param.name}'", span, "" if span else path, hint)
 
 
+def _nearest(entry: Entry, name: str) -> str:
+    known = entry.arguments
+    return near(name, known) or (f"it takes {', '.join(known)}" if known else "it takes no arguments")
+
+
 def said(value: Any) -> str:
-    """A value as a message quotes it, shortened."""
-    text = repr(value)
+    """A value as a message quotes it, in YAML's words, shortened."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, list | tuple | dict) or not isinstance(value, int | float | str):
+        text = _flow(value)
+    else:
+        text = repr(value)
     return text if len(text) < 60 else text[:57] + "..."
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(said(v) for v in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {said(v)}" for k, v in value.items()) + "}"
+    return "a step"

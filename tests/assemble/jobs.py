@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from assembler.assemble.runner import Runner
 from assembler.assemble.store import Store
 from assembler.assemble.task import Task, task
 from assembler.errors import InputError, TrainingError
+from assembler.registry import lookup
 
 
 def mark(name: str) -> int:
@@ -89,6 +91,18 @@ def die(job: Job) -> dict[str, Any]:
     if mark(job.inputs["name"]) <= job.inputs["times"]:
         os.kill(os.getpid(), signal.SIGKILL)
     return {"alive": True}
+
+
+def stuck(job: Job) -> dict[str, Any]:
+    """Sleeps in native code without letting go of the interpreter."""
+    job.progress(1, 1)
+    ctypes.PyDLL(None).sleep(60)
+    return {}
+
+
+def plugged(job: Job) -> dict[str, Any]:
+    """Calls an op of a plug-in."""
+    return {"y": lookup("op", job.inputs["op"]).load()(job.inputs["x"])}
 
 
 def fill(job: Job) -> dict[str, Any]:

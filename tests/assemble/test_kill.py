@@ -107,3 +107,27 @@ def test_an_interrupt_ends_the_workers_and_the_next_run_goes_on(tmp_path: Path, 
     before = finished(store)
     calm(store)
     assert before.items() <= finished(store).items() and len(finished(store)) == 25
+
+
+STUCK = """
+import sys
+from assembler.assemble.runner import Runner
+from assembler.assemble.store import Store
+from assembler.assemble.task import task
+with Runner(Store(sys.argv[1]), on_event=lambda e: print(e.kind, flush=True), packages=("jobs",)) as runner:
+    runner.run([task("jobs:stuck")])
+"""
+
+
+def test_a_worker_stuck_in_native_code_dies_with_its_parent(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"}
+    command = [sys.executable, "-c", STUCK, str(store.root)]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout
+        while run.stdout.readline() != "progress\n":
+            assert run.poll() is None
+        run.kill()
+    until_no_worker_lives(store)
+    store.clean()
+    assert left(store) == []

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -254,14 +255,43 @@ def test_an_error_in_the_listener_ends_the_workers_and_leaves_the_store_whole(st
     class StopError(Exception):
         pass
 
+    seen: list[Task] = []
+
     def listen(event: Event) -> None:
-        if event.kind == "progress":
-            raise StopError
+        if event.kind == "progress" and event.task.run == "jobs:stuck":
+            seen.append(event.task)
+            if len(seen) == 2:
+                raise StopError
 
     with Runner(store, 2, listen, packages=("jobs",)) as runner:
+        begin = time.monotonic()
         with pytest.raises(StopError):
-            runner.run([make("one", 1, ms=400), make("two", 2, ms=400)])
+            runner.run([task("jobs:stuck", {"n": 1}), task("jobs:stuck", {"n": 2})])
+        assert time.monotonic() - begin < 3  # killed, not asked to leave
         assert workers_on(store) == [] and left(store) == [] and list(store.products()) == []
+        after = make("after", 1)
+        assert product(runner.run([after]), after).result["total"] == 1
+
+
+PLUGGED = """
+import sys
+from assembler.assemble.runner import Runner
+from assembler.assemble.store import Store
+from assembler.assemble.task import task
+from assembler.registry import add_plugin
+add_plugin(sys.argv[2])
+with Runner(Store(sys.argv[1]), packages=("jobs",)) as runner:
+    (made,) = runner.run([task("jobs:plugged", {"op": "double_it", "x": 21})]).values()
+    print(made.result)
+"""
+
+
+def test_workers_know_the_plugins(store: Store, tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("from assembler.registry import op\n\n\n@op\ndef double_it(x):\n    return 2 * x\n")
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"}
+    command = [sys.executable, "-c", PLUGGED, str(store.root), str(plugin)]
+    assert subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout == "{'y': 42}\n"
 
 
 def test_a_file_too_large_fails_its_task_only(runner: Runner, store: Store) -> None:

@@ -49,7 +49,7 @@ def test_spans_of_keys_and_values():
     assert (op.file, op.line, op.column, op.width, op.text) == ("r.yaml", 3, 14, 6, "  stem: {op: conv2d, out: 64}")
     assert (key.line, key.column, key.width) == (3, 22, 3)
     assert (stem.span.line, stem.span.column, stem.span.width) == (3, 9, 21)
-    assert (found.get("graph").span.line, found.get("graph").get("list").span.column) == (3, 7)
+    assert (found.get("graph").span.line, found.get("graph").get("list").span.column) == (3, 5)
     assert op.caret() == "      stem: {op: conv2d, out: 64}\n                 ^^^^^^"
 
 

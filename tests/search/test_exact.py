@@ -110,6 +110,14 @@ def test_solutions_are_lazy_and_end_with_the_last_assembly() -> None:
     ]
 
 
+def test_an_assembly_that_is_over_by_a_rounding_error_is_over() -> None:
+    problem = Additive(
+        {"a": (0.0, 1.0), "b": (0.0, 2.0)}, {"ms": {"a": (0.1, 0.0), "b": (0.2, 0.0)}}, budget={"ms": 0.3}
+    )
+    assert 0.1 + 0.2 > 0.3
+    assert [s.choice for s in solve(problem, 5)] == [{"a": 1, "b": 0}, {"a": 0, "b": 1}, {"a": 1, "b": 1}]
+
+
 def test_fixed_costs_count() -> None:
     problem = Additive({"a": (0.0, 1.0)}, {"params": {"a": (50.0, 10.0)}}, {"params": 60.0}, {"params": 100.0})
     assert solve(problem) == [Solution({"a": 1}, 1.0, {"params": 70.0})]

@@ -41,7 +41,7 @@ def assembly(run: Run, label: str, seed: int, choice: Mapping[str, int]) -> tupl
     objective, train = run.tuning
     slots = run.searches[seed].parameters["slots"]
     graph = run.graphs[run.host]
-    needs = {"host": run.models[run.host][seed], **run.teacher(seed, objective)}
+    needs = {"host": run.models[run.host][seed], **run.teachers(seed, objective)}
     for slot, pick in choice.items():
         variant = slots[slot][pick]["variant"]
         graph = graft(graph, slot, run.variants[slot][variant].graph)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from assembler.assemble.plan import Failure
 from assembler.assemble.task import Task, task
-from assembler.errors import InputError, TaskError
-from assembler.graph.edit import cut
+from assembler.errors import InputError
+from assembler.graph.core import Graph
+from assembler.graph.edit import extract
 from assembler.graph.text import to_text
+from assembler.infer.shape import shapes
 from assembler.pipeline.code import code_of
 from assembler.registry import phase
 
@@ -35,8 +37,7 @@ def incubate(
     graph = run.host_model(host)
     if not run.spec.split:
         raise InputError("incubation needs slots", hint="name them in the run's split:, for instance [stage.*]")
-    for slot in run.spec.split:
-        cut(graph, slot)
+    _check_slots(run, graph, host)
     run.host = host
     for seed in run.seeds:
         run.parts[seed] = {
@@ -46,6 +47,22 @@ def incubate(
         }
     run.make(t for parts in run.parts.values() for t in parts.values())
     _check(run)
+
+
+def _check_slots(run: Run, graph: Graph, host: str) -> None:
+    """A host may differ from the model within its slots alone: what enters and leaves them is the same."""
+    types = shapes(graph)
+    for slot in run.spec.split:
+        inner = extract(graph, slot, types)
+        ends = zip(("entering", "leaving"), _ends(inner), _ends(run.variants[slot][0].graph), strict=True)
+        for what, has, wants in ends:
+            if has != wants:
+                message = f"slot '{slot}' has {has} {what} in '{host}', and {wants} in the model"
+                raise InputError(message, hint="what a host sets may change its slots' insides alone")
+
+
+def _ends(part: Graph) -> tuple[str, str]:
+    return str(part.inputs[0][1]), str(shapes(part)[part.outputs[0][1]])
 
 
 def _part(
@@ -65,10 +82,10 @@ def _part(
     return task(
         "assembler.pipeline.jobs:part",
         inputs,
-        {"host": run.models[run.host][seed], **run.teacher(seed, objective)},
+        {"host": run.models[run.host][seed], **run.teachers(seed, objective)},
         label=run.say(f"{variant.slot} {variant.label}", seed),
         phase=run.phase,
-        code=code_of(variant.graph, inputs["objective"]),
+        code=code_of(variant.graph, inputs["objective"], inputs["train"]),
     )
 
 
@@ -79,4 +96,4 @@ def _check(run: Run) -> None:
             results = [run.results[t] for (s, _), t in parts.items() if s == slot]
             failed = [r for r in results if isinstance(r, Failure)]
             if len(failed) == len(results):
-                raise TaskError(f"every variant of '{slot}' failed (seed {seed}): {failed[0].reason}")
+                raise run.error(failed[0], f"every variant of '{slot}' failed (seed {seed})")

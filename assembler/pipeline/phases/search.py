@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from assembler import registry
 from assembler.assemble.product import Product
 from assembler.assemble.task import Task, module_code, task
 from assembler.errors import InputError, Problem, RecipeError, near
@@ -36,13 +37,14 @@ def search(
     """
     if not run.parts:
         raise InputError(f"phase '{run.phase}' needs parts, and no phase before it incubates any")
+    if trials < 1:
+        raise RecipeError(f"'trials' must be at least 1, not {trials}", path=f"phases.{run.phase}.trials")
     limits = {name: _limit(run, name, said) for name, said in (budget or {}).items()}
     spec = {"name": sampler} if isinstance(sampler, str) else dict(sampler)
     run.searches = {seed: _search(run, seed, spec, trials, limits) for seed in run.seeds}
-    found = run.make(run.searches.values())
+    run.make(run.searches.values())
     for made in run.searches.values():
-        if not isinstance(found[made], Product):
-            run.product(made)  # raises with the reason
+        run.product(made)  # raises with the reason where there is none
 
 
 def _limit(run: Run, name: str, said: float | str) -> float:
@@ -75,7 +77,8 @@ def _search(run: Run, seed: int, sampler: Mapping[str, Any], trials: int, limits
         "fixed": _fixed(run),
         "validation_flops": run.cost(run.host).flops * len(load(run.spec.data).validation),
     }
-    label, code = run.say("search", seed), [module_code(m) for m in CODE]
+    label = run.say("search", seed)
+    code = [registry.lookup("sampler", str(sampler["name"])).code, *(module_code(m) for m in CODE)]
     return task("assembler.pipeline.assemblies:search", inputs, needs, label=label, phase=run.phase, code=code)
 
 
