@@ -60,7 +60,10 @@ def split(graph: Graph, slot: str, wanted: Mapping[str, str], types: Mapping[str
     border = {s: None for i in needed for s in graph.nodes[i].sources if s not in moved}
     ordered = [i for i in (*graph.input_names, *graph.nodes) if i in border]
     ordered += [i for i in wanted.values() if i not in moved and i not in border]
-    names = {i: f"x{n}" for n, i in enumerate(dict.fromkeys(ordered))}
+    stem = "x"
+    while any(i.startswith(stem) for i in needed):
+        stem += "_"
+    names = {i: f"{stem}{n}" for n, i in enumerate(dict.fromkeys(ordered))}
     nodes = {i: _reading(graph.nodes[i], names) for i in graph.nodes if i in needed}
     tail = Graph(
         tuple((name, types[i]) for i, name in names.items()),

@@ -9,9 +9,12 @@ from typing import Any
 from assembler import registry
 from assembler.errors import AssemblerError, Problem, RecipeError, Span, near
 from assembler.graph.core import Arg, Graph, Node, TensorType
-from assembler.recipe.expand import Step, expand
+from assembler.graph.reserved import RESERVED_STEPS
+from assembler.recipe.expand import expand
+from assembler.recipe.notes import in_order, note, note_all
 from assembler.recipe.scope import resolve, scope_of
-from assembler.recipe.values import Leaf, Map
+from assembler.recipe.steps import Step
+from assembler.recipe.values import Leaf, Map, Value
 from assembler.registry import Entry, checks
 
 BATCH = 2
@@ -24,15 +27,20 @@ def build(tree: Map, *, name: str = "model") -> Graph:
     problems: list[Problem] = []
     graph = draft(tree, problems, name=name)
     if problems:
-        raise RecipeError(problems)
+        raise RecipeError(in_order(problems))
     return graph
 
 
 def draft(tree: Map, problems: list[Problem], *, name: str = "model") -> Graph:
     """Like `build`, but adds what is wrong to `problems` and goes on as well as it can."""
     inputs = _inputs(tree, problems)
-    steps = expand(tree, problems)
-    work = _Builder(inputs, problems)
+    try:
+        steps = expand(tree, problems)
+    except RecipeError:  # noted; without all steps, wiring would only complain of what is missing
+        return Graph(tuple(inputs.items()), {}, (), {}, name)
+    if not steps:
+        return Graph(tuple(inputs.items()), {}, (), {}, name)
+    work = Builder(inputs, problems, tree.get("blocks"))
     last = work.run(steps)
     outputs = work.outputs(tree.get("outputs"), last)
     return Graph(tuple(inputs.items()), work.nodes, outputs, work.names, name)
@@ -57,17 +65,18 @@ class _Names:
         return [*self.paths, *(self.outer.all() if self.outer else [])]
 
 
-class _Builder:
-    def __init__(self, inputs: Mapping[str, TensorType], problems: list[Problem]) -> None:
+class Builder:
+    """Wires steps into nodes, one after another; `problems` grows with what is wrong."""
+
+    def __init__(self, inputs: Mapping[str, TensorType], problems: list[Problem], blocks: Value | None = None) -> None:
         self.inputs = inputs
+        self.blocks = blocks.keys() if isinstance(blocks, Map) else []
         self.problems = problems
         self.nodes: dict[str, Node] = {}
         self.names: dict[str, str] = {}
 
     def note(self, message: str, span: Span | None, hint: str = "", path: str = "") -> None:
-        problem = Problem(message, span, "" if span else path, hint)
-        if problem not in self.problems:
-            self.problems.append(problem)
+        note(self.problems, message, span, hint, path)
 
     def run(self, steps: Iterable[Step]) -> str:
         top = {name: name for name in self.inputs}
@@ -80,9 +89,18 @@ class _Builder:
     def chain(self, steps: Iterable[Step], current: str, names: _Names) -> str:
         """Wire steps one after another; the id of the last one's value."""
         for step in steps:
+            self.check_name(step)
             current = self.step(step, current, names)
-            names.paths[step.path.rsplit(".", 1)[-1]] = step.path
+            names.paths[step.name] = step.path
         return current
+
+    def check_name(self, step: Step) -> None:
+        """A compiled model has its steps as attributes, and the graph its inputs beside them."""
+        if step.name in RESERVED_STEPS:
+            hint = f"every torch module has an attribute of that name; for instance {step.name}_1"
+            self.note(f"'{step.name}' cannot name a step", step.named, hint)
+        elif step.path in self.inputs:
+            self.note(f"'{step.path}' names an input already", step.named, "choose another name for the step")
 
     def step(self, step: Step, current: str, names: _Names) -> str:
         if step.kind == "op":
@@ -107,7 +125,7 @@ class _Builder:
         """(name, id) of what enters a container."""
         if step.source is None:
             if not current:
-                self.note("the first step must say which input it reads", step.span, self.say_inputs())
+                self.unfed(step)
             return [(step.inputs[0] if step.inputs else "input", current)]
         given = step.source
         if isinstance(given, dict):
@@ -115,23 +133,29 @@ class _Builder:
             for name in given:
                 if name not in wanted:
                     hint = near(name, wanted) or f"its inputs are {', '.join(wanted)}"
-                    self.note(f"'{step.path}' has no input '{name}'", _span(step, "from"), hint)
-            return [(n, self.find(s, step, names)) for n, s in given.items()]
+                    self.note(f"step '{step.name}' has no input '{name}'", step.key_span("from", name), hint)
+            return [(n, self.find(s, step, names, n)) for n, s in given.items()]
         sources = given if isinstance(given, list) else [given]
         wanted = step.inputs or ("input",)
         if len(sources) > len(wanted):
-            what = f"'{step.path}' takes {len(wanted)} input{'s' * (len(wanted) > 1)}, 'from' gives {len(sources)}"
-            self.note(what, _span(step, "from"), "join them first, for instance with {op: concat, from: [a, b]}")
-        return [(n, self.find(s, step, names)) for n, s in zip(wanted, sources, strict=False)]
+            self.too_many(f"step '{step.name}'", len(wanted), len(sources), step)
+        return [(n, self.find(s, step, names, k)) for n, (k, s) in zip(wanted, _numbered(step, sources), strict=False)]
 
-    def say_inputs(self) -> str:
-        return f"write from: with one of {', '.join(self.inputs)}"
+    def unfed(self, step: Step) -> None:
+        if self.inputs:
+            hint = f"write from: with one of {', '.join(self.inputs)}"
+            self.note("the first step must say which input it reads", step.span, hint)
 
-    def find(self, source: Any, step: Step, names: _Names) -> str:
-        """The id of the value that a `from` names."""
-        span = _span(step, "from")
+    def too_many(self, what: str, takes: int, given: int, step: Step) -> None:
+        hint = "join them first, for instance with {op: concat, from: [a, b]}"
+        said = f"{what} takes {takes or 'no'} input{'s' * (takes != 1)}, 'from' gives {given}"
+        self.note(said, step.value_span("from"), hint)
+
+    def find(self, source: Any, step: Step, names: _Names, *at: str) -> str:
+        """The id of the value that a `from` names; `at` says where in it."""
+        span = step.value_span("from", *at)
         if not isinstance(source, str):
-            self.note(f"'from' names steps, not {source!r}", span)
+            self.note(f"'from' names steps, not {checks.shown(source)}", span)
             return ""
         head, _, rest = source.partition(".")
         path = names.find(head)
@@ -142,11 +166,14 @@ class _Builder:
             return self.names[full]
         if source in self.nodes or source in self.names:
             return self.names.get(source, source)
-        hint = near(source, [*names.all(), *self.names, *self.nodes])
-        if not hint:
-            shown = list(dict.fromkeys(names.all()))
-            hint = f"steps before this one: {', '.join(shown[:12])}"
-        self.note(f"'{step.path}' reads '{source}', which is no step before it", span, hint)
+        if source == step.name or source == step.path:
+            self.note(f"step '{step.name}' reads itself", span, "name a step before it")
+            return ""
+        known = list(dict.fromkeys([*names.all(), *self.names, *self.nodes]))
+        before = f"steps before it: {', '.join(known[:12])}" if known else "no step stands before it"
+        self.note(
+            f"step '{step.name}' reads '{source}', which is no step before it", span, near(source, known) or before
+        )
         return ""
 
     # -- one op ------------------------------------------------------------------------------------------------------
@@ -169,22 +196,33 @@ class _Builder:
         if entry is None:
             return arms[-1] if arms else ""
         if not entry.variadic:
-            self.note(f"'merge: {op}' does not join any number of inputs", _span(step, "merge"), "use add or concat")
+            said = (
+                f"op '{op}' does not join branches, it takes {len(entry.inputs)} input{'s' * (len(entry.inputs) != 1)}"
+            )
+            self.note(said, step.value_span("merge"), "for instance merge: add, or merge: concat")
         wired = tuple((str(i), a) for i, a in enumerate(arms))
-        self.nodes[step.path] = Node(entry.name, self.args(step, entry, dict(args)), wired, step.span)
+        self.nodes[step.path] = Node(entry.name, self.args(step, entry, dict(args), "merge"), wired, step.span)
         return step.path
 
     def entry(self, step: Step, op: str = "", key: str = "op") -> Entry | None:
         try:
             return registry.lookup("op", op or step.op)
         except AssemblerError as error:
+            block = near(op or step.op, self.blocks)
+            inside = isinstance(step.written.get(key), Map)
             for p in error.problems:
-                self.note(p.message, _span(step, key), p.hint, step.path)
+                self.note(p.message, step.value_span(key, *(["op"] * inside)), block or p.hint, step.path)
             return None
 
-    def args(self, step: Step, entry: Entry, given: dict[str, Any]) -> tuple[tuple[str, Arg], ...]:
-        for problem in checks.problems(entry, given, lambda n: _span(step, n), span=step.span, path=step.path):
-            self.note(problem.message, problem.span, problem.hint, problem.path)
+    def args(self, step: Step, entry: Entry, given: dict[str, Any], *at: str) -> tuple[tuple[str, Arg], ...]:
+        def key(name: str) -> Span | None:
+            return step.key_span(*at, name)
+
+        def value(name: str) -> Span | None:
+            return step.value_span(*at, name)
+
+        given = {k: v for k, v in given.items() if not isinstance(v, Map)}
+        note_all(self.problems, checks.problems(entry, given, key, value, span=step.span, path=step.path))
         found: dict[str, Arg] = {}
         for name, value in given.items():
             param = entry.param(name)
@@ -199,24 +237,23 @@ class _Builder:
         wanted = entry.inputs or ("input",)
         if step.source is None:
             if not current:
-                self.note("the first step must say which input it reads", step.span, self.say_inputs())
+                self.unfed(step)
             found = [("0" if entry.variadic else wanted[0], current)]
         elif isinstance(step.source, dict):
             found = self.named(step, entry, names, wanted)
         else:
             sources = step.source if isinstance(step.source, list) else [step.source]
-            ids = [self.find(s, step, names) for s in sources]
+            ids = [self.find(s, step, names, k) for k, s in _numbered(step, sources)]
             ports = [str(i) for i in range(len(ids))] if entry.variadic else list(wanted)
             if len(ids) > len(ports):
-                what = f"op '{entry.name}' takes {len(wanted)} input{'s' * (len(wanted) > 1)}, 'from' gives {len(ids)}"
-                self.note(what, _span(step, "from"), "join them first, for instance with {op: concat, from: [a, b]}")
+                self.too_many(f"op '{entry.name}'", len(wanted), len(ids), step)
             found = list(zip(ports, ids, strict=False))
         needed = () if entry.variadic else wanted[: len(wanted) - entry.optional]
         missing = [n for n in needed if n not in dict(found)]
         if missing and len(found) < len(needed):
             example = ", ".join(f"{n}: ..." for n in needed)
             said = f"op '{entry.name}' also needs the input{'s' * (len(missing) > 1)} {', '.join(missing)}"
-            self.note(said, _span(step, "from") or step.span, f"write from: {{{example}}}")
+            self.note(said, step.value_span("from"), f"write from: {{{example}}}")
         return tuple(found)
 
     def named(self, step: Step, entry: Entry, names: _Names, wanted: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -224,8 +261,8 @@ class _Builder:
         for name, source in step.source.items():
             if name not in wanted and not (entry.variadic and name.isdigit()):
                 hint = near(name, wanted) or f"its inputs are {', '.join(wanted)}"
-                self.note(f"op '{entry.name}' has no input '{name}'", _span(step, "from"), hint)
-            found.append((name, self.find(source, step, names)))
+                self.note(f"op '{entry.name}' has no input '{name}'", step.key_span("from", name), hint)
+            found.append((name, self.find(source, step, names, name)))
         return sorted(found, key=lambda f: wanted.index(f[0]) if f[0] in wanted else 0)
 
     def outputs(self, section: Any, last: str) -> tuple[tuple[str, str], ...]:
@@ -236,20 +273,26 @@ class _Builder:
         if not isinstance(section, Map) or not len(section):
             self.note("'outputs' must be a mapping of names to steps", section.span, "for instance {logits: head}")
             return (("output", last),)
-        names = _Names({n.split(".")[0]: n.split(".")[0] for n in (*self.nodes, *self.names, *self.inputs)})
-        found = []
-        for name, value in section:
-            path = value.value if isinstance(value, Leaf) else None
-            step = Step(f"outputs.{name}", "op", span=value.span, spans=(("from", value.span),))
-            found.append((name, self.find(path, step, names)))
-        return tuple(found)
+        return tuple((name, self.output(name, value)) for name, value in section)
+
+    def output(self, name: str, value: Value) -> str:
+        path = value.value if isinstance(value, Leaf) else None
+        if not isinstance(path, str):
+            self.note(f"output '{name}' must be the path of a step", value.span, "for instance {logits: head}")
+            return ""
+        if path in self.nodes or path in self.inputs or path in self.names:
+            return self.names.get(path, path)
+        known = [*self.inputs, *self.names, *self.nodes]
+        tops = dict.fromkeys(k.split(".")[0] for k in known)
+        self.note(f"output '{name}' names '{path}', which is no step", value.span, near(path, known) or _list(tops))
+        return ""
 
 
 def _inputs(tree: Map, problems: list[Problem]) -> dict[str, TensorType]:
     section = tree.get("inputs")
     if not isinstance(section, Map) or not len(section):
         span = tree.key_span("inputs") if "inputs" in tree else tree.span
-        problems.append(Problem("a model needs 'inputs'", span, hint="for instance inputs: {image: [B, 3, 32, 32]}"))
+        note(problems, "a model needs 'inputs'", span, "for instance inputs: {image: [B, 3, 32, 32]}")
         return {}
     variables = tree.get("vars")
     scope = scope_of(variables if isinstance(variables, Map) else None)
@@ -258,7 +301,7 @@ def _inputs(tree: Map, problems: list[Problem]) -> dict[str, TensorType]:
         try:
             found[name] = _tensor(name, resolve(value, scope))
         except RecipeError as error:
-            problems += error.at(value.span).problems
+            note_all(problems, error.at(value.span).problems)
             found[name] = TensorType((BATCH,))
     return found
 
@@ -284,8 +327,13 @@ def _tensor(name: str, said: Any) -> TensorType:
     return TensorType(shape, dtype)
 
 
-def _span(step: Step, key: str) -> Span | None:
-    return dict(step.spans).get(key) or step.span
+def _list(names: Iterable[str]) -> str:
+    return "there are " + ", ".join(list(names)[:12])
+
+
+def _numbered(step: Step, sources: list[Any]) -> list[tuple[str, Any]]:
+    """The sources, each with its index in `from`; `from: x` has none, so its index finds nothing there."""
+    return [(str(i), s) for i, s in enumerate(sources)]
 
 
 def _frozen(value: Any) -> Arg:

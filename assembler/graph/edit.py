@@ -134,7 +134,7 @@ def extract(graph: Graph, path: str, types: Mapping[str, TensorType]) -> Graph:
     prefix = f"{path}."
     containers = {p.removeprefix(prefix): v for p, v in graph.names.items() if p.startswith(prefix)}
     taken = [*inner.values(), *containers]
-    if taken.count(ROOT) > 1:
+    if any(f"{i}.".startswith(f"{prefix}{ROOT}.") for i in slot.ids):
         raise GraphError(f"'{path}.{ROOT}' stands in the way: a slot's own step is called {ROOT}", hint="rename it")
     x = "x"
     while x in taken:

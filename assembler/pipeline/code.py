@@ -33,7 +33,7 @@ def code_of(graph: Graph, objective: Iterable[Mapping[str, Any]], train: Mapping
     """The digests for a product of `graph`: its ops, its losses, its optimiser, the method."""
     ops = {registry.lookup("op", node.op).code for _, node in graph}
     losses = {registry.lookup("loss", term["loss"]).code for term in objective}
-    wanted = train.get("optimizer", FitSpec.optimizer)
+    wanted = FitSpec.from_spec(train).optimizer
     name = wanted if isinstance(wanted, str) else str(wanted.get("name"))
     optimizer = {registry.lookup("optimizer", name).code}
     return sorted(ops | losses | optimizer | {module_code(m) for m in METHOD})

@@ -14,13 +14,14 @@ from assembler.assemble.plan import Failure
 from assembler.assemble.product import Product
 from assembler.assemble.runner import Event, Runner
 from assembler.assemble.store import Store
-from assembler.assemble.task import Task, module_code, task
+from assembler.assemble.task import Task
 from assembler.errors import InputError, TaskError
 from assembler.pipeline import files
-from assembler.pipeline.spec import RunSpec, read
+from assembler.pipeline.spec import read
 from assembler.pipeline.spending import path_tasks
 from assembler.pipeline.state import Run
 from assembler.pipeline.summary import summary
+from assembler.pipeline.training import test_task
 from assembler.recipe.document import Document
 from assembler.recipe.write import to_yaml
 from assembler.train.device import resolve
@@ -35,11 +36,13 @@ def run_recipe(
     device: str = "auto",
     on_event: OnEvent | None = None,
     on_phase: Callable[[str], None] | None = None,
+    on_tasks: Callable[[list[Task]], None] | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Run a recipe of kind `run`; what is finished in the parts store is read instead of being made again.
 
-    Returns the run folder and its summary. Raises RecipeError for a wrong recipe and TaskError where a phase cannot go
-    on; parts that fail alone are named in the summary.
+    `on_tasks` is told which tasks are wanted next, before any of them is looked at. Returns the run folder and its
+    summary. Raises RecipeError for a wrong recipe and TaskError where a phase cannot go on; parts that fail alone are
+    named in the summary.
     """
     spec = read(document)
     start = time.monotonic()
@@ -55,7 +58,7 @@ def run_recipe(
             on_phase("test")
         tests = _test(state)
     found = summary(state, tests, time.monotonic() - start)
-    folder = new_folder(spec)
+    folder = new_folder(document)
     files.write(folder, state, found)
     return folder, found
 
@@ -65,13 +68,13 @@ def default_workers() -> int:
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def new_folder(spec: RunSpec) -> Path:
+def new_folder(document: Document) -> Path:
     """A new folder `<runs>/<name>/<time>-<hash of the recipe>`."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    base = resources.runs_home() / spec.name
+    base = resources.runs_home() / document.name
     base.mkdir(parents=True, exist_ok=True)
     for n in range(1000):
-        folder = base / (f"{stamp}-{recipe_hash(spec)}" + (f"-{n}" if n else ""))
+        folder = base / (f"{stamp}-{recipe_hash(document)}" + (f"-{n}" if n else ""))
         try:
             folder.mkdir()
         except FileExistsError:
@@ -80,9 +83,9 @@ def new_folder(spec: RunSpec) -> Path:
     raise TaskError(f"cannot make a run folder in {base}")
 
 
-def recipe_hash(spec: RunSpec) -> str:
+def recipe_hash(document: Document) -> str:
     """Six hex digits that stand for the resolved recipe."""
-    text = to_yaml(spec.document.tree) + to_yaml(spec.document.model)
+    text = to_yaml(document.tree) + to_yaml(document.model)
     return hashlib.blake2b(text.encode(), digest_size=3).hexdigest()
 
 
@@ -96,12 +99,7 @@ def _test(state: Run) -> dict[Task, Task]:
     tests = {}
     for made in dict.fromkeys(wanted):
         if isinstance(state.results[made], Product):
-            inputs: dict[str, Any] = {"data": dict(state.spec.data), "task": dict(state.spec.task)}
-            inputs |= {"data_id": made.parameters["data_id"], "metric": state.spec.metric, "device": state.device}
-            code = [module_code("assembler.train.evaluate")]
-            label = f"test of {made.name}"
-            run = "assembler.pipeline.jobs:test"
-            tests[made] = task(run, inputs, {"model": made}, label=label, phase="test", code=code)
+            tests[made] = test_task(made)
     state.make(tests.values())
     failed = [f for f in (state.results[m] for m in wanted) if isinstance(f, Failure)]
     if len(failed) == len(wanted) and failed:

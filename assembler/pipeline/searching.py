@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from assembler import resources
 from assembler.assemble.plan import Failure
 from assembler.assemble.runner import Event, Runner
 from assembler.assemble.store import Store
-from assembler.assemble.task import Task, task
 from assembler.errors import RecipeError, TaskError
 from assembler.graph.build import build
 from assembler.graph.core import Graph
-from assembler.graph.text import to_text
 from assembler.infer.cost import total
-from assembler.pipeline.code import code_of
-from assembler.pipeline.spec import TASK
-from assembler.recipe.choices import Choice, decide, space
+from assembler.pipeline.exporting import write_text
+from assembler.pipeline.training import Setting, training_task
+from assembler.recipe.choices import Choice, Space, decide, space
 from assembler.recipe.document import Document
 from assembler.recipe.values import Map, plain
+from assembler.recipe.write import to_yaml
 from assembler.registry import Entry, checks
 from assembler.registry.live import describe
 from assembler.search.samplers import make
 from assembler.search.study import Study, Trial, run
-from assembler.train.data.core import fingerprint
 from assembler.train.spec import FitSpec
 
 
@@ -82,10 +82,13 @@ def search_recipe(
     def graph(choice: Choice) -> Graph:
         return build(decide(document.model, choice), name=document.name)
 
+    data = {"name": how.data} if isinstance(how.data, str) else how.data
+    setting = Setting(data, how.train or {}, how.seed, device)
     with Runner(Store(resources.store_home()), 1, on_event) as runner:
 
         def evaluate(choice: Choice) -> float:
-            made = _task(graph(choice), how, device, " ".join(found.named(choice).values()))
+            label = " ".join(found.named(choice).values())
+            made = training_task(graph(choice), setting, label=label, phase="search")
             product = runner.run([made])[made]
             if isinstance(product, Failure):
                 raise TaskError(product.reason)
@@ -103,19 +106,24 @@ def search_recipe(
         )
 
 
-def _task(graph: Graph, how: Settings, device: str, label: str) -> Task:
-    data = {"name": how.data} if isinstance(how.data, str) else how.data
-    term = {**TASK, "value": graph.outputs[0][0]}
-    inputs = {
-        "graph": to_text(graph),
-        "data": data,
-        "data_id": fingerprint(data),
-        "task": term,
-        "metric": "accuracy",
-        "train": how.train or {},
-        "objective": [term],
-        "seed": how.seed,
-        "device": device,
+def write_search(folder: Path, document: Document, study: Study) -> None:
+    """Write every candidate to candidates.jsonl, and the recipe with the best one's choices made to best.yaml."""
+    decisions = space(document.model)
+    rows = [_row(trial, decisions) for trial in study.trials]
+    write_text(folder / "candidates.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    if study.best:
+        write_text(folder / "best.yaml", to_yaml(decide(document.model, study.best.choice).drop("set")))
+
+
+def _row(trial: Trial, decisions: Space) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "choice": decisions.named(trial.choice),
+        "params": trial.costs.get("params"),
+        "flops": trial.costs.get("flops"),
+        "estimate": trial.estimate,
+        "score": trial.value,
+        "feasible": trial.state != "infeasible",
+        "state": trial.state,
+        "reason": trial.reason,
     }
-    code = code_of(graph, [term], how.train or {})
-    return task("assembler.pipeline.jobs:train", inputs, label=label, phase="search", code=code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Run:
     baselines: dict[str, str] = field(default_factory=dict)
     exports: tuple[Format, ...] = FORMATS
     results: dict[Task, Product | Failure] = field(default_factory=dict)
+    on_tasks: Callable[[list[Task]], None] | None = None
     _variants: dict[str, tuple[Variant, ...]] | None = None
 
     @property
@@ -141,7 +142,10 @@ class Run:
     def make(self, tasks: Iterable[Task]) -> dict[Task, Product | Failure]:
         """Products (or failures) of the tasks and of all that they need; what has failed already is not tried again."""
         wanted = list(dict.fromkeys(tasks))
-        self.results |= self.runner.run([t for t in wanted if t not in self.results])
+        fresh = [t for t in wanted if t not in self.results]
+        if self.on_tasks:
+            self.on_tasks(closure(fresh, lambda t: self.runner.store.get(t.key) is None))
+        self.results |= self.runner.run(fresh)
         return {t: self.results[t] for t in wanted}
 
     def product(self, wanted: Task) -> Product:

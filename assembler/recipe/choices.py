@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from assembler.errors import Problem, RecipeError, near
+from assembler.recipe.notes import note_all
 from assembler.recipe.paths import join
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice, plain
+from assembler.registry.checks import shown
 
 Pick = int | float | tuple[int, ...]
 Choice = dict[str, Pick]
@@ -71,6 +73,28 @@ class Decision:
                 return math.comb(n, self.k) if self.sorted else math.perm(n, self.k)
             case _:
                 return math.comb(n + self.k - 1, self.k) if self.sorted else n**self.k
+
+    @property
+    def first(self) -> Pick:
+        """The first candidate, or the lower bound."""
+        if not self.labels:
+            return int(self.low or 0) if self.kind == "int" else float(self.low or 0)
+        return 0 if self.kind == "oneof" else self._window(0)
+
+    def spread(self) -> list[Pick]:
+        """Picks that between them hold every candidate, or both bounds; the first of them is `first`."""
+        if not self.labels:
+            return list(
+                dict.fromkeys((self.first, int(self.high or 0) if self.kind == "int" else float(self.high or 0)))
+            )
+        if self.kind == "oneof":
+            return list(range(len(self.labels)))
+        return list(dict.fromkeys(self._window(start) for start in range(0, len(self.labels), self.k)))
+
+    def _window(self, start: int) -> tuple[int, ...]:
+        n = len(self.labels)
+        picks = [(start + i) % n for i in range(self.k)]
+        return tuple(sorted(picks) if self.sorted else picks)
 
     def sample(self, rng: random.Random) -> Pick:
         """A uniform pick."""
@@ -138,6 +162,37 @@ class Space:
         plain_candidates = len(decision.labels) - len(under)
         return plain_candidates + sum(math.prod(self._size(d) for d in ds) for ds in under.values())
 
+    @property
+    def first(self) -> Choice:
+        """The choice of every first candidate."""
+        return next(self.covering())
+
+    def covering(self) -> Iterator[Choice]:
+        """Choices that between them pick every candidate of every decision; the first is all first candidates."""
+        waiting = {d.name: d.spread() for d in self.decisions}
+        while True:
+            choice: Choice = {}
+            new = not self.decisions
+            for d in self.decisions:
+                if not all(choice.get(name) == index for name, index in d.when):
+                    continue
+                new = new or bool(waiting[d.name])
+                choice[d.name] = waiting[d.name].pop(0) if waiting[d.name] else self._towards(d, waiting)
+            if not new:
+                return
+            yield choice
+            if not self.decisions:
+                return
+
+    def _towards(self, decision: Decision, waiting: Mapping[str, list[Pick]]) -> Pick:
+        """The pick under which a decision still has picks waiting, or the first one."""
+        for d in self.decisions:
+            if waiting[d.name]:
+                for name, index in d.when:
+                    if name == decision.name:
+                        return index
+        return decision.first
+
     def sample(self, rng: random.Random) -> Choice:
         """A choice with every active decision picked uniformly."""
         choice: Choice = {}
@@ -166,13 +221,22 @@ class Space:
         return {name: by_name[name].label(pick) for name, pick in choice.items()}
 
 
-def space(tree: Map) -> Space:
-    """Every decision of a recipe tree, in order. Raises RecipeError naming each malformed choice."""
-    problems: list[Problem] = []
-    found = tuple(_decisions(tree, "", (), problems))
-    if problems:
-        raise RecipeError(problems)
+def space(tree: Map, problems: list[Problem] | None = None) -> Space:
+    """Every decision of a recipe tree, in order.
+
+    Raises RecipeError naming each malformed choice; with `problems` given, adds to that list and leaves them out.
+    """
+    noted: list[Problem] = []
+    found = tuple(_decisions(tree, "", (), noted))
+    if noted and problems is None:
+        raise RecipeError(noted)
+    note_all(problems if problems is not None else [], noted)
     return Space(found)
+
+
+def first(tree: Map, decisions: Space) -> Map:
+    """The recipe with the first candidate of every open choice."""
+    return decide(tree, decisions.first)
 
 
 def _decisions(
@@ -220,15 +284,20 @@ def _read(
             known = ", ".join(sorted(_OPTIONS[key])) or "none"
             return wrong(f"'{key}' takes no '{other}'", other, near(other, _OPTIONS[key]) or f"options: {known}")
     body = value.get(key)
+    options = {k: plain(v) for k, v in value if k != key}
+    for name, given in options.items():
+        if name != "k" and not isinstance(given, bool):
+            return wrong(f"'{name}' must be true or false, not {shown(given)}", name)
     if key in ("$int", "$float"):
         return _bounds(value, key, path, when, wrong)
     if not isinstance(body, Seq) or not len(body):
-        return wrong(f"'{key}' needs a list of candidates", key, "for instance {$oneof: [pool, attention]}")
+        return wrong(f"'{key}' needs a list of candidates", key, f"for instance {{{key}: [pool, attention]}}")
     labels = _labels(body)
-    options = {k: plain(v) for k, v in value if k != key}
     k = options.get("k", len(labels) if key == "$permutate" else 1)
-    if not isinstance(k, int) or not 1 <= k <= len(labels):
-        return wrong(f"'k' must be a whole number from 1 to {len(labels)}", "k")
+    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= len(labels):
+        return wrong(f"'k' must be a whole number from 1 to {len(labels)}, not {shown(k)}", "k")
+    if key != "$oneof" and any(_has_choice(c) for c in body):
+        return wrong(f"a choice cannot stand inside '{key}'", key, "only the candidates of $oneof may hold choices")
     kind: Kind = "oneof" if key == "$oneof" else "manyof" if key == "$manyof" else "permutate"
     distinct, ordered = bool(options.get("distinct", True)), bool(options.get("sorted", False))
     found = Decision(path, kind, labels, k=k, distinct=distinct, sorted=ordered, when=when)
@@ -240,10 +309,12 @@ def _bounds(
 ) -> tuple[Decision | None, tuple[Value, ...]]:
     assert callable(wrong)
     bounds = plain(value.get(key))
-    number = int if key == "$int" else (int, float)
-    fits = isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(b, number) for b in bounds)
+    kinds = (int,) if key == "$int" else (int, float)
+    fits = isinstance(bounds, list) and len(bounds) == 2 and all(type(b) in kinds for b in bounds)
     if not fits or bounds[0] > bounds[1]:
-        result: tuple[None, tuple[Value, ...]] = wrong(f"'{key}' needs [low, high] with low <= high", key)
+        what = "whole numbers" if key == "$int" else "numbers"
+        said = f"'{key}' needs two {what}, [low, high], with low <= high"
+        result: tuple[None, tuple[Value, ...]] = wrong(said, key, "for instance {$int: [1, 6]}")
         return result
     log = bool(plain(value.get("log", Leaf(False))))
     if log and bounds[0] <= 0:

@@ -119,9 +119,7 @@ class _Loader:
 
     # -- one document ------------------------------------------------------------------------------------------------
 
-    def document(
-        self, tree: Map, scale: str = "", changes: Sequence[Change] = (), *, expected: str = ""
-    ) -> Document:
+    def document(self, tree: Map, scale: str = "", changes: Sequence[Change] = (), *, expected: str = "") -> Document:
         tree = self.extended(tree, (self.file.resolve(),) if self.file else ())
         kind = self.kind(tree)
         if expected not in ("", kind):

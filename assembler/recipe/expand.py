@@ -6,39 +6,22 @@ evaluates the arguments.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from assembler.errors import Problem, RecipeError, Span, near
+from assembler.recipe.notes import note, note_all
 from assembler.recipe.paths import STEP_KEYS, patch
-from assembler.recipe.scope import Copies, Depth, Lazy, Scope, resolve, scope_of
-from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
+from assembler.recipe.scope import Copies, Depth, Lazy, Scope, origin, resolve, scope_of
+from assembler.recipe.steps import Step, bad_name, check_sections
+from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice, plain
+from assembler.registry.checks import shown
 
-MOST_STEPS = 100_000
+MOST_STEPS = 50_000
 MOST_NESTING = 64
 BAD = object()
 """Stands for a value whose expression failed; the failure is noted already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step after unrolling. `kind` is "op", "chain" (steps one after another), "residual" or "branches".
-
-    `source` is None (the previous step), a path, a list of paths or a dict of input name to path. `body` holds the
-    steps inside; `shortcut` those of a residual's other arm; `merge` joins branches. `args` are evaluated.
-    """
-
-    path: str
-    kind: str
-    op: str = ""
-    args: tuple[tuple[str, Any], ...] = ()
-    source: Any = None
-    body: tuple[Step, ...] = ()
-    shortcut: tuple[Step, ...] = ()
-    merge: tuple[str, tuple[tuple[str, Any], ...]] = ("", ())
-    inputs: tuple[str, ...] = ()
-    span: Span | None = field(default=None, compare=False)
-    spans: tuple[tuple[str, Span | None], ...] = field(default=(), compare=False)
 
 
 @dataclass
@@ -50,6 +33,7 @@ class _Draft:
     step: Map
     scope: Scope
     span: Span | None
+    named: Span | None
     op: str = ""
     body: list[_Draft] = field(default_factory=list)
     shortcut: list[_Draft] = field(default_factory=list)
@@ -58,29 +42,30 @@ class _Draft:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a step is being laid out: its path, the path without copy numbers, the scope, and how deep in blocks."""
+    """Where a step is being laid out: its path, the path without copy numbers, the scope, how deep, in which blocks."""
 
     path: str
     template: str
     scope: Scope
     depth: int = 0
+    blocks: tuple[str, ...] = ()
 
     def child(self, name: str) -> _Place:
         join = f"{self.path}.{name}" if self.path else name
-        return _Place(join, f"{self.template}.{name}", self.scope, self.depth)
+        return replace(self, path=join, template=f"{self.template}.{name}", depth=self.depth + 1)
 
     def copy(self, index: int, scope: Scope) -> _Place:
-        return _Place(f"{self.path}.{index}", self.template, scope, self.depth)
+        return replace(self, path=f"{self.path}.{index}", scope=scope)
 
 
 def expand(tree: Map, problems: list[Problem] | None = None) -> tuple[Step, ...]:
     """The unrolled top-level steps of a model recipe.
 
-    Raises RecipeError with everything that is wrong; with `problems` given, adds to that list instead and goes on.
+    Raises RecipeError with everything that is wrong; with `problems` given, adds to that list instead and goes on,
+    and raises only where the recipe unrolls without end.
     """
     noted: list[Problem] = [] if problems is None else problems
-    work = _Expander(tree, noted)
-    steps = work.run()
+    steps = _Expander(tree, noted).run()
     if problems is None and noted:
         raise RecipeError(noted)
     return steps
@@ -99,6 +84,7 @@ class _Expander:
         if not isinstance(graph, Map):
             self.note("a model needs 'graph', a mapping of steps", self.tree.span)
             return ()
+        note_all(self.problems, check_sections(self.tree))
         variables = self.tree.get("vars")
         self.root = scope_of(variables if isinstance(variables, Map) else None)
         drafts = self.lay_all(graph, _Place("", "", self.root))
@@ -107,9 +93,11 @@ class _Expander:
         return tuple(self.finish(d) for d in drafts)
 
     def note(self, message: str, span: Span | None, hint: str = "", path: str = "") -> None:
-        problem = Problem(message, span, "" if span else path, hint)
-        if problem not in self.problems:
-            self.problems.append(problem)
+        note(self.problems, message, span, hint, path)
+
+    def stop(self, message: str, span: Span | None, hint: str = "") -> RecipeError:
+        self.note(message, span, hint)
+        return RecipeError(self.problems)
 
     def value(self, value: Value, scope: Scope, path: str = "") -> Any:
         try:
@@ -122,6 +110,8 @@ class _Expander:
     # -- first pass: what copies there are ---------------------------------------------------------------------------
 
     def lay_all(self, body: Map, place: _Place) -> list[_Draft]:
+        if place.depth >= MOST_NESTING:
+            raise self.endless(place, body.span)
         drafts = []
         for name, value in body:
             step = self.as_step(name, value, body.key_span(name), place)
@@ -129,18 +119,28 @@ class _Expander:
                 drafts.append(self.lay(step, place.child(name), body.key_span(name)))
         return drafts
 
+    def endless(self, place: _Place, span: Span | None) -> RecipeError:
+        """Steps lie too deep, because a block holds itself or because they were written so."""
+        last = place.blocks[-1] if place.blocks else ""
+        if place.blocks.count(last) > 1:
+            round_ = " -> ".join((*place.blocks[-1 - place.blocks[-2::-1].index(last) - 1 :],))
+            blocks = self.tree.get("blocks")
+            hint = f"it goes round: {round_}"
+            return self.stop(f"block '{last}' holds itself without end", blocks.key_span(last), hint)
+        return self.stop(f"steps are nested more than {MOST_NESTING} deep", span)
+
     def as_step(self, name: str, value: Value, span: Span | None, place: _Place) -> Map | None:
-        if isinstance(value, Leaf) and isinstance(value.value, str):
-            return Map((("op", value),), value.span)  # `norm: layer_norm`
-        if isinstance(value, Map) and is_choice(value):
+        if wrong := bad_name(name, top=not place.path):
+            self.note(wrong[0], span, wrong[1])
+        elif isinstance(value, Leaf) and isinstance(value.value, str):
+            return Map((("op", value),), value.span, (value.span,))  # `norm: layer_norm`
+        elif isinstance(value, Map) and is_choice(value):
             self.value(value, place.scope)
-            return None
-        if isinstance(value, Map) and not name.isdigit() and "." not in name:
+        elif isinstance(value, Map):
             return value
-        if isinstance(value, Map):
-            self.note(f"'{name}' cannot name a step", span, "names hold no dots and are not numbers")
         else:
-            self.note(f"step '{name}' must be an op's name or a mapping such as {{op: linear, out: 10}}", span)
+            hint = "for instance {op: linear, out: 10}"
+            self.note(f"step '{name}' must be the name of an op or a mapping", value.span or span, hint)
         return None
 
     def lay(self, step: Map, place: _Place, span: Span | None) -> _Draft:
@@ -148,19 +148,19 @@ class _Expander:
             self.note("a step has either 'for' or 'repeat'", step.key_span("repeat"), "nest one in the other's body")
         if "for" not in step and "repeat" not in step:
             return self.lay_one(step, place, span)
-        chain = _Draft(place.path, "chain", step, place.scope, span)
+        chain = _Draft(place.path, "chain", step, place.scope, span, span)
         loops = self.loops(step, place)
         copies = self.copies.setdefault(place.template, Copies())
         patches = {k: v for k, v in step if k.isdigit()}
         for key in patches:
             if int(key) >= len(loops):
                 has = f"0 to {len(loops) - 1}" if loops else "none"
-                self.note(f"'{place.path}' has no copy {key}", step.key_span(key), f"copies: {has}")
-        plain = step.drop("for", "repeat", "from", *patches)
+                self.note(f"step '{place.path}' has no copy {key}", step.key_span(key), f"its copies are {has}")
+        common = step.drop("for", "repeat", "from", *patches)
         for index, names in enumerate(loops):
             scope = place.scope.inner(**names, t=Depth(copies, copies.total))
             copies.total += 1
-            one = patch(plain, patches[str(index)]) if str(index) in patches else plain
+            one = patch(common, patches[str(index)]) if str(index) in patches else common
             assert isinstance(one, Map)
             chain.body.append(self.lay_one(one, place.copy(index, scope), span))
         return chain
@@ -172,19 +172,20 @@ class _Expander:
             if n is BAD:
                 return []
             if not isinstance(n, int) or isinstance(n, bool) or n < 0:
-                self.note(f"'repeat' must be a whole number, not {n!r}", step.get("repeat").span)
+                hint = "for instance repeat: 3, or repeat: =depth"
+                said = f"'repeat' must be a whole number from 0 on, not {shown(n)}"
+                self.note(said, origin(step.get("repeat"), place.scope), hint)
                 return []
             return [{"j": j} for j in range(self.bounded(n, step.get("repeat").span))]
         section = step.get("for")
         if not isinstance(section, Map) or not len(section):
-            self.note(
-                "'for' must be a mapping of names to lists", section.span, "for instance {w: =widths, n: =depths}"
-            )
+            hint = "for instance {w: =widths, n: =depths}"
+            self.note("'for' must be a mapping of names to lists", section.span, hint)
             return []
         lists = {name: self.value(v, place.scope) for name, v in section}
         for name, found in lists.items():
             if found is not BAD and not isinstance(found, list | tuple):
-                self.note(f"'for' needs a list for '{name}', not {found!r}", section.get(name).span)
+                self.note(f"'for' needs a list for '{name}', not {shown(found)}", section.get(name).span)
         if not all(isinstance(v, list | tuple) for v in lists.values()):
             return []
         lengths = {name: len(v) for name, v in lists.items()}
@@ -197,29 +198,39 @@ class _Expander:
     def bounded(self, n: int, span: Span | None) -> int:
         self.made += n
         if self.made > MOST_STEPS:
-            raise RecipeError(Problem(f"the recipe unrolls to more than {MOST_STEPS:,} copies", span))
+            raise self.stop(f"the recipe unrolls to more than {MOST_STEPS:,} steps", span)
         return n
 
     def lay_one(self, step: Map, place: _Place, span: Span | None) -> _Draft:
+        self.bounded(1, span)
         step, op = self.op_of(step, place)
-        draft = _Draft(place.path, "op", step, place.scope, step.span or span, op)
+        draft = _Draft(place.path, "op", step, place.scope, step.span or span, span, op)
         body = step.get("body")
         if op in self.blocks:
             self.lay_block(draft, place)
         elif op in ("residual", "branches"):
             draft.kind = op
             self.lay_body(draft, body, place)
-            if isinstance(step.get("shortcut"), Map):
-                draft.shortcut = self.lay_all(step.get("shortcut"), place)
+            if op == "residual" and "shortcut" in step:
+                draft.shortcut = self.lay_shortcut(step.get("shortcut"), place)
         elif not op and "body" in step:
             draft.kind = "chain"
             self.lay_body(draft, body, place)
         elif not op:
             self.note("a step needs 'op' or 'body'", step.key_span("op") or span, _nearest_key(step))
-        elif "body" in step:
-            known = "'residual', 'branches' and steps without 'op' have a body"
-            self.note(f"op '{op}' takes no 'body'", step.key_span("body"), known)
+        if draft.kind == "op" and op or op in self.blocks:
+            what = f"block '{op}'" if op in self.blocks else f"op '{op}'"
+            for key, hint in _BELONGS.items():
+                if key in step and op != "<bad>":
+                    self.note(f"{what} takes no '{key}'", step.key_span(key), hint)
         return draft
+
+    def lay_shortcut(self, value: Value, place: _Place) -> list[_Draft]:
+        if isinstance(value, Map) and not is_choice(value):
+            return self.lay_all(value, place)
+        hint = "for instance shortcut: {project: {op: conv2d, out: 64, kernel_size: 1}}"
+        self.note("'shortcut' must be a mapping of steps", value.span, hint)
+        return []
 
     def op_of(self, step: Map, place: _Place) -> tuple[Map, str]:
         """The step with its op's name evaluated; an op given as a whole step is spliced in."""
@@ -228,27 +239,26 @@ class _Expander:
             return step, ""
         found = self.value(value, place.scope)
         if isinstance(found, Map):
-            return self.op_of(Map((*found, *step.drop("op", *found.keys())), step.span), place)
+            return self.op_of(_spliced(found, step.drop("op", *found.keys())), place)
         if isinstance(found, str):
             return step, found
         if found is not BAD:
-            self.note(f"'op' must be the name of an op, not {found!r}", value.span)
+            self.note(f"'op' must be the name of an op, not {shown(found)}", origin(value, place.scope))
         return step, "" if "body" in step else "<bad>"
 
     def lay_body(self, draft: _Draft, body: Value | None, place: _Place) -> None:
-        if not isinstance(body, Map):
-            self.note(f"'{draft.op or 'body'}' needs a 'body', a mapping of steps", draft.span)
+        if not isinstance(body, Map) or not len(body) and draft.op:
+            what = f"'{draft.op}' needs a 'body'" if draft.op else "'body' must be"
+            place_ = body.span if body is not None else draft.step.key_span("op")
+            self.note(f"{what}, a mapping of steps".replace("be,", "be"), place_, _nearest_key(draft.step, ("body",)))
             return
         draft.body = self.lay_all(body, place)
 
     def lay_block(self, draft: _Draft, place: _Place) -> None:
         block = self.blocks[draft.op]
         body = block.get("body")
-        if place.depth >= MOST_NESTING:
-            self.note(f"block '{draft.op}' calls itself without end", block.span)
-            return
-        if not isinstance(body, Map):
-            self.note(f"block '{draft.op}' needs a 'body', a mapping of steps", block.span)
+        draft.kind = "chain"
+        if not isinstance(body, Map):  # noted already
             return
         params = block.get("params") if isinstance(block.get("params"), Map) else Map()
         scope = Scope({}, self.root)
@@ -257,20 +267,15 @@ class _Expander:
             home = scope if given is None else draft.scope
             scope.names[name] = Lazy(default if given is None else given, home, name)
             if given is None and isinstance(default, Leaf) and default.value is None:
-                self.note(f"block '{draft.op}' needs '{name}'", draft.span, path=draft.path)
+                hint = f"for instance {{op: {draft.op}, {name}: ...}}"
+                self.note(f"block '{draft.op}' needs '{name}'", draft.step.key_span("op"), hint, draft.path)
+        note_all(self.problems, unknown_parameters(draft.op, block, draft.step))
         for key, change in draft.step:
-            if key in STEP_KEYS or key in params:
-                continue
-            if key in body:
+            if key not in STEP_KEYS and key not in params and key in body:
                 body = body.set(key, patch(body.get(key), change))
-            else:
-                known = [*params.keys(), *body.keys()]
-                hint = near(key, known) or f"it has {', '.join(known)}"
-                self.note(f"block '{draft.op}' has no '{key}'", draft.step.key_span(key), hint)
         inputs = block.get("inputs")
-        draft.kind = "chain"
-        draft.inputs = tuple(str(plain.value) for plain in inputs) if isinstance(inputs, Seq) else ()
-        draft.body = self.lay_all(body, _Place(place.path, place.template, scope, place.depth + 1))
+        draft.inputs = tuple(str(plain(i)) for i in inputs) if isinstance(inputs, Seq) else ()
+        draft.body = self.lay_all(body, replace(place, scope=scope, blocks=(*place.blocks, draft.op)))
 
     # -- second pass: what the arguments are -------------------------------------------------------------------------
 
@@ -281,6 +286,9 @@ class _Expander:
             for key, value in step:
                 if key not in STEP_KEYS and (found := self.value(value, scope, draft.path)) is not BAD:
                     args[key] = found
+                    if isinstance(found, Map):
+                        said = f"'{key}' takes a value, not a step"
+                        self.note(said, origin(value, scope), "a mapping with 'op' is a step")
         elif not draft.inputs and draft.op not in self.blocks:
             self.check_container(draft)
         source = self.value(step.get("from"), scope) if "from" in step else None
@@ -295,7 +303,9 @@ class _Expander:
             merge=self.merge_of(draft),
             inputs=draft.inputs,
             span=draft.span,
-            spans=tuple((k, step.key_span(k)) for k in (*args, "op", "from", "merge")),
+            named=draft.named,
+            written=step,
+            scope=scope,
         )
 
     def check_container(self, draft: _Draft) -> None:
@@ -308,7 +318,8 @@ class _Expander:
         for key in draft.step.keys():
             if key not in allowed and not repeated:
                 hint = near(key, [*allowed, *inside]) or f"it takes {', '.join(sorted(allowed))}"
-                self.note(f"'{draft.op or 'a step with a body'}' takes no '{key}'", draft.step.key_span(key), hint)
+                what = f"'{draft.op}'" if draft.op else f"step '{draft.path.rpartition('.')[2]}', which has a body,"
+                self.note(f"{what} takes no '{key}'", draft.step.key_span(key), hint)
 
     def merge_of(self, draft: _Draft) -> tuple[str, tuple[tuple[str, Any], ...]]:
         if draft.kind != "branches":
@@ -320,12 +331,35 @@ class _Expander:
         if isinstance(found, Map) and isinstance(op := found.get("op"), Leaf):
             inner = {k: self.value(v, draft.scope) for k, v in found if k != "op"}
             return str(op.value), tuple(inner.items())
-        self.note("'merge' must be an op such as add or concat", value.span)
+        if found is not BAD:
+            self.note("'merge' must be an op such as add or concat", value.span)
         return "", ()
 
 
-def _nearest_key(step: Map) -> str:
+_BELONGS = {
+    "body": "'residual', 'branches' and steps without 'op' have a body",
+    "shortcut": "only 'residual' has a shortcut",
+    "merge": "only 'branches' are merged",
+}
+
+
+def unknown_parameters(name: str, block: Map, step: Map) -> Iterator[Problem]:
+    """What a call of a block gives that the block does not take."""
+    sections = (block.get("params"), block.get("body"))
+    known = [key for section in sections if isinstance(section, Map) for key in section.keys()]
     for key in step.keys():
-        if hint := near(key, ("op", "body")):
+        if key not in STEP_KEYS and key not in known:
+            hint = near(key, known) or (f"it has {', '.join(known)}" if known else "it has none")
+            yield Problem(f"block '{name}' has no parameter '{key}'", step.key_span(key), hint=hint)
+
+
+def _spliced(first: Map, then: Map) -> Map:
+    spans = [m.key_spans or (None,) * len(m) for m in (first, then)]
+    return Map(first.items + then.items, then.span or first.span, spans[0] + spans[1])
+
+
+def _nearest_key(step: Map, wanted: tuple[str, ...] = ("op", "body")) -> str:
+    for key in step.keys():
+        if key not in STEP_KEYS and (hint := near(key, wanted)):
             return f"'{key}': {hint}"
-    return "for instance {op: linear, out: 10}"
+    return "for instance {op: linear, out: 10}" if "op" in wanted else "for instance body: {norm: layer_norm}"

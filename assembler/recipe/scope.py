@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,11 @@ from typing import Any
 from assembler.errors import Problem, RecipeError, Span
 from assembler.recipe.expressions import evaluate, parse
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
+
+OPEN = "a choice is still open here"
+_FURTHEST = 64
+_UNKNOWN: Any = object()
+_NAME = re.compile(r"=\s*([A-Za-z_]\w*)\s*")
 
 
 @dataclass
@@ -41,16 +47,20 @@ class Lazy:
     scope: Scope
     name: str = ""
     running: bool = False
+    found: Any = _UNKNOWN
 
     def get(self) -> Any:
         """The evaluated value. Raises RecipeError where evaluating it needs itself."""
+        if self.found is not _UNKNOWN:
+            return self.found
         if self.running:
             raise RecipeError(Problem(f"'{self.name}' is defined by itself", self.value.span))
         self.running = True
         try:
-            return resolve(self.value, self.scope)
+            self.found = resolve(self.value, self.scope)
         finally:
             self.running = False
+        return self.found
 
 
 @dataclass(frozen=True)
@@ -66,8 +76,7 @@ class Scope(Mapping[str, Any]):
             if name in scope.names:
                 found = scope.names[name]
                 if isinstance(found, Lazy):
-                    found = found.get()
-                    scope.names[name] = found
+                    return found.get()
                 return found.value() if isinstance(found, Depth) else found
             scope = scope.parent
         raise KeyError(name)
@@ -87,6 +96,13 @@ class Scope(Mapping[str, Any]):
 
     def __contains__(self, name: object) -> bool:
         return any(name == n for n in self)
+
+    def find(self, name: str) -> Any:
+        """What stands for `name`, not evaluated, or None."""
+        scope: Scope | None = self
+        while scope is not None and name not in scope.names:
+            scope = scope.parent
+        return scope.names[name] if scope else None
 
     def inner(self, **names: Any) -> Scope:
         """A scope inside this one."""
@@ -119,7 +135,18 @@ def resolve(value: Value, scope: Scope) -> Any:
             return value if "op" in value else {k: resolve(v, scope) for k, v in value}
 
 
+def origin(value: Value, scope: Scope) -> Span | None:
+    """Where a value was written: that of `=name` is where the name was given its value."""
+    for _ in range(_FURTHEST):  # names may stand for each other in a circle
+        name = _NAME.fullmatch(value.value) if isinstance(value, Leaf) and isinstance(value.value, str) else None
+        found = scope.find(name[1]) if name else None
+        if not isinstance(found, Lazy) or found.value.span is None:
+            break
+        value, scope = found.value, found.scope
+    return value.span
+
+
 def undecided(value: Map, span: Span | None = None) -> Problem:
     """The complaint about a choice that nobody has made."""
     hint = "pick one with -o PATH=VALUE, or search over it"
-    return Problem("a choice is still open here", value.span or span, hint=hint)
+    return Problem(OPEN, value.span or span, hint=hint)

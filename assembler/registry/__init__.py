@@ -1,6 +1,6 @@
 """Closed registries of named things. A decorated function or class is an entry; its signature is its schema."""
 
-from assembler.registry.catalog import add_plugin, find, lookup, names, plugins, suggest
+from assembler.registry.catalog import add_plugin, find, lookup, names, plugins, settings, suggest
 from assembler.registry.entry import REQUIRED, Entry, Param
 from assembler.registry.live import dataset, loss, op, optimizer, phase, sampler
 from assembler.registry.types import Channels, Features, Shape, Shapes
@@ -24,5 +24,6 @@ __all__ = [
     "phase",
     "plugins",
     "sampler",
+    "settings",
     "suggest",
 ]

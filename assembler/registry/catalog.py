@@ -5,16 +5,18 @@ Nothing is imported to look a name up. A name that two providers claim is an err
 
 from __future__ import annotations
 
+import ast
 import functools
-import importlib.metadata
 import importlib.util
+import os
+import sys
 from pathlib import Path
 
 from assembler.errors import AssemblerError, InputError, near
 from assembler.registry import torch_names
 from assembler.registry.entry import Entry
 from assembler.registry.live import LIVE
-from assembler.registry.static import Found, read, scan
+from assembler.registry.static import Found, class_signature, read, scan
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _FOLDERS = {
@@ -25,6 +27,8 @@ _FOLDERS = {
     "sampler": ("search/samplers",),
     "phase": ("pipeline/phases",),
 }
+_SETTINGS = {"training": ("train/spec.py", "FitSpec"), "search": ("pipeline/searching.py", "Settings")}
+_GROUP = "assembler.plugins"
 _plugins: list[Path] = []
 
 
@@ -49,12 +53,37 @@ def _files(kind: str) -> list[tuple[str, Path]]:
     for folder in _FOLDERS[kind]:
         for path in sorted((_PACKAGE / folder).glob("*.py")):
             found.append((f"assembler.{folder.replace('/', '.')}.{path.stem}", path))
-    for point in importlib.metadata.entry_points(group="assembler.plugins"):
-        spec = importlib.util.find_spec(point.value)
-        if spec and spec.origin:
-            found.append((point.value, Path(spec.origin)))
+    found += _installed()
     found += [(f"plugin_{path.stem}", path) for path in _plugins]
     return found
+
+
+@functools.cache
+def _installed() -> tuple[tuple[str, Path], ...]:
+    """(module, file) of every plug-in that an installed package offers under the entry-point group."""
+    if not any(map(_offers, sys.path)):
+        return ()
+    # Asked only where there is something to hear: importing it takes longer than checking a recipe.
+    from importlib.metadata import entry_points
+
+    specs = ((point.value, importlib.util.find_spec(point.value)) for point in entry_points(group=_GROUP))
+    return tuple((name, Path(spec.origin)) for name, spec in specs if spec and spec.origin)
+
+
+def _offers(place: str) -> bool:
+    """Whether a package that is installed in a folder of `sys.path` has plug-ins for us."""
+    try:
+        packages = [e.path for e in os.scandir(place or ".") if e.name.endswith((".dist-info", ".egg-info"))]
+    except OSError:
+        return False
+    for package in packages:
+        try:
+            with open(os.path.join(package, "entry_points.txt"), "rb") as stream:
+                if f"[{_GROUP}]".encode() in stream.read():
+                    return True
+        except OSError:
+            continue
+    return False
 
 
 @functools.cache
@@ -95,10 +124,19 @@ def names(kind: str, *, torch: bool = False) -> list[str]:
     return sorted(known)
 
 
+@functools.cache
+def settings(section: str) -> Entry:
+    """The keys of a recipe's `train:` ("training") or `search:` section ("search"), read from the class that holds them."""
+    file, name = _SETTINGS[section]
+    text = (_PACKAGE / file).read_text(encoding="utf-8")
+    tree = next(n for n in ast.parse(text).body if isinstance(n, ast.ClassDef) and n.name == name)
+    return Entry(section, "", **class_signature(tree), doc=ast.get_docstring(tree) or "", shape="class")
+
+
 def suggest(kind: str, name: str) -> str:
     """A "did you mean" among the names of a kind, or how to list them."""
     pool = names(kind, torch=True)
     if kind == "op":
         pool += list(torch_names.classes())
-    listing = "assembler ops" if kind == "op" else f"assembler ls {kind}s"
+    listing = "assembler ops" if kind == "op" else f"assembler ls {'losses' if kind == 'loss' else kind + 's'}"
     return near(name, pool) or f"`{listing}` lists them"

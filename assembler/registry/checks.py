@@ -37,7 +37,7 @@ def problems(
             yield Problem(message, place, "" if place else path, _nearest(entry, name))
         elif not param.type.accepts(value):
             place = (value_span or key_span)(name) or span
-            text = f"'{name}' of {what} must be {param.type.describe()}, not {said(value)}"
+            text = f"'{name}' of {what} must be {param.type.describe()}, not {shown(value)}"
             yield Problem(text, place, "" if place else path)
     for param in entry.params:
         if param.required and param.name not in given and param.argument not in given:
@@ -51,7 +51,7 @@ def _nearest(entry: Entry, name: str) -> str:
     return near(name, known) or (f"it takes {', '.join(known)}" if known else "it takes no arguments")
 
 
-def said(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as a message quotes it, in YAML's words, shortened."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
@@ -64,7 +64,7 @@ def said(value: Any) -> str:
 
 def _flow(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(said(v) for v in value) + "]"
+        return "[" + ", ".join(shown(v) for v in value) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{k}: {said(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{k}: {shown(v)}" for k, v in value.items()) + "}"
     return "a step"

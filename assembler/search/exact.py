@@ -17,6 +17,7 @@ from assembler.search.program import Program
 from assembler.search.ranking import Ranking
 
 _POOL = 8  # next best assemblies that are looked for at first; twice as many each further time
+_ROUNDING = 1e-12  # of sums of floats, relative to the numbers summed
 _SHOWN = 8  # slots that a message lists before it stops
 
 
@@ -120,7 +121,9 @@ def _ranking(problem: Additive) -> Ranking:
 
 
 def _limits(problem: Additive, budget: Mapping[str, float]) -> dict[str, float]:
-    return {name: limit - problem.fixed.get(name, 0.0) for name, limit in budget.items()}
+    """What the slots may cost, a rounding error more: whatever is found is checked by an exact sum afterwards."""
+    fixed = {name: problem.fixed.get(name, 0.0) for name in budget}
+    return {n: limit - fixed[n] + _ROUNDING * (abs(limit) + abs(fixed[n])) for n, limit in budget.items()}
 
 
 def _program(problem: Additive, scores: Mapping[str, tuple[float, ...]], budget: Mapping[str, float]) -> Program:

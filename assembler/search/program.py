@@ -9,6 +9,7 @@ from assembler.errors import AssemblerError
 
 _SPREAD = 1e3  # scores and costs are scaled to this, where the solver's absolute tolerances are relative ones of 1e-12
 _TOLERANCE = 1e-9
+_TINY = 1e-200  # numbers that differ by less count as equal
 
 
 class Program:
@@ -72,7 +73,7 @@ class Program:
         for slot, i in self._columns:
             best[slot] = min(best.get(slot, scores[slot][i]), scores[slot][i])
         above = [scores[slot][i] - best[slot] for slot, i in self._columns]
-        self._scale = _SPREAD / (max(above, default=0.0) or 1.0)
+        self._scale = _scale(above)
         for value in above:
             self._solver.addCol(value * self._scale, 0.0, 1.0, 0, [], [])
         count = len(self._columns)
@@ -84,7 +85,7 @@ class Program:
         for slot, i in self._columns:
             least[slot] = min(least.get(slot, cost[slot][i]), cost[slot][i])
         above = [cost[slot][i] - least[slot] for slot, i in self._columns]
-        scale = _SPREAD / (max(above, default=0.0) or 1.0)
+        scale = _scale(above)
         room = (limit - sum(least.values())) * scale
         used = [(at, value * scale) for at, value in enumerate(above) if value]
         if room < -_TOLERANCE:
@@ -94,6 +95,11 @@ class Program:
 
     def _row(self, low: float, high: float, columns: list[int], values: list[float]) -> None:
         self._solver.addRow(low, high, len(columns), columns, values)
+
+
+def _scale(above: list[float]) -> float:
+    widest = max(above, default=0.0)
+    return _SPREAD / widest if widest > _TINY else 1.0
 
 
 def _solver() -> Any:

@@ -118,7 +118,7 @@ class Ranking:
 
 def _room(slots: Sequence[Slot], limits: Array) -> list[Array]:
     """By depth, what may have been spent so far if the slots still open take their cheapest variants."""
-    left = [limits + _ROUNDING * np.abs(limits)]
+    left = [limits]
     for slot in reversed(slots):
         left.append(left[-1] - slot.costs.min(axis=0))
     return left[::-1]

@@ -26,7 +26,7 @@ def to_hyper(value: Any) -> Any:
 
 
 def _choice(value: Map) -> Any:
-    key = next(k for k in value.keys() if k.startswith("$"))
+    key = next(k for k, _ in value if k.startswith("$"))
     body = value.get(key)
     if key == "$float":
         low, high = plain(body)

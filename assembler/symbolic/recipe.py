@@ -1,15 +1,17 @@
 """The symbolic recipe: a PyGlove value whose paths are the recipe's paths.
 
-`rebind`, `pg.query`, `pg.diff`, `pg.patch`, `pg.dna_spec` and `pg.sample` work on it. Its tree leaves out the containers
-that only group (`graph`, `body`), so `stage.block.mixer` is one path in YAML, PyGlove, `state_dict` and logs.
+`rebind`, `pg.query`, `pg.diff`, `pg.patch`, `pg.dna_spec` and `pg.sample` work on it. Its tree leaves out the
+containers that only group (`graph`, `body`), so `stage.block.mixer` is one path in YAML, PyGlove and logs.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pyglove as pg
 
+from assembler.errors import Problem, RecipeError, near
 from assembler.recipe.choices import Space, space
 from assembler.recipe.document import Document
 from assembler.recipe.paths import SECTIONS, STEP_KEYS
@@ -27,32 +29,42 @@ class Recipe(pg.Object):  # type: ignore[misc]
 
     allow_symbolic_assignment = True
 
-    def rebind(self, *args: Any, **kwargs: Any) -> Recipe:
-        """PyGlove's `rebind`, for recipe paths: one copy (`stage.2.block.mixer`) and `*` (each copy) are allowed too."""
-        if not args or not isinstance(args[0], dict):
-            super().rebind(*args, **kwargs)
+    def rebind(
+        self,
+        changes: Any = None,
+        *,
+        raise_on_no_change: bool = True,
+        notify_parents: bool = True,
+        skip_notification: bool | None = None,
+        **more: Any,
+    ) -> Recipe:
+        """PyGlove's `rebind`, for recipe paths: one copy (`stage.2.block.mixer`) and `*` (each copy) are allowed too.
+
+        Raises RecipeError for a path that leads nowhere.
+        """
+        how = {"notify_parents": notify_parents, "skip_notification": skip_notification}
+        if callable(changes):
+            super().rebind(changes, raise_on_no_change=raise_on_no_change, **how)
             return self
-        changes: dict[str, Any] = {}
-        for path, value in args[0].items():
-            concrete = spread(tree(self), path) if isinstance(path, str) and "*" in path else [path]
-            changes |= {p: value if i == 0 else pg.clone(value, deep=True) for i, p in enumerate(concrete)}
-        for path in changes:
-            if isinstance(path, str):
-                self._make_way(path.split("."))
-        super().rebind(changes, *args[1:], **kwargs)
+        found: dict[Any, Any] = {}
+        for said, value in {**(changes or {}), **more}.items():
+            path = re.sub(r"\[(\d+)\]", r".\1", str(said))
+            for i, one in enumerate(spread(tree(self), path) if "*" in path else [path]):
+                found[self._place(one)] = value if i == 0 else pg.clone(value, deep=True)
+        super().rebind(found, raise_on_no_change=raise_on_no_change, **how)
         return self
 
-    def _make_way(self, parts: list[str]) -> None:
-        """Create the mappings that a path goes through: what is said of one copy has no place until it is said."""
+    def _place(self, path: str) -> Any:
+        """PyGlove's key path for a recipe path; mappings on the way are made: one copy has none until it is named."""
+        _check(self, path)
         here: Any = self
-        for i, part in enumerate(parts[:-1]):
-            if i == 0 and not here.sym_hasattr(part):
-                return  # PyGlove names the unknown step
-            if isinstance(here, pg.List):
-                return
-            if not here.sym_hasattr(part):
-                here.rebind({part: pg.Dict()}, raise_on_no_change=False)
-            here = here.sym_getattr(part)
+        keys: list[str | int] = []
+        for part in path.split("."):
+            if keys and isinstance(here, pg.Dict) and not here.sym_hasattr(keys[-1]):
+                here.rebind({keys[-1]: pg.Dict()})
+            here = here.sym_getattr(keys[-1]) if keys else here
+            keys.append(_key(here, part, path))
+        return pg.KeyPath(keys)
 
     @property
     def space(self) -> Space:
@@ -61,8 +73,14 @@ class Recipe(pg.Object):  # type: ignore[misc]
 
 
 def symbolic(document: Document) -> Recipe:
-    """The symbolic form of a loaded recipe's model."""
-    return Recipe(**_flat(document.model.set("name", marked(document.name))))
+    """The symbolic form of a loaded recipe's model. Raises RecipeError for a step called like a section."""
+    model = document.model.drop("set").set("name", marked(document.name))  # the document has made what `set` says
+    steps = model.get("graph")
+    for step in steps.keys() if isinstance(steps, Map) else ():
+        if step in SECTIONS:
+            what = f"the step '{step}' bears the name of a part of every recipe, so its path is not its own"
+            raise RecipeError(Problem(what, steps.key_span(step), hint="rename it"))
+    return Recipe(**_flat(model))
 
 
 def tree(recipe: Recipe) -> Map:
@@ -72,13 +90,58 @@ def tree(recipe: Recipe) -> Map:
         value = from_hyper(recipe.sym_getattr(key))
         if key == "blocks":
             sections[key] = {name: _unflat(block, ("params", "inputs")) for name, block in value.items()}
-        elif key in SECTIONS or key == "set":
+        elif key in SECTIONS:
             sections[key] = value
         else:
             steps[key] = _unflat_step(value)
     found = marked({**sections, "graph": steps})
     assert isinstance(found, Map)
     return found
+
+
+def _check(recipe: Recipe, path: str) -> None:
+    """Raise RecipeError where a part of a path names nothing in a place that has fixed names.
+
+    These are the recipe, its vars, inputs and blocks, and the steps of a container; what a call of a block or of an op
+    may be told is checked when the recipe is built.
+    """
+    here: Any = recipe
+    parts = path.split(".")
+    for depth, part in enumerate(parts):
+        if not isinstance(here, pg.Dict | Recipe):
+            return
+        if part.isdigit():
+            continue  # one copy: it has the names of all
+        known = [str(key) for key in here.sym_keys()]
+        if part not in known:
+            if _has_fixed_names(here, parts[:depth]) and part not in (STEP_KEYS if depth else SECTIONS):
+                what = "the recipe" if depth == 0 else f"'{'.'.join(parts[:depth])}'"
+                hint = near(part, known) or "there are " + ", ".join(known)
+                raise RecipeError(f"'{path}': {what} has no '{part}'", hint=hint)
+            return
+        here = here.sym_getattr(part)
+
+
+def _has_fixed_names(here: Any, parts: list[str]) -> bool:
+    if not parts or parts in (["vars"], ["inputs"], ["blocks"]):
+        return True
+    inside_step = parts[0] not in SECTIONS or (parts[0] == "blocks" and len(parts) > 1)
+    return inside_step and _is_container(here)
+
+
+def _is_container(step: Any) -> bool:
+    return not step.sym_hasattr("op") or step.sym_getattr("op") in ("residual", "branches")
+
+
+def _key(here: Any, part: str, path: str) -> str | int:
+    """The key of `part` in a symbolic value. Raises RecipeError where it cannot have one."""
+    if isinstance(here, pg.List):
+        if part.isdigit() and int(part) < len(here):
+            return int(part)
+        raise RecipeError(f"'{path}': '{part}' is not one of 0 to {len(here) - 1}")
+    if not isinstance(here, pg.Symbolic):
+        raise RecipeError(f"'{path}' leads into {here!r}, which has no parts")
+    return part
 
 
 def _flat(model: Map) -> dict[str, Any]:

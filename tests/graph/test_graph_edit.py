@@ -224,10 +224,12 @@ def test_extract_says_what_it_lacks(model):
 
 
 def test_extract_steps_out_of_the_way_of_names():
-    nodes = {"s.x": step("relu", {}, ("x",)), "s.root": step("gelu", {}, ("s.x",))}
-    graph = Graph((("x", T),), nodes, (("y", "s.root"),), {"s": "s.root"})
+    graph = Graph((("x", T),), {"s.x": step("relu", {}, ("x",))}, (("y", "s.x"),), {"s": "s.x"})
     part = extract(graph, "s", {})
     assert part.input_names == ("x_",)
+    nodes = {"s.x": step("relu", {}, ("x",)), "s.root": step("gelu", {}, ("s.x",))}
+    with pytest.raises(GraphError, match=r"'s\.root' stands in the way"):
+        extract(Graph((("x", T),), nodes, (("y", "s.root"),), {"s": "s.root"}), "s", {})
     with pytest.raises(GraphError, match=r"'s\.root' stands in the way"):
         extract(Graph((("x", T),), {**nodes, "s": step("relu", {}, ("s.root",))}, (("y", "s"),)), "s", {})
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import random
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -116,6 +118,16 @@ def test_an_assembly_that_is_over_by_a_rounding_error_is_over() -> None:
     )
     assert 0.1 + 0.2 > 0.3
     assert [s.choice for s in solve(problem, 5)] == [{"a": 1, "b": 0}, {"a": 0, "b": 1}, {"a": 1, "b": 1}]
+
+
+def test_next_best_ones_are_those_of_a_full_enumeration() -> None:
+    for seed in range(3):
+        problem = knapsack(9, 5, 0.15 + 0.2 * seed, ("params", "flops"), seed)
+        tables = [problem.scores, *problem.costs.values()]
+        sums = [functools.reduce(np.add.outer, [np.array(row) for row in table.values()]).ravel() for table in tables]
+        fits = (sums[1] <= problem.budget["params"]) & (sums[2] <= problem.budget["flops"])
+        expected = np.sort(sums[0][fits])[:500]
+        assert [s.score for s in solve(problem, 500)] == pytest.approx(expected, abs=1e-9)
 
 
 def test_fixed_costs_count() -> None:

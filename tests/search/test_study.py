@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 
 import pytest
 from search_spaces import FLAT, NESTED, NUMBERS, flat, nested, numbers, slots
 
 from assembler.errors import InputError, ShapeError, TaskError
-from assembler.recipe.choices import Choice
-from assembler.search import BudgetError, Trial, make, run
+from assembler.recipe.choices import Choice, Pick
+from assembler.search import BudgetError, Sampler, Trial, make, run
 
 
 def params(choice: Choice) -> dict[str, float]:
@@ -33,6 +34,31 @@ def test_minimises_when_told_to() -> None:
     assert study.best is not None
     assert study.best.value == min(t.value for t in study.trials if t.value is not None)
     assert study.best.value < 0.2
+
+
+class Listening(Sampler):
+    """Asks three choices and keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(FLAT)
+        self.left = [dict.fromkeys((d.name for d in FLAT.decisions), v) for v in range(3)]
+        self.told: list[float | None] = []
+
+    def ask(self) -> Choice | None:
+        return {**self.left.pop()} if self.left else None
+
+    def tell(self, choice: Mapping[str, Pick], value: float | None) -> None:
+        self.told.append(value)
+
+
+def test_a_sampler_is_told_that_more_is_better_and_nothing_of_failures() -> None:
+    for direction, sign in (("maximize", 1), ("minimize", -1)):
+        sampler = Listening()
+        study = run(FLAT, lambda c: 2.0 / int(str(c["stage.0"])), sampler, 9, direction=direction)
+        assert sampler.told == [sign * 1.0, sign * 2.0, None]
+        assert study.best is not None
+        assert study.best.value == (2.0 if sign == 1 else 1.0)
+        assert study.trials[-1].reason == "ZeroDivisionError: float division by zero"
 
 
 def test_stops_when_the_space_is_exhausted() -> None:

@@ -37,7 +37,7 @@ def assemble(run: Run, *, objective: list[dict[str, Any]] | None = None, train: 
 
 
 def assembly(run: Run, label: str, seed: int, choice: Mapping[str, int]) -> tuple[Graph, Task]:
-    """The graph of an assembly, and the task that puts it together and tunes it; `choice` indexes the search's slots."""
+    """The graph of an assembly and the task that puts it together and tunes it; `choice` indexes the search's slots."""
     objective, train = run.tuning
     slots = run.searches[seed].parameters["slots"]
     graph = run.graphs[run.host]

@@ -1,0 +1,29 @@
+"""The arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file or a shipped name (poolformer@s24).")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("-o", "--override", metavar="PATH=VALUE", help="Change the recipe, e.g. vars.dim=96. Repeatable."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, metavar="N", help="Worker processes; by default one a core, 8 at most."),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of initial weights and batches.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder to write to.")]
+Weights = Annotated[
+    Path | None, typer.Option("-w", "--weights", metavar="FILE", help="Weights to load, keyed by recipe path.")
+]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="Python file with ops and other things of yours. Repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="End stdout with one line that holds a JSON object.")]

@@ -1,0 +1,73 @@
+"""`assembler ls`: what is shipped and registered."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import typer
+
+from assembler import registry, resources
+from assembler.cli import say
+from assembler.errors import AssemblerError, InputError, near
+from assembler.recipe.read import read_file
+from assembler.recipe.values import plain
+
+KINDS = {
+    "phases": "phase",
+    "losses": "loss",
+    "datasets": "dataset",
+    "samplers": "sampler",
+    "optimizers": "optimizer",
+}
+_ALL = ("recipes", "spaces", *KINDS)
+What = Annotated[
+    str | None, typer.Argument(metavar="[" + "|".join(_ALL) + "]", help="What to list; everything if not given.")
+]
+
+
+def ls(what: What = None) -> dict[str, Any]:
+    """List recipes, spaces and registered things.
+
+    The registered things are phases, losses, data sets, samplers and optimisers. Ops have a verb of their own,
+    `assembler ops`.
+
+    \b
+        assembler ls
+        assembler ls samplers --plugin mine.py
+    """
+    if what is not None and what not in _ALL:
+        raise InputError(f"there are no '{what}' to list", hint=near(what, _ALL) or ", ".join(_ALL))
+    table = say.table("name", "kind", "about", left=3)
+    found: dict[str, Any] = {}
+    for section in (what,) if what else _ALL:
+        rows = _registered(KINDS[section]) if section in KINDS else _shipped(section)
+        found[section] = [{"name": name, "kind": kind, "doc": doc} for name, kind, doc in rows]
+        for one in rows:
+            say.row(table, *one)
+        table.add_section()
+    say.show(table)
+    return found
+
+
+def _registered(kind: str) -> list[tuple[str, str, str]]:
+    return [(name, kind, sentence(registry.lookup(kind, name).doc)) for name in registry.names(kind)]
+
+
+def _shipped(section: str) -> list[tuple[str, str, str]]:
+    rows = []
+    for name, file in resources.shipped().items():
+        if resources.root(section) not in file.parents:
+            continue
+        try:
+            tree = plain(read_file(file))
+            rows.append((name, str(tree.get("kind", "model")), str(tree.get("doc", ""))))
+        except AssemblerError as error:
+            rows.append((name, "?", error.problems[0].message))
+    return rows
+
+
+def sentence(doc: str) -> str:
+    """The first sentence of a docstring."""
+    first = " ".join(doc.split("\n\n")[0].split())
+    return re.split(r"\.\s+(?=[A-Z`])", first)[0].rstrip(".")

@@ -1,0 +1,71 @@
+"""`assembler train`: one model recipe on data."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from assembler.cli import say
+from assembler.cli.options import Device, Out, Overrides, Recipe, Seed
+from assembler.cli.values import mapping
+from assembler.errors import InputError
+from assembler.recipe.document import load
+
+DataOption = Annotated[str, typer.Option("--data", help="A data set by name, or {name: ..., arguments}.")]
+Epochs = Annotated[float | None, typer.Option("--epochs", help="Passes over the training data.")]
+Steps = Annotated[int | None, typer.Option("--steps", help="Optimiser steps, instead of epochs.")]
+Batch = Annotated[int | None, typer.Option("--batch", help="Samples a step.")]
+Rate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
+More = Annotated[
+    str | None, typer.Option("--train", metavar="MAPPING", help="Any settings, as in a recipe's train: section.")
+]
+Test = Annotated[bool, typer.Option("--test", help="At the end, measure once on the test split.")]
+
+
+def train(
+    recipe: Recipe,
+    data: DataOption,
+    override: Overrides = None,
+    epochs: Epochs = None,
+    steps: Steps = None,
+    batch: Batch = None,
+    lr: Rate = None,
+    train: More = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Out = None,
+    test: Test = False,
+) -> dict[str, Any]:
+    """Train a model recipe on data and write its weights.
+
+    Prints the accuracy on the validation split. The same training again is read from the parts store. Writes
+    model.safetensors, graph.txt, recipe.lock.yaml and metrics.jsonl to --out, or to runs/NAME/TIME-HASH/.
+
+    \b
+        assembler train digits_metaformer --data digits --epochs 10
+        assembler train my/model.yaml --data '{name: blobs, classes: 4}' --train '{optimizer: sgd, lr: 0.1}' --test
+    """
+    document = load(recipe, override or ())
+    if document.kind == "run":
+        raise InputError(f"'{document.name}' is a run", hint=f"`assembler run {recipe}` trains what its phases say")
+    from assembler.graph.build import build
+    from assembler.pipeline.progress import Progress
+    from assembler.pipeline.run import new_folder
+    from assembler.pipeline.training import Setting, train_graph, write_trained
+    from assembler.train.device import resolve
+
+    graph = build(document.model, name=document.name)
+    resolve(device)
+    said = {"epochs": epochs, "steps": steps, "batch": batch, "lr": lr}
+    settings = {**mapping(train or "{}", "--train"), **{k: v for k, v in said.items() if v is not None}}
+    how = Setting(mapping(data, "--data", name="name"), settings, seed, device)
+    with Progress() as progress:
+        product, tested = train_graph(graph, how, test=test, on_event=progress.event)
+    folder = write_trained(out or new_folder(document), document, product)
+    found = {"recipe": document.name, "folder": str(folder), "seed": seed, **product.result, "test": tested}
+    say.line(f"validation   {product.result['validation']:.4f}")
+    if tested is not None:
+        say.line(f"test         {tested:.4f}")
+    say.line(f"folder       {folder}")
+    return found

@@ -1,0 +1,241 @@
+"""What a run is doing, on stderr: bars with rate and time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any, Protocol, Self
+
+from assembler.assemble.runner import Event
+from assembler.assemble.task import Task
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+_PAUSE = 1.0  # seconds between two plain lines about a task that is under way
+_SCORES = ("test", "validation", "score")
+
+
+@dataclass
+class Phase:
+    """The tasks of one phase so far. Reused ones are no work, so they count in no total."""
+
+    name: str
+    expected: int = 0
+    known: set[Task] = field(default_factory=set)
+    reused: set[Task] = field(default_factory=set)
+    done: set[Task] = field(default_factory=set)
+    failed: set[Task] = field(default_factory=set)
+    begin: float = field(default_factory=time.monotonic)
+
+    @property
+    def ended(self) -> int:
+        """How many tasks were made or have failed."""
+        return len(self.done | self.failed)
+
+    @property
+    def total(self) -> int:
+        """How many tasks there are to make."""
+        return max(self.ended, max(self.expected, len(self.known)) - len(self.reused))
+
+    @property
+    def rate(self) -> float:
+        """Tasks a second."""
+        return self.ended / max(1e-9, time.monotonic() - self.begin)
+
+
+@dataclass
+class Running:
+    """A task under way."""
+
+    task: Task
+    step: int = 0
+    total: int = 0
+    info: Mapping[str, Any] = field(default_factory=dict)
+    begin: float = field(default_factory=time.monotonic)
+
+    def text(self) -> str:
+        """Step, loss and speed in words."""
+        if not self.total:
+            return "starting"
+        parts = [f"step {self.step}/{self.total}"]
+        if isinstance(loss := self.info.get("loss"), float):
+            parts.append(f"loss {loss:.4g}")
+        return ", ".join([*parts, f"{self.step / max(1e-9, time.monotonic() - self.begin):.3g} steps/s"])
+
+    def left(self) -> float:
+        """Seconds that it still takes at the speed so far."""
+        return (time.monotonic() - self.begin) * (self.total - self.step) / max(1, self.step)
+
+
+class View(Protocol):
+    """How progress is shown. Every method is told what has just changed."""
+
+    def close(self) -> None: ...
+    def reused(self, phase: Phase) -> None: ...
+    def running(self, phase: Phase, now: Running) -> None: ...
+    def ended(self, phase: Phase, event: Event) -> None: ...
+
+
+class Progress:
+    """A context manager whose `tasks`, `phase` and `event` are given to a run; nothing is shown after it ends."""
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        stream = stream or sys.stderr
+        on_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._view: View = _Bars(stream) if on_terminal else _Lines(stream)
+        self._phases: dict[str, Phase] = {}
+        self._running: dict[Task, Running] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._view.close()
+
+    def phase(self, name: str) -> None:
+        """A phase of the run begins; its tasks may still be made later, where a phase after it needs them."""
+        self._phase(name)
+
+    def expect(self, name: str, count: int) -> None:
+        """`count` tasks are to be made in a phase."""
+        self._phase(name).expected = count
+
+    def tasks(self, tasks: Iterable[Task]) -> None:
+        """These tasks are wanted."""
+        for task in tasks:
+            self._phase(task.phase).known.add(task)
+
+    def event(self, event: Event) -> None:
+        """Something happened to a task."""
+        phase, task = self._phase(event.task.phase), event.task
+        if event.kind == "reused":
+            if task not in phase.done | phase.reused:
+                phase.reused.add(task)
+                self._view.reused(phase)
+        elif event.kind in ("started", "progress"):
+            if event.kind == "started" and not self._running:
+                phase.begin = phase.begin if phase.ended else time.monotonic()
+            now = self._running.setdefault(task, Running(task))
+            now.step, now.total, now.info = event.step, event.total, event.info
+            self._view.running(phase, now)
+        else:
+            self._running.pop(task, None)
+            (phase.done if event.kind == "done" else phase.failed).add(task)
+            self._view.ended(phase, event)
+
+    def _phase(self, name: str) -> Phase:
+        return self._phases.setdefault(name, Phase(name))
+
+
+class _Lines:
+    """A line for each task that ends, one for what a phase reuses, and one a second at most while a task is running."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._told = time.monotonic()
+        self._reused: dict[str, int] = {}
+
+    def close(self) -> None:
+        for name, count in self._reused.items():
+            self._say(f"[{name}] {count} reused")
+        self._reused = {}
+
+    def reused(self, phase: Phase) -> None:
+        self._reused[phase.name] = self._reused.get(phase.name, 0) + 1
+
+    def running(self, phase: Phase, now: Running) -> None:
+        if time.monotonic() - self._told < _PAUSE or not now.total:
+            return
+        self.close()
+        self._say(f"[{_head(phase)}] {now.task.name}: {now.text()}, {_clock(now.left())} left")
+
+    def ended(self, phase: Phase, event: Event) -> None:
+        self.close()
+        self._say(f"[{_head(phase)}] {event.task.name}: {_outcome(event)}")
+
+    def _say(self, text: str) -> None:
+        self._told = time.monotonic()
+        self._stream.write(_clean(text) + "\n")
+        self._stream.flush()
+
+
+class _Bars:
+    """A bar for every phase and one below it for every running task."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._rows: dict[str, TaskID] = {}
+        self._bars: RichProgress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(20),
+            TextColumn("{task.fields[text]}", markup=False),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=Console(file=stream, stderr=stream is sys.stderr),
+        )
+        self._bars.start()
+
+    def close(self) -> None:
+        for key in [k for k in self._rows if k.startswith("task ")]:
+            self._drop(key)
+        self._bars.stop()
+
+    def reused(self, phase: Phase) -> None:
+        self._phase(phase)
+
+    def running(self, phase: Phase, now: Running) -> None:
+        self._phase(phase)
+        self._row(f"task {now.task.key}", f"  {now.task.name}", now.step, now.total or None, now.text())
+
+    def ended(self, phase: Phase, event: Event) -> None:
+        self._drop(f"task {event.task.key}")
+        self._phase(phase)
+        if event.kind == "failed":
+            self._bars.console.print(_clean(f"{event.task.name}: {_outcome(event)}"), style="red", markup=False)
+
+    def _phase(self, phase: Phase) -> None:
+        said = [f"{phase.ended}/{phase.total} tasks"] if phase.total else []
+        said += [f"{60 * phase.rate:.3g}/min"] if phase.ended else []
+        said += [f"{len(phase.reused)} reused"] if phase.reused else []
+        said += [f"{len(phase.failed)} failed"] if phase.failed else []
+        # Nothing but reused products: the bar of such a phase is full.
+        done, total = (phase.ended, phase.total) if phase.total else (1, 1)
+        self._row(f"phase {phase.name}", phase.name, done, total, ", ".join(said))
+
+    def _row(self, key: str, name: str, done: int, total: int | None, text: str) -> None:
+        if key not in self._rows:
+            self._rows[key] = self._bars.add_task(_clean(name), total=total, text=text)
+        self._bars.update(self._rows[key], completed=done, total=total, text=_clean(text))
+
+    def _drop(self, key: str) -> None:
+        if key in self._rows:
+            self._bars.remove_task(self._rows.pop(key))
+
+
+def _head(phase: Phase) -> str:
+    return f"{phase.name} {phase.ended}/{phase.total}"
+
+
+def _outcome(event: Event) -> str:
+    if event.kind == "failed":
+        return f"failed: {event.reason}"
+    scores = [f"{name} {event.info[name]:.4f}" for name in _SCORES if isinstance(event.info.get(name), float)]
+    loss = event.info.get("loss")
+    scores += [f"loss {loss:.4g}"] if isinstance(loss, float) else []
+    return ", ".join([*scores, f"{event.seconds:.1f} s"])
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def _clean(text: str) -> str:
+    """Labels come from recipes, and a terminal would obey control characters in them."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

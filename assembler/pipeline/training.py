@@ -1,0 +1,101 @@
+"""Train one model recipe on data: a task of its own, so that the same training is never done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assembler import resources
+from assembler.assemble.plan import Failure
+from assembler.assemble.product import Product
+from assembler.assemble.runner import Event, Runner
+from assembler.assemble.store import Store
+from assembler.assemble.task import Task, module_code, task
+from assembler.assemble.weights import load_there
+from assembler.compile.lower import lower
+from assembler.errors import InputError, TaskError
+from assembler.graph.core import Graph
+from assembler.graph.text import to_text
+from assembler.pipeline.code import code_of
+from assembler.pipeline.exporting import export, write_text
+from assembler.pipeline.jobs import model_of
+from assembler.pipeline.spec import TASK
+from assembler.recipe.document import Document
+from assembler.recipe.write import to_yaml
+from assembler.train.data.core import fingerprint
+from assembler.train.spec import FitSpec
+
+METRICS = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a model is trained on and how: data, a recipe's `train:` settings, seed, device."""
+
+    data: Mapping[str, Any]
+    train: Mapping[str, Any]
+    seed: int = 0
+    device: str = "auto"
+
+
+def training_task(graph: Graph, how: Setting, *, label: str, phase: str = "train") -> Task:
+    """The task that trains a graph from its initial weights on the labels of its first output."""
+    term = {**TASK, "value": graph.outputs[0][0]}
+    inputs = {
+        "graph": to_text(graph),
+        "data": dict(how.data),
+        "data_id": fingerprint(how.data),
+        "task": term,
+        "metric": "accuracy",
+        "train": dict(how.train),
+        "objective": [term],
+        "seed": how.seed,
+        "device": how.device,
+    }
+    return task(
+        "assembler.pipeline.jobs:train", inputs, label=label, phase=phase, code=code_of(graph, [term], how.train)
+    )
+
+
+def test_task(trained: Task) -> Task:
+    """The task that measures what `trained` made on the test split."""
+    inputs = {name: trained.parameters[name] for name in ("data", "data_id", "task", "metric", "device")}
+    code = [module_code("assembler.train.evaluate")]
+    label = f"test of {trained.name}"
+    return task("assembler.pipeline.jobs:test", inputs, {"model": trained}, label=label, phase="test", code=code)
+
+
+def train_graph(
+    graph: Graph, how: Setting, *, test: bool = False, on_event: Callable[[Event], None] | None = None
+) -> tuple[Product, float | None]:
+    """The trained model, and with `test` its score on the test split, which is not read otherwise.
+
+    Raises InputError where model, data and settings do not fit, TaskError where the training fails.
+    """
+    FitSpec.from_spec(how.train, path="train")
+    trained = training_task(graph, how, label=graph.name)
+    with Runner(Store(resources.store_home()), 1, on_event) as runner:
+        made = _product(runner, trained)
+        return made, _product(runner, test_task(trained)).result["test"] if test else None
+
+
+def write_trained(folder: Path, document: Document, product: Product) -> Path:
+    """Write a trained model, its graph, its recipe and its training log into a folder, and return that."""
+    model = model_of(product)
+    module = lower(model.graph)
+    load_there(module, model.weights)
+    write_text(folder / "recipe.lock.yaml", to_yaml(document.model.drop("set")))
+    write_text(folder / "graph.txt", to_text(model.graph))
+    write_text(folder / METRICS, product.file(METRICS).read_text(encoding="utf-8"))
+    export(module, folder, ("safetensors",))
+    return folder
+
+
+def _product(runner: Runner, wanted: Task) -> Product:
+    found = runner.run([wanted])[wanted]
+    if isinstance(found, Failure):
+        error = InputError if found.kind == "input" else TaskError
+        raise error(f"{wanted.name}: {found.reason}")
+    return found

@@ -1,0 +1,119 @@
+"""A step after unrolling, and what may be said of a step and a block before it."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from assembler.errors import Problem, Span, near
+from assembler.recipe.paths import GROUPS, SECTIONS, STEP_KEYS
+from assembler.recipe.scope import Scope, origin
+from assembler.recipe.values import Leaf, Map, Seq, Value
+
+BLOCK_KEYS = ("params", "inputs", "body", "doc")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step after unrolling. `kind` is "op", "chain" (steps one after another), "residual" or "branches".
+
+    `source` is None (the previous step), a path, a list of paths or a dict of input name to path. `body` holds the
+    steps inside; `shortcut` those of a residual's other arm; `merge` joins branches. `args` are evaluated. `written`
+    is the step as the recipe has it, read in `scope`; `named` is where its name stands.
+    """
+
+    path: str
+    kind: str
+    op: str = ""
+    args: tuple[tuple[str, Any], ...] = ()
+    source: Any = None
+    body: tuple[Step, ...] = ()
+    shortcut: tuple[Step, ...] = ()
+    merge: tuple[str, tuple[tuple[str, Any], ...]] = ("", ())
+    inputs: tuple[str, ...] = ()
+    span: Span | None = field(default=None, compare=False)
+    named: Span | None = field(default=None, compare=False)
+    written: Map = field(default=Map(), compare=False, repr=False)
+    scope: Scope = field(default=Scope(), compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition(".")[2]
+
+    def key_span(self, *keys: str) -> Span | None:
+        """Where the name of an argument (or of one inside it) is written."""
+        owner = self._at(keys[:-1])
+        found = owner.key_span(keys[-1]) if isinstance(owner, Map) and keys[-1] in owner else None
+        return found or self.span
+
+    def value_span(self, *keys: str) -> Span | None:
+        """Where the value of an argument (or of one inside it) is written, be it as a block's parameter."""
+        found = self._at(keys)
+        return (origin(found, self.scope) if found is not None else None) or self.span
+
+    def _at(self, keys: tuple[str, ...]) -> Value | None:
+        here: Value | None = self.written
+        for key in keys:
+            if isinstance(here, Leaf):
+                return here  # a short form, `from: a` for `from: [a]`
+            if isinstance(here, Seq) and key.isdigit() and int(key) < len(here):
+                here = here.items[int(key)]
+            else:
+                here = here.get(key) if isinstance(here, Map) else None
+        return here
+
+
+def bad_name(name: str, *, top: bool) -> tuple[str, str] | None:
+    """Why a step may not bear that name, and a hint."""
+    taken = (*STEP_KEYS, *GROUPS, *((*SECTIONS, "set") if top else ()))
+    if name in taken:
+        return f"'{name}' cannot name a step, the language has that word", f"for instance {name}_1"
+    if not _NAME.fullmatch(name):
+        fixed = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")
+        fixed = f"n{fixed}" if fixed[:1].isdigit() else fixed
+        hint = "a name has letters, digits and _, and starts with no digit" + (f": {fixed}" if fixed else "")
+        return f"'{name}' cannot name a step", hint
+    return None
+
+
+def check_sections(tree: Map) -> Iterator[Problem]:
+    """What is wrong with the names of vars and with blocks as a whole, whether or not a step uses them."""
+    for section, what in (("vars", "a var"), ("blocks", "a block")):
+        found = tree.get(section)
+        for name in found.keys() if isinstance(found, Map) else ():
+            if not name.isidentifier() or keyword.iskeyword(name):
+                hint = "a name has letters, digits and _, starts with no digit, and is no word of Python"
+                yield Problem(f"'{name}' cannot name {what}", found.key_span(name), hint=hint)
+    blocks = tree.get("blocks")
+    for name, block in blocks if isinstance(blocks, Map) else ():
+        span = blocks.key_span(name)
+        if name in ("residual", "branches"):
+            yield Problem(f"'{name}' cannot name a block, the language has that word", span)
+        elif isinstance(block, Map):
+            yield from _check_block(name, block, span)
+        else:
+            yield Problem(f"block '{name}' must be a mapping", block.span, hint="{params: {...}, body: {...}}")
+
+
+def _check_block(name: str, block: Map, span: Span | None) -> Iterator[Problem]:
+    for key in block.keys():
+        if key not in BLOCK_KEYS:
+            hint = near(key, BLOCK_KEYS) or f"it takes {', '.join(BLOCK_KEYS)}"
+            yield Problem(f"block '{name}' takes no '{key}'", block.key_span(key), hint=hint)
+    body, params, inputs = block.get("body"), block.get("params", Map()), block.get("inputs", Seq())
+    if not isinstance(body, Map) or not len(body):
+        place = body.span if body is not None else span
+        yield Problem(f"block '{name}' needs a 'body', a mapping of steps", place, hint="body: {norm: layer_norm}")
+    if not isinstance(params, Map):
+        hint = "for instance params: {ratio: 4, mixer: null}; null is for what every call must give"
+        yield Problem("'params' must be a mapping of names to defaults", params.span, hint=hint)
+    for param in params.keys() if isinstance(params, Map) else ():
+        if param in STEP_KEYS or not param.isidentifier() or keyword.iskeyword(param):
+            yield Problem(f"'{param}' cannot name a parameter", params.key_span(param), hint="choose another name")
+    if not isinstance(inputs, Seq) or not all(isinstance(i, Leaf) and isinstance(i.value, str) for i in inputs):
+        yield Problem("'inputs' of a block is a list of names", inputs.span, hint="for instance [x, context]")

@@ -1,0 +1,32 @@
+"""`python -m benchmarks [NAME ...] [--quick]`: one JSON line a bench; the last full results are kept in results.json."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from pathlib import Path
+
+from benchmarks.measure import line
+
+NAMES = ("startup", "scale", "workers")
+RESULTS = Path(__file__).with_name("results.json")
+
+
+def main() -> None:
+    """Run the benches named, all of them by default."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*NAMES, []], help="benches to run; all by default")
+    parser.add_argument("--quick", action="store_true", help="fewer runs; the results are not kept")
+    given = parser.parse_args()
+    kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    for name in given.names or NAMES:
+        said = line(name, importlib.import_module(f"benchmarks.{name}").figures(given.quick))
+        print(said, flush=True)
+        kept[name] = json.loads(said)
+    if not given.quick:
+        RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
