@@ -10,7 +10,7 @@ from torch import nn
 
 from assembler.assemble.fitting import Bench
 from assembler.assemble.frozen import compared, owner, piece
-from assembler.assemble.hybrid import split, value_paths
+from assembler.assemble.hybrid import SLOT, split, value_paths
 from assembler.assemble.models import Model, Task, Training, assess
 from assembler.assemble.weights import Weights, copy_fitting, load_there, part_keys, whole_keys, within
 from assembler.compile.lower import lower
@@ -54,7 +54,8 @@ def incubate(
     """
     graph, needs = seat.graph, training.objective.needs
     own = sorted(n for n in needs if owner(n, seat.references) is None and n not in data.train.targets)
-    cut = split(graph, seat.slot, value_paths(graph, own, seat.slot), shapes(graph))
+    # What leaves the slot is always computed: weights that no term reaches are part of the part too.
+    cut = split(graph, seat.slot, value_paths(graph, [*own, SLOT], seat.slot), shapes(graph))
     tail = _tail(seat, cut.tail, training)
     trained = {n: p for n, p in tail.named_parameters() if within(n, seat.slot)}
     frozen = [piece(Model(graph, seat.host.weights), cut.frontier, {n: n for n in cut.frontier}, seat.device)]

@@ -44,17 +44,10 @@ def parse(words: Sequence[str]) -> dict[str, Any] | None:
 
 
 def _problems(ref: str, overrides: Sequence[str]) -> list[Problem]:
-    from assembler.graph.build import build
-    from assembler.pipeline.spec import first, read
-    from assembler.recipe.choices import space
+    from assembler.pipeline.check import check
     from assembler.recipe.document import load
 
     try:
-        document = load(ref, overrides)
-        if document.kind == "run":
-            read(document)
-        else:
-            build(first(document.model, space(document.model)), name=document.name)
+        return check(load(ref, overrides, strict=False))
     except AssemblerError as error:
         return list(error.problems)
-    return []

@@ -215,14 +215,14 @@ class Builder:
             return None
 
     def args(self, step: Step, entry: Entry, given: dict[str, Any], *at: str) -> tuple[tuple[str, Arg], ...]:
-        def key(name: str) -> Span | None:
+        def key_span(name: str) -> Span | None:
             return step.key_span(*at, name)
 
-        def value(name: str) -> Span | None:
+        def value_span(name: str) -> Span | None:
             return step.value_span(*at, name)
 
         given = {k: v for k, v in given.items() if not isinstance(v, Map)}
-        note_all(self.problems, checks.problems(entry, given, key, value, span=step.span, path=step.path))
+        note_all(self.problems, checks.problems(entry, given, key_span, value_span, span=step.span, path=step.path))
         found: dict[str, Arg] = {}
         for name, value in given.items():
             param = entry.param(name)

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a model or a space, torch-free: what its choices, scales and unused parts hold as well."""
+"""Everything that is wrong with a model or a space, its choices, scales and unused parts as well; torch-free."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _bodies(model: Map) -> Iterator[tuple[str, Map, bool]]:
 
 
 def _read_step(name: str, value: Value, blocks: dict[str, Map], builder: Builder) -> None:
-    """Check a step as far as it can be told without its scope: the op's name, the arguments' names and plain values."""
+    """Check what can be told of a step without its scope: the op's name, the arguments' names and plain values."""
     if isinstance(value, Leaf):
         value = Map((("op", value),), value.span, (value.span,))
     op = value.get("op") if isinstance(value, Map) else None

@@ -44,7 +44,6 @@ def check(document: Document) -> list[Problem]:
     return in_order(problems, str(document.file or ""))
 
 
-# -- registered things and their arguments -------------------------------------------------------------------------------
 
 
 def _registered(kind: str, value: Value, key: str, beside: tuple[str, ...] = ()) -> Iterator[Problem]:
@@ -106,7 +105,6 @@ def _search(value: Value) -> Iterator[Problem]:
     yield from _training(value.get("train"))
 
 
-# -- runs ----------------------------------------------------------------------------------------------------------------
 
 
 class _Run:
@@ -157,7 +155,6 @@ class _Run:
     def _where(self, key: str) -> Span | None:
         return self.tree.key_span(key) if key in self.tree else self.tree.span
 
-    # -- phases ----------------------------------------------------------------------------------------------------------
 
     def phases(self) -> Iterator[Problem]:
         value = self.tree.get("phases")
@@ -226,10 +223,11 @@ class _Run:
             yield from found
 
     def budget(self, value: Value) -> Iterator[Problem]:
-        for name, limit in value if isinstance(value, Map) else ():
+        section = value if isinstance(value, Map) else Map()
+        for name, limit in section:
             if name not in COSTS:
                 hint = near(name, COSTS) or f"budgets: {', '.join(COSTS)}"
-                yield Problem(f"there is no budget for '{name}'", value.key_span(name), hint=hint)
+                yield Problem(f"there is no budget for '{name}'", section.key_span(name), hint=hint)
             said = plain(limit)
             try:
                 said = (
@@ -245,7 +243,6 @@ class _Run:
                 hint = "for instance 20000, or =0.5 * teacher"
                 yield Problem(f"the budget of '{name}' must be a number above 0, not {shown}", limit.span, hint=hint)
 
-    # -- objectives ------------------------------------------------------------------------------------------------------
 
     def objective(self, value: Value, kind: str) -> Iterator[Problem]:
         """What is wrong with a list of loss terms, written in a phase of that kind (or as the run's task)."""
@@ -296,7 +293,6 @@ class _Run:
         hint = near(text, own) or f"the model's outputs are {outputs}; a step's path is a value as well"
         yield Problem(f"the model has no value '{text}'", span, hint=hint)
 
-    # -- slots -----------------------------------------------------------------------------------------------------------
 
     def split(self) -> Iterator[Problem]:
         value = self.tree.get("split")

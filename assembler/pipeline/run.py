@@ -47,7 +47,7 @@ def run_recipe(
     spec = read(document)
     start = time.monotonic()
     with Runner(Store(resources.store_home()), workers or default_workers(), on_event) as runner:
-        state = Run(spec, runner, str(resolve(device)))
+        state = Run(spec, runner, str(resolve(device)), on_tasks=on_tasks)
         for phase in spec.phases:
             state.phase = phase.name
             if on_phase:

@@ -22,8 +22,7 @@ Tests = dict[Task, Task]
 def summary(run: Run, tests: Tests, wall: float) -> dict[str, Any]:
     """The summary of a finished run. Costs are those of one seed's whole path, the mean over seeds."""
     paths = [path_tasks(run, seed) for seed in run.seeds]
-    n = len(run.seeds)
-    flops = _mean_by_phase([by_phase(run, p) for p in paths], n)
+    flops = _mean_by_phase(run, [by_phase(run, p) for p in paths])
     found: dict[str, Any] = {
         "recipe": run.spec.name,
         "doc": run.spec.document.tree.get("doc").value if run.spec.document.tree.get("doc") else "",
@@ -32,7 +31,7 @@ def summary(run: Run, tests: Tests, wall: float) -> dict[str, Any]:
             "train_flops": {phase: round(f) for phase, f in flops.items()},
             "path_flops": round(sum(flops.values())),
         },
-        "time": {p: round(s, 2) for p, s in _mean_by_phase([seconds(run, p) for p in paths], n).items()},
+        "time": {p: round(s, 2) for p, s in _mean_by_phase(run, [seconds(run, p) for p in paths]).items()},
         "wall_seconds": round(wall, 2),
         "result": _result(run, tests),
         "models": {name: _model(run, tests, name) for name in run.models if name not in (NAME, *run.baselines)},
@@ -52,9 +51,10 @@ def main_model(run: Run) -> str:
     return NAME if NAME in run.models else list(run.models)[-1]
 
 
-def _mean_by_phase(paths: list[dict[str, Any]], n: int) -> dict[str, float]:
-    phases = dict.fromkeys(phase for path in paths for phase in path)
-    return {phase: sum(path.get(phase, 0) for path in paths) / n for phase in phases}
+def _mean_by_phase(run: Run, paths: list[dict[str, Any]]) -> dict[str, float]:
+    """The mean over the paths, in the order of the run's phases."""
+    phases = [p.name for p in run.spec.phases if any(p.name in path for path in paths)]
+    return {phase: sum(path.get(phase, 0) for path in paths) / len(paths) for phase in phases}
 
 
 def _slots(run: Run) -> dict[str, Any]:

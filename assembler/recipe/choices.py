@@ -285,16 +285,16 @@ def _read(
             return wrong(f"'{key}' takes no '{other}'", other, near(other, _OPTIONS[key]) or f"options: {known}")
     body = value.get(key)
     options = {k: plain(v) for k, v in value if k != key}
-    for name, given in options.items():
-        if name != "k" and not isinstance(given, bool):
-            return wrong(f"'{name}' must be true or false, not {shown(given)}", name)
+    flags = {name: given for name, given in options.items() if name != "k" and not isinstance(given, bool)}
+    for name, given in flags.items():
+        return wrong(f"'{name}' must be true or false, not {shown(given)}", name)
     if key in ("$int", "$float"):
         return _bounds(value, key, path, when, wrong)
     if not isinstance(body, Seq) or not len(body):
         return wrong(f"'{key}' needs a list of candidates", key, f"for instance {{{key}: [pool, attention]}}")
     labels = _labels(body)
     k = options.get("k", len(labels) if key == "$permutate" else 1)
-    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= len(labels):
+    if type(k) is not int or not 1 <= k <= len(labels):
         return wrong(f"'k' must be a whole number from 1 to {len(labels)}, not {shown(k)}", "k")
     if key != "$oneof" and any(_has_choice(c) for c in body):
         return wrong(f"a choice cannot stand inside '{key}'", key, "only the candidates of $oneof may hold choices")

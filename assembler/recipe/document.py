@@ -236,7 +236,7 @@ class _Loader:
     # -- choices -----------------------------------------------------------------------------------------------------
 
     def chosen(self, model: Map, section: Value | None) -> Map:
-        """A model recipe with the choices of a space laid into it; `section` maps paths to choices, or names a space."""
+        """A model with the choices of a space laid into it; `section` maps paths to choices, or names a space."""
         if isinstance(section, Leaf) and isinstance(section.value, str):
             try:
                 section = self.reference(section, "space").tree.get("choose")

@@ -218,7 +218,7 @@ class _Expander:
             self.lay_body(draft, body, place)
         elif not op:
             self.note("a step needs 'op' or 'body'", step.key_span("op") or span, _nearest_key(step))
-        if draft.kind == "op" and op or op in self.blocks:
+        if op in self.blocks or (op and draft.kind == "op"):
             what = f"block '{op}'" if op in self.blocks else f"op '{op}'"
             for key, hint in _BELONGS.items():
                 if key in step and op != "<bad>":
@@ -247,7 +247,7 @@ class _Expander:
         return step, "" if "body" in step else "<bad>"
 
     def lay_body(self, draft: _Draft, body: Value | None, place: _Place) -> None:
-        if not isinstance(body, Map) or not len(body) and draft.op:
+        if not isinstance(body, Map) or (draft.op and not len(body)):
             what = f"'{draft.op}' needs a 'body'" if draft.op else "'body' must be"
             place_ = body.span if body is not None else draft.step.key_span("op")
             self.note(f"{what}, a mapping of steps".replace("be,", "be"), place_, _nearest_key(draft.step, ("body",)))

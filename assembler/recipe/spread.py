@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from assembler.errors import Problem, RecipeError, Span
-from assembler.recipe.expand import Step, expand
+from assembler.recipe.expand import expand
 from assembler.recipe.paths import get
+from assembler.recipe.steps import Step
 from assembler.recipe.values import Map, Seq
 
 

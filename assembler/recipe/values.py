@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from assembler.errors import Span
@@ -43,7 +44,7 @@ class Seq:
         return len(self.items)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Map:
     """A mapping with string keys, in source order. Edits return a new mapping."""
 
@@ -58,14 +59,15 @@ class Map:
         return len(self.items)
 
     def __contains__(self, key: str) -> bool:
-        return any(k == key for k, _ in self.items)
+        return key in self._index
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {k: i for i, (k, _) in enumerate(self.items)}
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of `key`, or `default`."""
-        for k, v in self.items:
-            if k == key:
-                return v
-        return default
+        return self.items[self._index[key]][1] if key in self._index else default
 
     def keys(self) -> list[str]:
         """Keys, in order."""
@@ -73,10 +75,10 @@ class Map:
 
     def key_span(self, key: str) -> Span | None:
         """Where the key itself stands."""
-        for (k, v), span in zip(self.items, self._spans(), strict=True):
-            if k == key:
-                return span or v.span
-        return self.span
+        if key not in self._index:
+            return self.span
+        at = self._index[key]
+        return (self.key_spans[at] if self.key_spans else None) or self.items[at][1].span
 
     def set(self, key: str, value: Value) -> Map:
         """This mapping with `key` set: in place if it is there, else at the end."""

@@ -56,8 +56,8 @@ def test_a_part_that_starts_from_the_host_has_its_weights_where_they_fit() -> No
     for name, tensor in whole_keys(weights, "stage.0", where.part).items():
         if not name.endswith(("running_mean", "running_var", "num_batches_tracked")):
             assert torch.equal(tensor, where.host.weights[name]), name
-    fresh, _, _ = incubate(where, data(), training(steps=1, lr=0.0, weight_decay=0.0))
-    assert not torch.equal(fresh["mix.token.weight"], weights["mix.token.weight"])
+    fresh, _, _ = incubate(where, data(), training(steps=1, lr=0.0, weight_decay=0.0, seed=1))
+    assert not torch.equal(fresh["mlp.ffn.fc1.weight"], weights["mlp.ffn.fc1.weight"])
 
 
 def test_the_first_block_wise_loss_of_a_copy_of_the_host_is_nothing() -> None:
@@ -67,7 +67,6 @@ def test_the_first_block_wise_loss_of_a_copy_of_the_host_is_nothing() -> None:
 
 
 def test_values_of_the_part_the_host_and_a_teacher_can_be_compared() -> None:
-    big = Model(graph("attention" if False else "pool"), {})
     big = model(graph("pool"), seed=1)
     terms = [
         BLOCKWISE,
@@ -84,7 +83,7 @@ def test_values_of_the_part_the_host_and_a_teacher_can_be_compared() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("logit", "the objective reads 'logit', which small does not have\n    hint: did you mean 'logits'?"),
+        ("logit", "the objective reads 'logit', which small does not have\n    hint: did you mean 'logits' or 'slot'?"),
         ("host.stage.3", "the objective reads 'stage.3', which small does not have"),
         ("techer.logits", "the objective reads 'techer.logits', which small does not have"),
     ],
@@ -98,6 +97,13 @@ def test_a_value_that_is_not_there_is_named(value: str, message: str) -> None:
 def test_a_term_that_the_part_has_no_share_in_is_refused() -> None:
     with pytest.raises(TrainingError, match="no trained parameter has a part in the objective"):
         incubate(seat(), data(), training({**BLOCKWISE, "value": "stem", "target": "host.stem"}))
+
+
+def test_a_term_inside_the_part_leaves_the_rest_of_it_as_it_began() -> None:
+    inner = {**BLOCKWISE, "value": "stage.0.mix.token", "target": "host.stage.0.mix.token"}
+    weights, _, _ = incubate(seat(), data(), training(inner, start="host"))
+    assert torch.equal(weights["mlp.ffn.fc1.weight"], seat().host.weights["stage.0.mlp.ffn.fc1.weight"])
+    assert judge(seat(), weights, data(), task())
 
 
 def test_a_part_without_weights_costs_nothing_and_is_judged() -> None:

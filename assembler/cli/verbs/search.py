@@ -64,7 +64,7 @@ def search(
     from assembler.pipeline.searching import search_recipe, settings, write_search
     from assembler.train.device import resolve
 
-    resolve(device)
+    device = str(resolve(device))
     how = settings(document, given)
     with Progress() as progress:
         progress.expect("search", how.trials)

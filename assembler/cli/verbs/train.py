@@ -56,10 +56,9 @@ def train(
     from assembler.train.device import resolve
 
     graph = build(document.model, name=document.name)
-    resolve(device)
     said = {"epochs": epochs, "steps": steps, "batch": batch, "lr": lr}
     settings = {**mapping(train or "{}", "--train"), **{k: v for k, v in said.items() if v is not None}}
-    how = Setting(mapping(data, "--data", name="name"), settings, seed, device)
+    how = Setting(mapping(data, "--data", name="name"), settings, seed, str(resolve(device)))
     with Progress() as progress:
         product, tested = train_graph(graph, how, test=test, on_event=progress.event)
     folder = write_trained(out or new_folder(document), document, product)

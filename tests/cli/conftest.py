@@ -1,0 +1,47 @@
+"""A store and a runs folder of its own for every test, and recipes small enough to train in a second."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from cli_case import MODEL, ROOT, RUN, SPACE  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with the recipes in it."""
+    for name, text in (("tiny", MODEL), ("choices", SPACE), ("small", RUN)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASSEMBLER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ASSEMBLER_RUNS", str(tmp_path / "runs"))
+    monkeypatch.delenv("ASSEMBLER_DEBUG", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def call() -> Callable[..., Result]:
+    """Calls the command line in this process."""
+    from assembler.cli.app import app
+
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def spawn() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Calls the command line in a process of its own."""
+
+    def run(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "cli.py"), *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **env}, timeout=120)
+
+    return run
