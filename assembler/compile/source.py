@@ -81,7 +81,7 @@ def _file(graph: Graph, types: Mapping[str, TensorType], embedding: Embedding, m
     body = [*embedding.definitions.values(), "\n".join(model)]
     if any("Steps" in line for line in model):
         body.insert(-1, STEPS)
-    functional = any("F." in part for part in body)
+    functional = "F" in embedding.imports or any("F." in part for part in body)
     parts = [f"{head}\n{_imports(embedding, functional)}", *body, LOADER]
     return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
 

@@ -13,8 +13,8 @@ from assembler.graph.reserved import RESERVED_STEPS
 from assembler.recipe.expand import expand
 from assembler.recipe.notes import in_order, note, note_all
 from assembler.recipe.scope import resolve, scope_of
-from assembler.recipe.steps import Step
-from assembler.recipe.values import Leaf, Map, Value
+from assembler.recipe.steps import BAD_OP, Step
+from assembler.recipe.values import Leaf, Map, Seq, Value
 from assembler.registry import Entry, checks
 
 BATCH = 2
@@ -91,7 +91,7 @@ class Builder:
         for step in steps:
             self.check_name(step)
             current = self.step(step, current, names)
-            names.paths[step.name] = step.path
+            names.paths[step.path.rpartition(".")[2]] = step.path
         return current
 
     def check_name(self, step: Step) -> None:
@@ -144,7 +144,7 @@ class Builder:
     def unfed(self, step: Step) -> None:
         if self.inputs:
             hint = f"write from: with one of {', '.join(self.inputs)}"
-            self.note("the first step must say which input it reads", step.span, hint)
+            self.note(f"step '{step.name}' must say which input it reads", step.span, hint)
 
     def too_many(self, what: str, takes: int, given: int, step: Step) -> None:
         hint = "join them first, for instance with {op: concat, from: [a, b]}"
@@ -160,17 +160,17 @@ class Builder:
         head, _, rest = source.partition(".")
         path = names.find(head)
         full = f"{path}.{rest}" if rest else path
-        if full is not None and (full in self.nodes or full in self.inputs):
-            return full
-        if full is not None and full in self.names:
-            return self.names[full]
-        if source in self.nodes or source in self.names:
-            return self.names.get(source, source)
-        if source == step.name or source == step.path:
+        for here in (full, source):
+            if here == step.path:
+                break
+            if here is not None and (here in self.nodes or here in self.inputs or here in self.names):
+                return self.names.get(here, here)
+        if source in (step.name, step.path):
             self.note(f"step '{step.name}' reads itself", span, "name a step before it")
             return ""
-        known = list(dict.fromkeys([*names.all(), *self.names, *self.nodes]))
-        before = f"steps before it: {', '.join(known[:12])}" if known else "no step stands before it"
+        seen = dict.fromkeys(n for n in names.all() if n != "input" or len(self.inputs) > 1)
+        before = f"steps before it: {', '.join(list(seen)[:12])}" if seen else "no step stands before it"
+        known = [n for n in dict.fromkeys([*names.all(), *self.names, *self.nodes]) if n != step.path]
         self.note(
             f"step '{step.name}' reads '{source}', which is no step before it", span, near(source, known) or before
         )
@@ -180,7 +180,7 @@ class Builder:
 
     def op(self, step: Step, current: str, names: _Names) -> str:
         self.nodes[step.path] = Node("identity", (), (("input", current),), step.span)  # so that wiring can go on
-        if step.op.startswith("<"):
+        if step.op == BAD_OP:
             return step.path
         entry = self.entry(step)
         if entry is None:
@@ -222,7 +222,11 @@ class Builder:
             return step.value_span(*at, name)
 
         given = {k: v for k, v in given.items() if not isinstance(v, Map)}
-        note_all(self.problems, checks.problems(entry, given, key_span, value_span, span=step.span, path=step.path))
+        written = step.written.get("merge", Map()) if at else step.written
+        written = written.keys() if isinstance(written, Map) else []
+        place = step.value_span(*(at or ("op",)))
+        found_wrong = checks.problems(entry, given, key_span, value_span, span=place, path=step.path, written=written)
+        note_all(self.problems, found_wrong)
         found: dict[str, Arg] = {}
         for name, value in given.items():
             param = entry.param(name)
@@ -299,32 +303,41 @@ def _inputs(tree: Map, problems: list[Problem]) -> dict[str, TensorType]:
     found = {}
     for name, value in section:
         try:
-            found[name] = _tensor(name, resolve(value, scope))
+            found[name] = _tensor(name, resolve(value, scope), value)
         except RecipeError as error:
             note_all(problems, error.at(value.span).problems)
             found[name] = TensorType((BATCH,))
     return found
 
 
-def _tensor(name: str, said: Any) -> TensorType:
+def _tensor(name: str, said: Any, written: Value) -> TensorType:
     dtype = "float32"
     if isinstance(said, dict):
+        assert isinstance(written, Map)
         unknown = [k for k in said if k not in ("shape", "dtype")]
         if unknown:
-            raise RecipeError(f"input '{name}' takes no '{unknown[0]}'", hint="write {shape: [B, 16], dtype: int64}")
+            error = RecipeError(f"input '{name}' takes no '{unknown[0]}'", hint="write {shape: [B, 16], dtype: int64}")
+            raise error.at(written.key_span(unknown[0]))
         said, dtype = said.get("shape"), said.get("dtype", "float32")
+        if dtype not in DTYPES:
+            error = RecipeError(f"unknown dtype '{dtype}'", hint=near(str(dtype), DTYPES) or ", ".join(DTYPES))
+            raise error.at(written.get("dtype").span)
+        written = written.get("shape", written)
     if not isinstance(said, list) or not said:
         raise RecipeError(f"input '{name}' needs a shape", hint="for instance [B, 3, 32, 32]")
-    if dtype not in DTYPES:
-        raise RecipeError(f"unknown dtype '{dtype}'", hint=near(str(dtype), DTYPES) or ", ".join(DTYPES))
     shape = tuple(BATCH if i == 0 and isinstance(d, str) else d for i, d in enumerate(said))
     for axis, size in enumerate(shape):
         if isinstance(size, bool) or not isinstance(size, int):
             hint = "only axis 0, the batch, may be a letter"
-            raise RecipeError(f"axis {axis} of input '{name}' must be a whole number, not {size!r}", hint=hint)
+            said_size = f"axis {axis} of input '{name}' must be a whole number, not {checks.shown(size)}"
+            raise RecipeError(said_size, hint=hint).at(_axis(written, axis))
         if size < 1:
-            raise RecipeError(f"axis {axis} of input '{name}' must be at least 1, not {size}")
+            raise RecipeError(f"axis {axis} of input '{name}' must be at least 1, not {size}").at(_axis(written, axis))
     return TensorType(shape, dtype)
+
+
+def _axis(written: Value, axis: int) -> Span | None:
+    return written.items[axis].span if isinstance(written, Seq) and axis < len(written) else written.span
 
 
 def _list(names: Iterable[str]) -> str:

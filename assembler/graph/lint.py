@@ -78,7 +78,7 @@ def _vars(model: Map, problems: list[Problem]) -> None:
             note_all(problems, (p for p in error.problems if p.message != OPEN))
 
 
-# -- what no copy reaches: blocks that nothing calls, bodies repeated no times ------------------------------------------
+# -- what no copy reaches: blocks that nothing calls, bodies repeated no times --------------------------------------
 
 
 def _unreached(model: Map, problems: list[Problem]) -> None:

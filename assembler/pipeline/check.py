@@ -44,8 +44,6 @@ def check(document: Document) -> list[Problem]:
     return in_order(problems, str(document.file or ""))
 
 
-
-
 def _registered(kind: str, value: Value, key: str, beside: tuple[str, ...] = ()) -> Iterator[Problem]:
     """What is wrong with `name` or `{name: ..., arguments}` for a registered thing; keys `beside` are no arguments."""
     if not isinstance(value, Map):
@@ -80,7 +78,7 @@ def _training(value: Value | None) -> Iterator[Problem]:
     if not isinstance(value, Map):
         yield Problem("'train' must be a mapping", value.span, hint="for instance {epochs: 10, lr: 1e-3}")
         return
-    found = list(_arguments(registry.settings("training"), value, value.span))
+    found = list(_arguments(registry.settings("train"), value, value.span))
     yield from found
     for name, given in value:
         if any(f"'{name}'" in p.message for p in found):
@@ -105,8 +103,6 @@ def _search(value: Value) -> Iterator[Problem]:
     yield from _training(value.get("train"))
 
 
-
-
 class _Run:
     """Checks a run. `models` are the names of the models that the phases so far make, `kinds` the phases' kinds."""
 
@@ -116,7 +112,7 @@ class _Run:
         self.sound = sound
         self.decisions = space(document.model, [])
         self.model = first(document.model, self.decisions)
-        self.graph: Graph | None = draft(self.model, []) if len(document.model) else None
+        self.graph: Graph | None = draft(self.model, [], name="the model") if len(document.model) else None
         self.models: list[str] = []
         self.kinds: set[str] = set()
 
@@ -154,7 +150,6 @@ class _Run:
 
     def _where(self, key: str) -> Span | None:
         return self.tree.key_span(key) if key in self.tree else self.tree.span
-
 
     def phases(self) -> Iterator[Problem]:
         value = self.tree.get("phases")
@@ -243,7 +238,6 @@ class _Run:
                 hint = "for instance 20000, or =0.5 * teacher"
                 yield Problem(f"the budget of '{name}' must be a number above 0, not {shown}", limit.span, hint=hint)
 
-
     def objective(self, value: Value, kind: str) -> Iterator[Problem]:
         """What is wrong with a list of loss terms, written in a phase of that kind (or as the run's task)."""
         example = f"for instance {{{', '.join(f'{k}: {v}' for k, v in TASK.items())}}}"
@@ -293,7 +287,6 @@ class _Run:
         hint = near(text, own) or f"the model's outputs are {outputs}; a step's path is a value as well"
         yield Problem(f"the model has no value '{text}'", span, hint=hint)
 
-
     def split(self) -> Iterator[Problem]:
         value = self.tree.get("split")
         found: list[str] = []
@@ -341,8 +334,13 @@ def slot_of(decision: str, slots: tuple[str, ...]) -> str:
     for slot in slots:
         if decision == slot or decision.startswith((f"{slot}.", f"{slot}[")):
             return slot
-    hint = near(decision, slots) or "write it for one copy or for each (stage.*.block.mixer)"
-    raise RecipeError(f"the decision '{decision}' does not lie within one slot ({', '.join(slots)})", hint=hint)
+    plain_slots = {".".join(part for part in slot.split(".") if not part.isdigit()) for slot in slots}
+    shared = any(decision.startswith(f"{slot}.") for slot in plain_slots - set(slots))
+    hint = "split at a step that holds it, or take it out of the space"
+    if shared:
+        hint = "one choice for all copies binds the slots; write it for each copy (stage.*.block.mixer)"
+    some = ", ".join(slots[:4]) + (", ..." if len(slots) > 4 else "")
+    raise RecipeError(f"the decision '{decision}' does not lie within one slot ({some})", hint=hint)
 
 
 def settings_of(value: Value | None) -> Mapping[str, Any]:

@@ -25,12 +25,12 @@ class Phase:
     """The tasks of one phase so far. Reused ones are no work, so they count in no total."""
 
     name: str
+    begin: float
     expected: int = 0
     known: set[Task] = field(default_factory=set)
     reused: set[Task] = field(default_factory=set)
     done: set[Task] = field(default_factory=set)
     failed: set[Task] = field(default_factory=set)
-    begin: float = field(default_factory=time.monotonic)
 
     @property
     def ended(self) -> int:
@@ -53,10 +53,10 @@ class Running:
     """A task under way."""
 
     task: Task
+    begin: float
     step: int = 0
     total: int = 0
     info: Mapping[str, Any] = field(default_factory=dict)
-    begin: float = field(default_factory=time.monotonic)
 
     def text(self) -> str:
         """Step, loss and speed in words."""
@@ -120,7 +120,7 @@ class Progress:
         elif event.kind in ("started", "progress"):
             if event.kind == "started" and not self._running:
                 phase.begin = phase.begin if phase.ended else time.monotonic()
-            now = self._running.setdefault(task, Running(task))
+            now = self._running.setdefault(task, Running(task, time.monotonic()))
             now.step, now.total, now.info = event.step, event.total, event.info
             self._view.running(phase, now)
         else:
@@ -129,7 +129,7 @@ class Progress:
             self._view.ended(phase, event)
 
     def _phase(self, name: str) -> Phase:
-        return self._phases.setdefault(name, Phase(name))
+        return self._phases.setdefault(name, Phase(name, time.monotonic()))
 
 
 class _Lines:
@@ -197,11 +197,13 @@ class _Bars:
         self._drop(f"task {event.task.key}")
         self._phase(phase)
         if event.kind == "failed":
-            self._bars.console.print(_clean(f"{event.task.name}: {_outcome(event)}"), style="red", markup=False)
+            self._bars.console.print(
+                _clean(f"{event.task.name}: {_outcome(event)}"), style="red", markup=False, highlight=False
+            )
 
     def _phase(self, phase: Phase) -> None:
         said = [f"{phase.ended}/{phase.total} tasks"] if phase.total else []
-        said += [f"{60 * phase.rate:.3g}/min"] if phase.ended else []
+        said += [_speed(phase.rate)] if phase.ended else []
         said += [f"{len(phase.reused)} reused"] if phase.reused else []
         said += [f"{len(phase.failed)} failed"] if phase.failed else []
         # Nothing but reused products: the bar of such a phase is full.
@@ -216,6 +218,10 @@ class _Bars:
     def _drop(self, key: str) -> None:
         if key in self._rows:
             self._bars.remove_task(self._rows.pop(key))
+
+
+def _speed(rate: float) -> str:
+    return f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"
 
 
 def _head(phase: Phase) -> str:

@@ -314,11 +314,13 @@ def _bounds(
     if not fits or bounds[0] > bounds[1]:
         what = "whole numbers" if key == "$int" else "numbers"
         said = f"'{key}' needs two {what}, [low, high], with low <= high"
-        result: tuple[None, tuple[Value, ...]] = wrong(said, key, "for instance {$int: [1, 6]}")
+        result: tuple[None, tuple[Value, ...]] = wrong(
+            said, key, "for instance {$int: [1, 6]}" if key == "$int" else "for instance {$float: [0.0, 0.5]}"
+        )
         return result
     log = bool(plain(value.get("log", Leaf(False))))
     if log and bounds[0] <= 0:
-        result = wrong("a logarithmic range must start above 0", key)
+        result = wrong("a logarithmic range must start above 0", key, "for instance {$float: [1e-4, 1e-1], log: true}")
         return result
     kind: Kind = "int" if key == "$int" else "float"
     return Decision(path, kind, low=bounds[0], high=bounds[1], log=log, when=when), ()

@@ -123,7 +123,8 @@ class _Loader:
         tree = self.extended(tree, (self.file.resolve(),) if self.file else ())
         kind = self.kind(tree)
         if expected not in ("", kind):
-            raise RecipeError(Problem(f"this recipe is a {kind}, not a {expected}", self.at, hint=f"name a {expected}"))
+            stem = self.file.stem if self.file else "this"
+            raise RecipeError(Problem(f"'{stem}' is a {kind}, not a {expected}", self.at, hint=f"name a {expected}"))
         tree = self.scaled(self.checked(tree, kind), scale)
         own = [c for c in changes if kind == "model" or c.path.split(".")[0] in KEYS[kind]]
         inner = [c for c in changes if c not in own]

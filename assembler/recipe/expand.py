@@ -14,7 +14,7 @@ from assembler.errors import Problem, RecipeError, Span, near
 from assembler.recipe.notes import note, note_all
 from assembler.recipe.paths import STEP_KEYS, patch
 from assembler.recipe.scope import Copies, Depth, Lazy, Scope, origin, resolve, scope_of
-from assembler.recipe.steps import Step, bad_name, check_sections
+from assembler.recipe.steps import BAD_OP, Step, bad_name, check_sections, name_of
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice, plain
 from assembler.registry.checks import shown
 
@@ -82,7 +82,9 @@ class _Expander:
     def run(self) -> tuple[Step, ...]:
         graph = self.tree.get("graph")
         if not isinstance(graph, Map):
-            self.note("a model needs 'graph', a mapping of steps", self.tree.span)
+            value = self.tree.get("graph")
+            hint = "for instance graph: {norm: layer_norm, head: {op: linear, out: 10}}"
+            self.note("a model needs 'graph', a mapping of steps", value.span if value else self.tree.span, hint)
             return ()
         note_all(self.problems, check_sections(self.tree))
         variables = self.tree.get("vars")
@@ -146,6 +148,7 @@ class _Expander:
     def lay(self, step: Map, place: _Place, span: Span | None) -> _Draft:
         if "for" in step and "repeat" in step:
             self.note("a step has either 'for' or 'repeat'", step.key_span("repeat"), "nest one in the other's body")
+            return _Draft(place.path, "chain", step, place.scope, span, span)
         if "for" not in step and "repeat" not in step:
             return self.lay_one(step, place, span)
         chain = _Draft(place.path, "chain", step, place.scope, span, span)
@@ -191,7 +194,8 @@ class _Expander:
         lengths = {name: len(v) for name, v in lists.items()}
         if len(set(lengths.values())) > 1:
             said = ", ".join(f"{name} has {n}" for name, n in lengths.items())
-            self.note(f"the lists of 'for' differ in length: {said}", section.span)
+            hint = "a copy takes one value of every list"
+            self.note(f"the lists of 'for' differ in length: {said}", section.span, hint)
         count = self.bounded(min(lengths.values()), section.span)
         return [{**{name: v[i] for name, v in lists.items()}, "i": i} for i in range(count)]
 
@@ -217,11 +221,12 @@ class _Expander:
             draft.kind = "chain"
             self.lay_body(draft, body, place)
         elif not op:
+            draft.op = BAD_OP
             self.note("a step needs 'op' or 'body'", step.key_span("op") or span, _nearest_key(step))
         if op in self.blocks or (op and draft.kind == "op"):
             what = f"block '{op}'" if op in self.blocks else f"op '{op}'"
             for key, hint in _BELONGS.items():
-                if key in step and op != "<bad>":
+                if key in step and op != BAD_OP:
                     self.note(f"{what} takes no '{key}'", step.key_span(key), hint)
         return draft
 
@@ -243,13 +248,15 @@ class _Expander:
         if isinstance(found, str):
             return step, found
         if found is not BAD:
-            self.note(f"'op' must be the name of an op, not {shown(found)}", origin(value, place.scope))
-        return step, "" if "body" in step else "<bad>"
+            hint = "for instance {op: linear, out: 10}"
+            self.note(f"'op' must be the name of an op, not {shown(found)}", origin(value, place.scope), hint)
+        return step, "" if "body" in step else BAD_OP
 
     def lay_body(self, draft: _Draft, body: Value | None, place: _Place) -> None:
         if not isinstance(body, Map) or (draft.op and not len(body)):
             what = f"'{draft.op}' needs a 'body'" if draft.op else "'body' must be"
-            place_ = body.span if body is not None else draft.step.key_span("op")
+            op = draft.step.get("op")
+            place_ = body.span if body is not None else op.span if op is not None else draft.span
             self.note(f"{what}, a mapping of steps".replace("be,", "be"), place_, _nearest_key(draft.step, ("body",)))
             return
         draft.body = self.lay_all(body, place)
@@ -266,9 +273,11 @@ class _Expander:
             given = draft.step.get(name)
             home = scope if given is None else draft.scope
             scope.names[name] = Lazy(default if given is None else given, home, name)
-            if given is None and isinstance(default, Leaf) and default.value is None:
+            if given is None and default == Leaf(None):
                 hint = f"for instance {{op: {draft.op}, {name}: ...}}"
-                self.note(f"block '{draft.op}' needs '{name}'", draft.step.key_span("op"), hint, draft.path)
+                place_ = origin(draft.step.get("op"), draft.scope)
+                self.note(f"block '{draft.op}' needs '{name}'", place_, hint, draft.path)
+                scope.names[name].failed = RecipeError(())  # noted; what reads it needs no words of its own
         note_all(self.problems, unknown_parameters(draft.op, block, draft.step))
         for key, change in draft.step:
             if key not in STEP_KEYS and key not in params and key in body:
@@ -318,8 +327,8 @@ class _Expander:
         for key in draft.step.keys():
             if key not in allowed and not repeated:
                 hint = near(key, [*allowed, *inside]) or f"it takes {', '.join(sorted(allowed))}"
-                what = f"'{draft.op}'" if draft.op else f"step '{draft.path.rpartition('.')[2]}', which has a body,"
-                self.note(f"{what} takes no '{key}'", draft.step.key_span(key), hint)
+                said = f"'{draft.op}' takes" if draft.op else f"step '{name_of(draft.path)}' has"
+                self.note(f"{said} no '{key}'", draft.step.key_span(key), hint)
 
     def merge_of(self, draft: _Draft) -> tuple[str, tuple[tuple[str, Any], ...]]:
         if draft.kind != "branches":

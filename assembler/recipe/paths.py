@@ -63,9 +63,7 @@ def put(tree: Map, path: str, value: Value, span: Span | None = None) -> Map:
     """
     parts = path.split(".")
     spans = part_spans(path, span or value.span)
-    if not all(parts):
-        raise RecipeError(Problem(f"'{path}' is not a path", span or value.span, hint=_EXAMPLE))
-    _check(tree, parts, spans)
+    check(tree, path, span or value.span)
     change = value
     for part, place in zip(reversed(parts), reversed(spans), strict=True):
         change = Map(((part, change),), place, (place,))
@@ -89,8 +87,11 @@ def part_spans(path: str, span: Span | None) -> list[Span | None]:
     return found
 
 
-def _check(tree: Map, parts: list[str], spans: list[Span | None]) -> None:
+def check(tree: Map, path: str, span: Span | None) -> None:
     """Raise RecipeError where the first part (or the name of a var, block or input) is not there to be changed."""
+    parts, spans = path.split("."), part_spans(path, span)
+    if not all(parts):
+        raise RecipeError(Problem(f"'{path}' is not a path", span, hint=_EXAMPLE))
     here = tree
     for depth, part in enumerate(parts[:2]):
         inside = here.get("graph") if depth == 0 else None

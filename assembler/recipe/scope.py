@@ -48,16 +48,22 @@ class Lazy:
     name: str = ""
     running: bool = False
     found: Any = _UNKNOWN
+    failed: RecipeError | None = None
 
     def get(self) -> Any:
         """The evaluated value. Raises RecipeError where evaluating it needs itself."""
         if self.found is not _UNKNOWN:
             return self.found
+        if self.failed is not None:
+            raise self.failed
         if self.running:
             raise RecipeError(Problem(f"'{self.name}' is defined by itself", self.value.span))
         self.running = True
         try:
             self.found = resolve(self.value, self.scope)
+        except RecipeError as error:
+            self.failed = error
+            raise
         finally:
             self.running = False
         return self.found

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from assembler.errors import Problem, RecipeError, Span
 from assembler.recipe.expand import expand
-from assembler.recipe.paths import get
+from assembler.recipe.paths import check, get
+from assembler.recipe.scope import OPEN
 from assembler.recipe.steps import Step
 from assembler.recipe.values import Map, Seq
 
@@ -18,6 +19,7 @@ def spread(tree: Map, path: str, span: Span | None = None) -> list[str]:
     """
     if "*" not in path.split("."):
         return [path]
+    check(tree, path, span)
     found = [""]
     laid_out: list[str] | None = None
     noted: list[Problem] = []
@@ -28,7 +30,7 @@ def spread(tree: Map, path: str, span: Span | None = None) -> list[str]:
         if laid_out is None:
             laid_out = [] if path.startswith("vars.") else list(_paths(expand(tree, noted)))
         found = [f"{p}.{n}" for p in found for n in _copies(tree, p, laid_out)]
-    if not found and noted:  # what else is wrong with the recipe may be why
+    if not found and any(p.message != OPEN for p in noted):  # what else is wrong with the recipe may be why
         raise RecipeError(noted)
     if not found:
         hint = "a '*' stands for the copies of a step with 'for' or 'repeat', or the items of a list"

@@ -13,6 +13,8 @@ from assembler.recipe.paths import GROUPS, SECTIONS, STEP_KEYS
 from assembler.recipe.scope import Scope, origin
 from assembler.recipe.values import Leaf, Map, Seq, Value
 
+BAD_OP = "<bad>"
+"""Stands for the op of a step that has none; that is noted already."""
 BLOCK_KEYS = ("params", "inputs", "body", "doc")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -42,8 +44,8 @@ class Step:
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
-        return self.path.rpartition(".")[2]
+        """The step's own name: the last part of the path that is no copy's number."""
+        return name_of(self.path)
 
     def key_span(self, *keys: str) -> Span | None:
         """Where the name of an argument (or of one inside it) is written."""
@@ -68,6 +70,11 @@ class Step:
         return here
 
 
+def name_of(path: str) -> str:
+    """The last part of a path that is no copy's number."""
+    return next((part for part in reversed(path.split(".")) if not part.isdigit()), path)
+
+
 def bad_name(name: str, *, top: bool) -> tuple[str, str] | None:
     """Why a step may not bear that name, and a hint."""
     taken = (*STEP_KEYS, *GROUPS, *((*SECTIONS, "set") if top else ()))
@@ -76,7 +83,8 @@ def bad_name(name: str, *, top: bool) -> tuple[str, str] | None:
     if not _NAME.fullmatch(name):
         fixed = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")
         fixed = f"n{fixed}" if fixed[:1].isdigit() else fixed
-        hint = "a name has letters, digits and _, and starts with no digit" + (f": {fixed}" if fixed else "")
+        hint = "a name has letters, digits and _, and starts with no digit"
+        hint += f"; for instance {fixed}" if fixed else ""
         return f"'{name}' cannot name a step", hint
     return None
 
@@ -97,7 +105,9 @@ def check_sections(tree: Map) -> Iterator[Problem]:
         elif isinstance(block, Map):
             yield from _check_block(name, block, span)
         else:
-            yield Problem(f"block '{name}' must be a mapping", block.span, hint="{params: {...}, body: {...}}")
+            yield Problem(
+                f"block '{name}' must be a mapping", block.span, hint="for instance {body: {norm: layer_norm}}"
+            )
 
 
 def _check_block(name: str, block: Map, span: Span | None) -> Iterator[Problem]:
@@ -108,7 +118,9 @@ def _check_block(name: str, block: Map, span: Span | None) -> Iterator[Problem]:
     body, params, inputs = block.get("body"), block.get("params", Map()), block.get("inputs", Seq())
     if not isinstance(body, Map) or not len(body):
         place = body.span if body is not None else span
-        yield Problem(f"block '{name}' needs a 'body', a mapping of steps", place, hint="body: {norm: layer_norm}")
+        yield Problem(
+            f"block '{name}' needs a 'body', a mapping of steps", place, hint="for instance body: {norm: layer_norm}"
+        )
     if not isinstance(params, Map):
         hint = "for instance params: {ratio: 4, mixer: null}; null is for what every call must give"
         yield Problem("'params' must be a mapping of names to defaults", params.span, hint=hint)

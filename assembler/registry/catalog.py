@@ -27,7 +27,7 @@ _FOLDERS = {
     "sampler": ("search/samplers",),
     "phase": ("pipeline/phases",),
 }
-_SETTINGS = {"training": ("train/spec.py", "FitSpec"), "search": ("pipeline/searching.py", "Settings")}
+_SETTINGS = {"train": ("train/spec.py", "FitSpec"), "search": ("pipeline/searching.py", "Settings")}
 _GROUP = "assembler.plugins"
 _plugins: list[Path] = []
 
@@ -126,7 +126,7 @@ def names(kind: str, *, torch: bool = False) -> list[str]:
 
 @functools.cache
 def settings(section: str) -> Entry:
-    """The keys of a recipe's `train:` ("training") or `search:` ("search"), read from the class that holds them."""
+    """The keys of a recipe's `train:` or `search:`, read from the class that holds them."""
     file, name = _SETTINGS[section]
     text = (_PACKAGE / file).read_text(encoding="utf-8")
     tree = next(n for n in ast.parse(text).body if isinstance(n, ast.ClassDef) and n.name == name)

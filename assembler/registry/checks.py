@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
 from assembler.errors import Problem, Span, near
@@ -11,7 +11,7 @@ from assembler.registry.entry import Entry
 SpanOf = Callable[[str], Span | None]
 
 
-_WORDS = {"phase": "option", "training": "setting", "search": "setting"}
+_WORDS = {"phase": "option", "train": "setting", "training": "setting", "search": "setting"}
 _KEYS = {"op": "op", "phase": "phase", "loss": "loss"}
 
 
@@ -23,10 +23,12 @@ def problems(
     *,
     span: Span | None = None,
     path: str = "",
+    written: Container[str] = (),
 ) -> Iterator[Problem]:
     """What is wrong with `given` as arguments of `entry`.
 
     `key_span` and `value_span` tell where an argument's name and value are written, `span` where the thing itself is.
+    Arguments that are `written` but not in `given` have a value that could not be told, and are not missing.
     """
     what = f"{entry.kind} '{entry.name}'" if entry.name else f"'{entry.kind}'"
     for name, value in given.items():
@@ -40,7 +42,7 @@ def problems(
             text = f"'{name}' of {what} must be {param.type.describe()}, not {shown(value)}"
             yield Problem(text, place, "" if place else path)
     for param in entry.params:
-        if param.required and param.name not in given and param.argument not in given:
+        if param.required and not any(n in given or n in written for n in (param.name, param.argument)):
             key = f"{_KEYS.get(entry.kind, 'name')}: {entry.name}, " if entry.name else ""
             hint = f"for instance {{{key}{param.name}: ...}}"
             yield Problem(f"{what} needs '{param.name}'", span, "" if span else path, hint)

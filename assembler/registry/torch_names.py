@@ -54,7 +54,7 @@ def classes() -> dict[str, str]:
     if folder is None:
         return {}
     tree = ast.parse((folder / "__init__.py").read_text())
-    found = {}
+    found: dict[str, str] = {}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module:
             stem = node.module.rsplit(".", 1)[-1]

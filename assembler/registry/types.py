@@ -1,4 +1,4 @@
-"""Annotations read as the types of recipe arguments: checked, described and turned into JSON Schema without running code.
+"""Annotations read as the types of recipe arguments: checked, described, turned into JSON Schema, no code run.
 
 A parameter annotated `Channels`, `Features`, `Shape` or `Shapes` is filled from the input's shape, one annotated
 `Tensor` is an input; everything else is an argument that a recipe may write.
@@ -22,7 +22,7 @@ Shapes = tuple[tuple[int, ...], ...]
 
 INFERRED = {"Channels": "axis 1", "Features": "axis -1", "Shape": "shape", "Shapes": "shapes"}
 
-_PLAIN = {"int": int, "float": (int, float), "str": str, "None": type(None)}
+_PLAIN: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "None": type(None)}
 _WORDS = {
     "int": "an integer",
     "float": "a number",

@@ -104,7 +104,7 @@ def test_part_keys_come_back_for_any_names(names: list[str], slot: str) -> None:
 def test_a_step_called_like_a_slots_own_is_refused() -> None:
     text = "kind: model\ninputs: {image: [B, 4]}\ngraph: {a: {body: {root: {op: linear, out: 4}}}}\n"
     whole = build(parse(text).model)
-    with pytest.raises(GraphError, match="'a.root' stands in the way: a slot's own step is called root"):
+    with pytest.raises(GraphError, match=r"'a\.root' stands in the way: a slot's own step is called root"):
         extract(whole, "a", shapes(whole))
 
 

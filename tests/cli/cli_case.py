@@ -41,6 +41,7 @@ data: {DATA}
 split: [mid]
 space:
   mid: {{$oneof: [dwconv, pool]}}
+seeds: [0]
 train: {{steps: 2}}
 phases:
   teacher: {{}}

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from assembler.registry import catalog
+
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cli_case import MODEL, ROOT, RUN, SPACE  # noqa: E402
+from cli_case import MODEL, ROOT, RUN, SPACE
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +28,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ASSEMBLER_RUNS", str(tmp_path / "runs"))
     monkeypatch.delenv("ASSEMBLER_DEBUG", raising=False)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def no_plugins_left() -> Iterator[None]:
+    """A process has one list of plug-ins, which only grows."""
+    yield
+    catalog._plugins.clear()
+    catalog._index.cache_clear()
+    catalog.find.cache_clear()
 
 
 @pytest.fixture

@@ -63,18 +63,6 @@ def test_lint_says_the_same_with_and_without_typer(spawn: Spawn, place: Path) ->
     assert plain.returncode == 2
 
 
-def test_a_bug_is_one_line_and_a_traceback_on_demand(spawn: Spawn, place: Path) -> None:
-    (place / "broken.py").write_text(
-        "from torch import Tensor\nfrom assembler import op\n\n\n@op\ndef bad(x: Tensor) -> Tensor:\n    return x\n\n\n1 / 0\n"
-    )
-    (place / "own.yaml").write_text((place / "tiny.yaml").read_text().replace("dwconv", "bad"))
-    done = spawn("build", "own.yaml", "--plugin", "broken.py")
-    assert done.returncode == 1
-    assert "broken.py:10: error: the plug-in failed: ZeroDivisionError: division by zero" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "Traceback" in spawn("build", "own.yaml", "--plugin", "broken.py", ASSEMBLER_DEBUG="1").stderr
-
-
 def test_a_reader_that_leaves_is_no_error(place: Path) -> None:
     command = f"{sys.executable} {ROOT / 'cli.py'} ops | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
@@ -100,18 +88,18 @@ def test_an_interrupt_ends_with_130_and_the_same_command_goes_on(spawn: Spawn, p
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["lint", "quickstart"], ["lint", "poolformer"], ["lint", "--help"], ["ls"], ["schema"], ["ops"], ["show", "tiny.yaml"]],
-    ids=" ".join,
-)  # fmt: skip
-def test_light_verbs_import_nothing_heavy(place: Path, words: list[str]) -> None:
+    ["--help", "lint quickstart", "lint poolformer", "lint --help", "ls", "schema", "ops", "show tiny.yaml"],
+)
+def test_light_verbs_import_nothing_heavy(place: Path, words: str) -> None:
     code = (
-        f"import sys; sys.argv = ['assembler', *{words!r}]\n"
+        f"import sys; sys.argv = ['assembler', *{words.split()!r}]\n"
         "from assembler.cli import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code, end.code\n"
         f"print('heavy', *[m for m in {HEAVY!r} if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "heavy"
 

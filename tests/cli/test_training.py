@@ -48,7 +48,7 @@ def test_a_run_that_fails_ends_with_1_and_the_reason(call: Call) -> None:
     result = call("run", "small.yaml", "-o", "train.lr=1e30", "-o", "train.steps=20", "-o", "train.clip=null", "--json")
     assert result.exit_code == 1
     assert "Traceback" not in result.stderr
-    assert "teacher" in last(result.stdout)["error"][0]["message"]
+    assert "nan" in last(result.stdout)["error"][0]["message"]
 
 
 def test_train_prints_scores_and_writes_a_model_that_builds(call: Call, place: Path) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cli_case import last
 from typer.testing import Result
 
 Call = Callable[..., Result]
-VERBS = "run plan lint show build train search export report ls ops parts schema fmt".split()
+VERBS = ["run", "plan", "lint", "show", "build", "train", "search", "export", "report", "ls", "ops", "parts"]
+VERBS += ["schema", "fmt"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -120,16 +120,6 @@ def test_a_plugin_is_listed_and_used(call: Call, place: Path) -> None:
     assert call("plan", "own.yaml").exit_code == 2
     assert "Two times x" in call("ops", "--plugin", "mine.py").stdout
     assert call("plan", "own.yaml", "--plugin", "mine.py").exit_code == 0
-
-
-@pytest.fixture(autouse=True)
-def _no_plugins_left() -> Any:
-    from assembler.registry import catalog
-
-    yield
-    catalog._plugins.clear()
-    catalog._index.cache_clear()
-    catalog.find.cache_clear()
 
 
 def test_schema_is_a_json_schema(call: Call) -> None:

@@ -125,9 +125,7 @@ def test_the_exact_search_begins_with_the_least_sum_within_the_budget(done: Done
         fixed = rows[0]["params"] - sum(
             p["params"] for s, v in rows[0]["choice"].items() for p in mine[s] if p["variant"] == v
         )
-        fits = [
-            pair for pair in itertools.product(*mine.values()) if fixed + sum(p["params"] for p in pair) <= limit
-        ]
+        fits = [pair for pair in itertools.product(*mine.values()) if fixed + sum(p["params"] for p in pair) <= limit]
         best = min(fits, key=lambda pair: sum(p["loss"] for p in pair))
         assert rows[0]["choice"] == {p["slot"]: p["variant"] for p in best}
         assert len([r for r in rows if r["feasible"]]) == min(6, len(fits))

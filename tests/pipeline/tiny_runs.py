@@ -37,7 +37,9 @@ class Done:
     def numbers(self) -> dict[str, Any]:
         """The summary without clocks."""
         return {k: v for k, v in self.summary.items() if k not in ("time", "wall_seconds", "search")} | {
-            "search": {k: v for k, v in self.summary["search"].items() if k != "seconds"} if self.summary["search"] else None
+            "search": {k: v for k, v in self.summary["search"].items() if k != "seconds"}
+            if self.summary["search"]
+            else None
         }
 
     def rows(self, file: str) -> list[dict[str, Any]]:

@@ -104,7 +104,7 @@ def test_sampled_candidates_build_and_are_the_choice_that_was_made(kind: str, se
     for candidate, feedback in pg.sample(found, algorithm, num_examples=6):
         graph = asm.graph(candidate)
         seen.add((graph.nodes["stage.0.block.0.mix.token"].op, graph.nodes["stage.1.block.0.mix.token"].op))
-        assert list(asm.build(candidate).state_dict())[0] == "stage.0.embed.weight"
+        assert next(iter(asm.build(candidate).state_dict())) == "stage.0.embed.weight"
         feedback(1.0)
     assert len(seen) > 1 and {op for pair in seen for op in pair} <= {"pool", "dwconv", "identity"}
 

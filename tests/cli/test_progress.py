@@ -1,0 +1,86 @@
+"""Progress on stderr: lines where nobody watches, bars on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from assembler.assemble.runner import Event
+from assembler.assemble.task import Task, task
+from assembler.pipeline.progress import Progress
+
+RUN = "assembler.pipeline.jobs:train"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def made(number: int, phase: str = "incubate") -> Task:
+    return task(RUN, {"number": number}, label=f"part {number}", phase=phase)
+
+
+def test_lines_count_tasks_and_sum_up_what_is_reused() -> None:
+    out = io.StringIO()
+    one, two, three, four = map(made, range(4))
+    with Progress(out) as progress:
+        progress.tasks([one, two, three, four, made(9, "teacher")])
+        progress.event(Event("reused", made(9, "teacher")))
+        progress.event(Event("reused", one))
+        progress.event(Event("started", two))
+        progress.event(Event("progress", two, step=1, total=10, info={"loss": 0.5}))
+        progress.event(Event("done", two, info={"score": 0.75, "loss": 0.25}, seconds=1.5))
+        progress.event(Event("reused", two))  # a later phase looks again
+        progress.event(Event("started", three))
+        progress.event(Event("failed", three, reason="the loss is nan"))
+        progress.event(Event("done", four, seconds=0.1))
+    assert out.getvalue().splitlines() == [
+        "[teacher] 1 reused",
+        "[incubate] 1 reused",
+        "[incubate 1/3] part 1: score 0.7500, loss 0.25, 1.5 s",
+        "[incubate 2/3] part 2: failed: the loss is nan",
+        "[incubate 3/3] part 3: 0.1 s",
+    ]
+
+
+def test_lines_about_a_long_task_come_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("assembler.pipeline.progress.time.monotonic", lambda: clock[0])
+    out, long = io.StringIO(), made(1)
+    with Progress(out) as progress:
+        progress.tasks([long])
+        progress.event(Event("started", long))
+        for step in range(1, 25):
+            clock[0] += 0.125
+            progress.event(Event("progress", long, step=step, total=328, info={"loss": 1 / step}))
+    lines = out.getvalue().splitlines()
+    assert lines == [
+        "[incubate 0/1] part 1: step 8/328, loss 0.125, 8 steps/s, 0:40 left",
+        "[incubate 0/1] part 1: step 16/328, loss 0.0625, 8 steps/s, 0:39 left",
+        "[incubate 0/1] part 1: step 24/328, loss 0.04167, 8 steps/s, 0:38 left",
+    ]
+
+
+def test_a_terminal_gets_bars_and_the_reason_of_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    out, one, two = Terminal(), made(1), made(2)
+    with Progress(out) as progress:
+        progress.phase("incubate")
+        progress.tasks([one, two])
+        progress.event(Event("started", one))
+        progress.event(Event("progress", one, step=5, total=10, info={"loss": 0.5}))
+        progress.event(Event("done", one))
+        progress.event(Event("failed", two, reason="[red]odd"))
+    assert "part 2: failed: [red]odd" in out.getvalue()
+    assert "2/2 tasks" in out.getvalue() and "1 failed" in out.getvalue()
+
+
+def test_control_characters_in_labels_do_not_reach_the_terminal() -> None:
+    out = io.StringIO()
+    with Progress(out) as progress:
+        progress.event(Event("done", task(RUN, {}, label="a\x1b[2Jb", phase="p")))
+    assert "\x1b" not in out.getvalue()

@@ -1,0 +1,83 @@
+"""The four kinds of search over trained parts, and the budgets that they keep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_runs import Done, copy_store, run_tiny
+
+from assembler.errors import AssemblerError, InputError, RecipeError
+
+QUICK = ("seeds=[0]", "phases.compare=null", "phases.export.formats=[safetensors]")
+
+
+@pytest.mark.parametrize("sampler", ["exact", "tpe", "pyglove", "random"])
+def test_every_kind_of_search_finds_a_winner_within_the_budget(
+    done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    home = copy_store(done, tmp_path, monkeypatch)
+    found = run_tiny(f"phases.search.sampler={sampler}", "phases.search.trials=4", *QUICK, home=home)
+    limit = found.summary["search"]["budget"]["params"]
+    assert found.summary["result"]["params"] <= limit and found.summary["search"]["evaluated"] <= 4
+    rows = [r for r in found.rows("candidates.jsonl") if r["score"] is not None]
+    assert len({str(r["choice"]) for r in rows}) == found.summary["search"]["evaluated"]
+    assert all(r["feasible"] for r in rows)
+    assert found.made["incubate"] == 0, "a search trains nothing"
+
+
+def test_a_budget_that_nothing_meets_names_it_and_the_cheapest(
+    done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = copy_store(done, tmp_path, monkeypatch)
+    for sampler in ("exact", "random"):
+        with pytest.raises(InputError) as caught:
+            run_tiny("phases.search.budget={params: 100}", f"phases.search.sampler={sampler}", *QUICK, home=home)
+        assert caught.value.exit_code == 2
+        assert "no assembly fits params <= 100: the cheapest needs 429 (stage.0=pool, stage.1=pool)" in str(
+            caught.value
+        )
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ("{parms: 100}", "there is no budget for 'parms'"),
+        ("{params: =0.5 * techer}", "did you mean 'teacher'?"),
+        ("{params: -3}", "the budget of 'params' must be a number above 0, not -3"),
+        ("{params: =teacher - teacher}", "the budget of 'params' must be a number above 0, not"),
+    ],
+)
+def test_a_wrong_budget_is_refused(
+    done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: str, message: str
+) -> None:
+    home = copy_store(done, tmp_path, monkeypatch)
+    with pytest.raises(AssemblerError) as caught:
+        run_tiny(f"phases.search.budget={budget}", *QUICK, home=home)
+    assert caught.value.exit_code == 2 and message in str(caught.value)
+
+
+def test_budgets_may_be_several_and_expressions(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = copy_store(done, tmp_path, monkeypatch)
+    budget = "phases.search.budget={params: =0.97 * teacher, flops: =teacher}"
+    found = run_tiny(budget, *QUICK, home=home)
+    teacher = found.summary["models"]["teacher"]
+    assert found.summary["search"]["budget"] == {"params": 0.97 * teacher["params"], "flops": teacher["flops"]}
+
+
+def test_a_search_needs_a_trial(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = copy_store(done, tmp_path, monkeypatch)
+    with pytest.raises(RecipeError, match="'trials' must be at least 1, not 0"):
+        run_tiny("phases.search.trials=0", *QUICK, home=home)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "message"), [("exat", "did you mean 'exact'?"), ("{name: exact, pol: 3}", "did you mean 'pool'?")]
+)
+def test_an_unknown_sampler_or_option_is_refused_before_anything_is_made(
+    sampler: str, message: str, places: Path
+) -> None:
+    with pytest.raises(AssemblerError) as caught:
+        run_tiny(f"phases.search.sampler={sampler}", *QUICK, home=places / "home")
+    assert caught.value.exit_code == 2 and message in str(caught.value)
+    assert not list((places / "home").glob("parts/*"))
