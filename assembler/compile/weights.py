@@ -53,7 +53,7 @@ def read_weights(file: str | Path) -> dict[str, Tensor]:
         raise InputError(f"no weights file {path}")
     with path.open("rb") as stream:
         start = stream.read(9)
-    # torch.save writes a zip, before 1.6 a bare pickle; safetensors writes a length, which may look like either, and "{".
+    # torch.save writes a zip, before 1.6 a bare pickle. A safetensors file begins with a length, any bytes, and a "{".
     if start.startswith((b"PK", b"\x80")) and start[8:] != b"{":
         return _read_pickle(path)
     try:

@@ -64,7 +64,8 @@ def _step(old: Node, new: Node) -> Iterator[str]:
     if old.op != new.op:
         yield f"op {old.op} -> {new.op}"
     yield from _pairs("arg", _texts(old), _texts(new), " ")
-    yield from _pairs("input", dict(old.inputs), dict(new.inputs), ": ")
+    if old.op == new.op or old.sources != new.sources:  # another op calls the same inputs by other names
+        yield from _pairs("input", dict(old.inputs), dict(new.inputs), ": ")
 
 
 def _texts(node: Node) -> dict[str, str]:

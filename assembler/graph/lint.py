@@ -32,7 +32,7 @@ def lint(document: Document) -> list[Problem]:
     """
     problems = list(document.problems)
     model = document.model
-    if len(model):
+    if len(model) or document.kind == "model":  # an empty one stands for a base that cannot be read
         _builds(model, problems)
         _scales(model, problems)
         _vars(model, problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,7 +22,6 @@ KEYS = {
 }
 VERSION = 1
 MOST_EXTENDED = 20
-_SECTIONS = {"vars": "{dim: 64}", "scales": "{small: {dim: 32}}", "blocks": "{block: {body: {norm: layer_norm}}}"}
 
 
 @dataclass(frozen=True)
@@ -160,8 +159,6 @@ class _Loader:
         if plain(version) != VERSION:
             said = f"unknown recipe version {plain(version)!r}"
             self.note(said, version.span, f"this release reads version {VERSION}")
-        if kind == "model":
-            self.problems += _misshapen(tree)
         return tree.drop(*unknown)
 
     def scaled(self, tree: Map, scale: str) -> Map:
@@ -202,7 +199,7 @@ class _Loader:
         """The model that a space or a run is about; an empty one where it cannot be read."""
         key = "base" if kind == "space" else "model"
         value = tree.get(key)
-        if isinstance(value, Map):
+        if isinstance(value, Map) and len(value):
             return self.checked(self.extended(value, (self.file.resolve(),) if self.file else ()), "model")
         if not isinstance(value, Leaf) or not isinstance(value.value, str):
             span = value.span if value else tree.key_span(key) if key in tree else tree.span
@@ -254,14 +251,6 @@ class _Loader:
                 hint = "for instance {$oneof: [a, b]}; a plain value stands under set:"
                 self.note(f"'{change.path}' needs a choice", change.value.span or change.span, hint)
         return _changed(model, [c for c in entries(section) if is_choice(c.value)], self.problems)
-
-
-def _misshapen(tree: Map) -> Iterator[Problem]:
-    """Sections that are mappings or nothing, and are neither."""
-    for key, hint in _SECTIONS.items():
-        value = tree.get(key)
-        if value is not None and not isinstance(value, Map) and value != Leaf(None):
-            yield Problem(f"'{key}' must be a mapping", value.span, hint=f"for instance {key}: {hint}")
 
 
 def scale_changes(tree: Map, scale: str) -> list[Change]:

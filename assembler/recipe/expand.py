@@ -77,7 +77,8 @@ class _Expander:
         self.problems = problems
         self.copies: dict[str, Copies] = {}
         self.made = 0
-        self.blocks = {name: b for name, b in tree.get("blocks") or () if isinstance(b, Map)}
+        blocks = tree.get("blocks")
+        self.blocks = {n: b for n, b in blocks if isinstance(b, Map)} if isinstance(blocks, Map) else {}
 
     def run(self) -> tuple[Step, ...]:
         graph = self.tree.get("graph")

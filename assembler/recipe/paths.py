@@ -99,7 +99,8 @@ def check(tree: Map, path: str, span: Span | None) -> None:
         if part not in known and not (depth == 0 and part in SECTIONS):
             what = "the recipe" if depth == 0 else f"'{parts[0]}'"
             said = list(dict.fromkeys([*known, *_vars(tree)])) if depth == 0 else known
-            hint = _nearest(part, said, tree) or f"there {'is' if len(said) == 1 else 'are'} {', '.join(said)}"
+            nearest = _nearest(part, said, tree) if depth == 0 else near(part, said)
+            hint = nearest or f"there {'is' if len(said) == 1 else 'are'} {', '.join(said)}"
             raise RecipeError(Problem(f"{what} has no '{part}'", spans[depth], hint=hint))
         found = here.get(part)
         if part not in ("vars", "blocks", "inputs") or not isinstance(found, Map):

@@ -16,6 +16,7 @@ from assembler.recipe.values import Leaf, Map, Seq, Value
 BAD_OP = "<bad>"
 """Stands for the op of a step that has none; that is noted already."""
 BLOCK_KEYS = ("params", "inputs", "body", "doc")
+_SECTIONS = {"vars": "{dim: 64}", "scales": "{small: {dim: 32}}", "blocks": "{block: {body: {norm: layer_norm}}}"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -91,6 +92,10 @@ def bad_name(name: str, *, top: bool) -> tuple[str, str] | None:
 
 def check_sections(tree: Map) -> Iterator[Problem]:
     """What is wrong with the names of vars and with blocks as a whole, whether or not a step uses them."""
+    for key, example in _SECTIONS.items():
+        value = tree.get(key)
+        if value is not None and not isinstance(value, Map) and value != Leaf(None):
+            yield Problem(f"'{key}' must be a mapping", value.span, hint=f"for instance {key}: {example}")
     for section, what in (("vars", "a var"), ("blocks", "a block")):
         found = tree.get(section)
         for name in found.keys() if isinstance(found, Map) else ():
