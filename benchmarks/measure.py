@@ -55,5 +55,10 @@ def spread(values: Sequence[float]) -> float:
 def line(bench: str, figures: Sequence[Figure]) -> str:
     """The JSON line of a bench."""
     versions = {name: version(name) for name in ("torch", "optuna", "pyglove")} | {"python": platform.python_version()}
-    found: dict[str, Any] = {"bench": bench, "figures": [asdict(f) for f in figures], "versions": versions, "threads": 1}
+    found: dict[str, Any] = {
+        "bench": bench,
+        "figures": [asdict(f) for f in figures],
+        "versions": versions,
+        "threads": 1,
+    }
     return json.dumps(found)

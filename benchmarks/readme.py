@@ -1,4 +1,4 @@
-"""The README's generated tables: shipped recipes, and the figures last measured. `python -m benchmarks.readme` writes them."""
+"""The README's generated tables, of shipped recipes and of figures; `python -m benchmarks.readme` writes them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def _figures() -> str:
     for name, found in json.loads(RESULTS.read_text()).items():
         for one in found["figures"]:
             holds = "yes" if one["holds"] else "**no**"
-            rows.append(f"| {name} | {one['name']} | {one['value']:.2f} | {one['spread']:.2f} | {one['goal']} | {holds} |")
+            rows.append(
+                f"| {name} | {one['name']} | {one['value']:.2f} | {one['spread']:.2f} | {one['goal']} | {holds} |"
+            )
     return "\n".join(rows) + "\n"
 
 

@@ -12,7 +12,13 @@ from pathlib import Path
 from benchmarks.measure import Figure, ratios, spread
 
 GOAL = 1.8
-CHANGES = ("phases.search=null", "phases.assemble=null", "phases.compare=null", "phases.export=null", "phases.meta=null")
+CHANGES = (
+    "phases.search=null",
+    "phases.assemble=null",
+    "phases.compare=null",
+    "phases.export=null",
+    "phases.meta=null",
+)
 
 
 def figures(quick: bool) -> list[Figure]:

@@ -334,10 +334,9 @@ def slot_of(decision: str, slots: tuple[str, ...]) -> str:
     for slot in slots:
         if decision == slot or decision.startswith((f"{slot}.", f"{slot}[")):
             return slot
-    plain_slots = {".".join(part for part in slot.split(".") if not part.isdigit()) for slot in slots}
-    shared = any(decision.startswith(f"{slot}.") for slot in plain_slots - set(slots))
     hint = "split at a step that holds it, or take it out of the space"
-    if shared:
+    tops = {slot.split(".")[0] for slot in slots if "." in slot}
+    if decision.split(".")[0] in tops and not any(part.isdigit() for part in decision.split(".")):
         hint = "one choice for all copies binds the slots; write it for each copy (stage.*.block.mixer)"
     some = ", ".join(slots[:4]) + (", ..." if len(slots) > 4 else "")
     raise RecipeError(f"the decision '{decision}' does not lie within one slot ({some})", hint=hint)

@@ -75,8 +75,10 @@ def _rest(space: Space, picks: Mapping[str, Any]) -> Space:
 
 
 def _label(space: Space, picks: Mapping[str, Any]) -> str:
-    """The variant's name: the labels of its picks; where there are several, each with the last part of its path."""
+    """The variant's name: what was picked, in words; a pick that is a number with the last part of its path before."""
     named = space.named(picks)
-    if len(named) == 1:
-        return next(iter(named.values()))
-    return " ".join(f"{name.rsplit('.', 1)[-1]}={label}" for name, label in named.items()) or "fixed"
+    last = [name.rsplit(".", 1)[-1] for name in named]
+    words = [label if label[0].isalpha() else f"{key}={label}" for key, label in zip(last, named.values(), strict=True)]
+    if len(set(last)) < len(last) or len(set(words)) < len(words):  # short names would not tell which is which
+        words = [f"{name}={label}" for name, label in named.items()]
+    return " ".join(words) or "fixed"

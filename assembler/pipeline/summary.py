@@ -20,7 +20,7 @@ Tests = dict[Task, Task]
 
 
 def summary(run: Run, tests: Tests, wall: float) -> dict[str, Any]:
-    """The summary of a finished run. Costs are those of one seed's whole path, the mean over seeds."""
+    """The summary of a finished run. Costs and counts are those of one seed's whole path, the mean over seeds."""
     paths = [path_tasks(run, seed) for seed in run.seeds]
     flops = _mean_by_phase(run, [by_phase(run, p) for p in paths])
     found: dict[str, Any] = {
@@ -36,6 +36,7 @@ def summary(run: Run, tests: Tests, wall: float) -> dict[str, Any]:
         "result": _result(run, tests),
         "models": {name: _model(run, tests, name) for name in run.models if name not in (NAME, *run.baselines)},
         "baselines": [_baseline(run, tests, name) for name in run.baselines],
+        "host": run.host or None,
         "search": _search(run),
         "slots": [{"name": s, "variants": [v.label for v in found]} for s, found in _slots(run).items()],
         "failures": _failures(run),
@@ -132,7 +133,7 @@ def _search(run: Run) -> dict[str, Any] | None:
     inputs = next(iter(run.searches.values())).parameters
     return {
         "space_size": made[0].result["space_size"],
-        "evaluated": sum(p.result["evaluated"] for p in made),
+        "evaluated": round(statistics.fmean(p.result["evaluated"] for p in made)),
         "best": {"validation": made[0].result["validation"], "loss": made[0].result["loss"]},
         "sampler": inputs["sampler"]["name"],
         "budget": inputs["budget"],

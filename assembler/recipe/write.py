@@ -142,8 +142,13 @@ class _Writer:
 
 
 def _is_simple(value: Map | Seq, levels: int = 4) -> bool:
-    """Whether `value` may stand inline: scalars, lists of them, and choices (`{$int: [1, 6]}`) in a mapping."""
+    """Whether `value` may stand inline: scalars, lists of them, and choices (`{$int: [1, 6]}`) among them.
+
+    A mapping of nothing but choices is a space: it reads better with one to a line.
+    """
     if levels == 0:
+        return False
+    if isinstance(value, Map) and value.items and all(isinstance(v, Map) and _is_choice(v) for _, v in value):
         return False
     if isinstance(value, Seq):
         return all(_is_word(v) or (isinstance(v, Seq) and _is_simple(v, levels - 1)) for v in value)

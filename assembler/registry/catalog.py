@@ -14,7 +14,7 @@ from pathlib import Path
 
 from assembler.errors import AssemblerError, InputError, near
 from assembler.registry import torch_names
-from assembler.registry.entry import Entry
+from assembler.registry.entry import Entry, digest
 from assembler.registry.live import LIVE
 from assembler.registry.static import Found, class_signature, read, scan
 
@@ -54,7 +54,7 @@ def _files(kind: str) -> list[tuple[str, Path]]:
         for path in sorted((_PACKAGE / folder).glob("*.py")):
             found.append((f"assembler.{folder.replace('/', '.')}.{path.stem}", path))
     found += _installed()
-    found += [(f"plugin_{path.stem}", path) for path in _plugins]
+    found += [(f"plugin_{path.stem}_{digest(str(path))}", path) for path in _plugins]  # two may have one file name
     return found
 
 
@@ -66,8 +66,22 @@ def _installed() -> tuple[tuple[str, Path], ...]:
     # Asked only where there is something to hear: importing it takes longer than checking a recipe.
     from importlib.metadata import entry_points
 
-    specs = ((point.value, importlib.util.find_spec(point.value)) for point in entry_points(group=_GROUP))
-    return tuple((name, Path(spec.origin)) for name, spec in specs if spec and spec.origin)
+    found = ((point.module, _source(point.module)) for point in entry_points(group=_GROUP))
+    return tuple((module, file) for module, file in found if file)
+
+
+def _source(module: str) -> Path | None:
+    """The file of a module, found without importing the packages that it lies in."""
+    top, *rest = module.split(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None or not rest:
+        return Path(spec.origin) if spec and spec.origin else None
+    for folder in spec.submodule_search_locations or ():
+        place = Path(folder, *rest)
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.is_file():
+                return file
+    return None
 
 
 def _offers(place: str) -> bool:

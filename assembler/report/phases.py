@@ -9,10 +9,10 @@ from assembler.report.data import Run, items, number, text, whole
 from assembler.report.numbers import count, plural, score, seconds
 
 DID = {
-    "meta": "Trained the shallow meta model, which every part is then trained inside",
+    "meta": "Trained the shallow meta model",
     "teacher": "Trained the teacher",
     "train": "Trained the model",
-    "incubate": "Trained the variants of each slot on their own, inside the frozen meta model",
+    "incubate": "Trained the variants of each slot on their own, each inside the frozen host",
     "search": "Searched assemblies of trained parts under the budget, without training any",
     "assemble": "Put the winner together and tuned it",
     "compare": "Trained the baselines",
@@ -61,7 +61,9 @@ def _incubate(run: Run) -> str:
     slots, seeds = len({p.slot for p in run.parts}), len({p.seed for p in run.parts})
     if not run.parts:
         return ""
-    words = f"{plural(len(run.parts), 'part')} for {plural(slots, 'slot')} under {plural(seeds, 'seed')}"
+    host = text(run.summary.get("host"))
+    words = f"host {host}, " if host else ""
+    words += f"{plural(len(run.parts), 'part')} for {plural(slots, 'slot')} under {plural(seeds, 'seed')}"
     return f"{words}, {failed} failed" if failed else f"{words}, none failed"
 
 

@@ -100,7 +100,8 @@ def test_covering_picks_every_candidate_and_begins_with_the_first(tree: Map) -> 
 
 
 def test_names_and_conditions() -> None:
-    tree = marked({"mixer": {"$oneof": ["pool", {"op": "attention", "heads": {"$int": [1, 4]}}]}, "lr": {"$float": [1, 2]}})
+    mixer = {"$oneof": ["pool", {"op": "attention", "heads": {"$int": [1, 4]}}]}
+    tree = marked({"mixer": mixer, "lr": {"$float": [1, 2]}})
     assert isinstance(tree, Map)
     found = space(tree)
     assert [(d.name, d.when) for d in found.decisions] == [

@@ -50,15 +50,14 @@ def outs(file: Path | str, *overrides: str) -> list[Any]:
 
 
 def test_extends_merges_by_name_and_null_deletes(folder: Path) -> None:
-    own = write(folder, "own", "extends: base.yaml\nvars: {dim: 16}\ngraph: {stage: null, head: {op: linear, out: 3}}\noutputs: {y: head}\n")
+    text = "vars: {dim: 16}\ngraph: {stage: null, head: {op: linear, out: 3}}\noutputs: {y: head}\n"
+    own = write(folder, "own", f"extends: base.yaml\n{text}")
     assert outs(own) == [("linear", 16), ("linear", 3)]
     assert load(own).name == "base"
 
 
 def test_extends_a_scale_and_then_its_own(folder: Path) -> None:
-    own = write(folder, "own", "extends: base@big\nscales: {tiny: {dim: 2}}\n")
-    (folder / "base").mkdir()
-    own.write_text("extends: base.yaml@big\nscales: {tiny: {dim: 2}}\n")
+    own = write(folder, "own", "extends: base.yaml@big\nscales: {tiny: {dim: 2}}\n")
     assert outs(own) == [("linear", 32), ("gelu", None), ("gelu", None)]
     assert outs(f"{own}@tiny") == [("linear", 2), ("gelu", None), ("gelu", None)]
     assert len(outs(f"{own}@deep")) == 5
@@ -73,7 +72,8 @@ def test_overrides_come_last_and_in_order(folder: Path) -> None:
 
 
 def test_a_space_lays_its_choices_into_its_base(folder: Path) -> None:
-    file = write(folder, "s", "kind: space\nbase: base.yaml@deep\nset: {stem.out: 7}\nchoose: {stage.*.act: {$oneof: [gelu, relu]}}\n")
+    choose = "choose: {stage.*.act: {$oneof: [gelu, relu]}}"
+    file = write(folder, "s", f"kind: space\nbase: base.yaml@deep\nset: {{stem.out: 7}}\n{choose}\n")
     document = load(file, ["vars.depth=3"])
     assert (document.kind, space(document.model).size) == ("space", 8)
     graph = build(first(document.model, space(document.model)))
@@ -83,7 +83,8 @@ def test_a_space_lays_its_choices_into_its_base(folder: Path) -> None:
 def test_a_run_holds_a_model_and_a_space(folder: Path) -> None:
     write(folder, "s", "kind: space\nbase: base.yaml\nchoose: {stage.*.act: {$oneof: [gelu, relu]}}\n")
     for said in ("s.yaml", "\n  stage.*.act: {$oneof: [gelu, relu]}"):
-        file = write(folder, "r", f"kind: run\nmodel: base.yaml@deep\nspace: {said}\ndata: digits\nphases: {{train: {{}}}}\n")
+        rest = "data: digits\nphases: {train: {}}\n"
+        file = write(folder, "r", f"kind: run\nmodel: base.yaml@deep\nspace: {said}\n{rest}")
         document = load(file, ["data=synthetic", "vars.dim=5"])
         assert plain(document.tree.get("data")) == "synthetic"
         assert plain(document.tree.get("set")) == {"vars.dim": 5}
@@ -156,7 +157,8 @@ def test_no_such_recipe() -> None:
 
 
 WORDS = ["", "x", "op", "body", "from", "stage", "=t", "=1/0", "=dim", "$oneof", "0", "null", "graph", "conv2d", "a.b"]
-ODD: list[Any] = [None, True, -1, 10**9, 0.5, [], {}, [1, "a"], {"op": "relu"}, {"$oneof": []}, {"$int": [3, 1]}, *WORDS]
+ODD: list[Any] = [None, True, -1, 10**9, 0.5, [], {}, [1, "a"], {"op": "relu"}, {"$oneof": []}, {"$int": [3, 1]}]
+ODD += WORDS
 
 
 def mutated(value: Any, rng: random.Random) -> Any:
@@ -194,7 +196,7 @@ def test_a_broken_recipe_is_refused_in_words_and_soon(name: str, seed: int) -> N
         try:
             text = to_yaml(found)
             problems = check(parse(text, "r.yaml", strict=False))
-            assert all(p.message and (p.span or p.path or p.message) for p in problems), text
+            assert all(p.message for p in problems), text
         except AssemblerError as error:
             assert error.problems, tree
         assert time.process_time() - start < 2, tree

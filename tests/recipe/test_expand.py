@@ -68,7 +68,8 @@ def test_a_copy_can_be_changed_alone() -> None:
 
 
 def test_blocks_see_vars_and_their_own_parameters_alone() -> None:
-    head = "vars: {dim: 4}\nblocks:\n  b: {params: {w: =dim * 2, p: 0.1}, body: {c: {op: dropout, p: =p}, d: {op: linear, out: =w}}}"
+    block = "{params: {w: =dim * 2, p: 0.1}, body: {c: {op: dropout, p: =p}, d: {op: linear, out: =w}}}"
+    head = f"vars: {{dim: 4}}\nblocks:\n  b: {block}"
     found = steps("  x: b\n  y: {op: b, w: 3, p: =dim / 8}\n  z: {op: b, d: {out: 5}}", head)
     assert args(found, "out") == [8, 3, 5]
     assert args(found, "p") == [0.1, 0.5, 0.1]

@@ -31,8 +31,9 @@ PATHS = ["vars.dim", "vars.widths.1", "head.out", "stage.mix.act.approximate", "
 SCALARS = st.one_of(st.integers(-9, 9), st.booleans(), st.sampled_from(["relu", "gelu", "=dim"]), st.floats(0, 1))
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["a", "b", "op", "body"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "op", "body"]), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 TREES = st.dictionaries(st.sampled_from(["a", "b", "c", "op", "body"]), VALUES, max_size=5).map(marked)

@@ -24,7 +24,7 @@ def test_the_example_runs(tmp_path: Path) -> None:
         scores.append(my_score(asm.build(candidate)))
         feedback(scores[-1])
     assert len(scores) == 3
-    storage = f"journal://{tmp_path / 'study.log'}"
+    storage = f"journal:///{tmp_path / 'study.log'}"
     result = asm.search(recipe, objective=my_score, sampler="tpe", trials=4, storage=storage)
     assert result.space_size == 3 and result.best is not None
     assert result.best.choice == {"stage.block.mixer": 0}, "pooling has no weights"
