@@ -250,7 +250,7 @@ def _framed(step: Step, inner: Picture, style: Style) -> Picture:
     chosen = style.slots.get(step.path, "")
     note = style.notes.get(step.path, "")
     chip = svg.clip(chosen, 120, 11)
-    chip_width = svg.text_width(chip, 11) + 14 if chip else 0.0
+    chip_width = svg.text_width(chip, 12.5) + 14 if chip else 0.0  # it is set in bold
     title = svg.clip(f"{step.label}  {note}".strip(), 150, 12)
     width = max(inner.width + 2 * PAD, svg.text_width(title) + chip_width + 3 * PAD)
     height = inner.height + HEAD + 5
