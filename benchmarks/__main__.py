@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...] [--quick]`: one JSON line a bench; the last full results are kept in results.json."""
+"""`python -m benchmarks [NAME ...] [--quick]`: a JSON line a bench; the last full results are in results.json."""
 
 from __future__ import annotations
 

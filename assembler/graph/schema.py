@@ -13,8 +13,8 @@ from typing import Any
 from assembler import registry
 from assembler.graph.build import DTYPES
 from assembler.graph.reserved import RESERVED_STEPS
-from assembler.recipe.document import KEYS, VERSION
-from assembler.recipe.paths import GROUPS, SECTIONS, STEP_KEYS
+from assembler.recipe.document import VERSION
+from assembler.recipe.paths import GROUPS, KEYS, SECTIONS, STEP_KEYS
 from assembler.recipe.steps import BLOCK_KEYS
 from assembler.registry import Entry
 

@@ -9,17 +9,11 @@ from pathlib import Path
 from assembler import resources
 from assembler.errors import AssemblerError, InputError, Problem, RecipeError, Span, near
 from assembler.recipe.overrides import Change, override
-from assembler.recipe.paths import SECTIONS, patch, put
+from assembler.recipe.paths import KEYS, patch, put
 from assembler.recipe.read import read_file, read_text
 from assembler.recipe.spread import spread
 from assembler.recipe.values import Leaf, Map, Value, is_choice, plain
 
-_COMMON = ("kind", "version", "name", "doc", "extends", "set")
-KEYS = {
-    "model": (*SECTIONS, "set"),
-    "space": (*_COMMON, "base", "choose", "search"),
-    "run": (*_COMMON, "model", "space", "split", "data", "train", "task", "metric", "seeds", "phases"),
-}
 VERSION = 1
 MOST_EXTENDED = 20
 

@@ -7,7 +7,7 @@ evaluates the arguments.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from assembler.errors import Problem, RecipeError, Span, near
@@ -52,10 +52,10 @@ class _Place:
 
     def child(self, name: str) -> _Place:
         join = f"{self.path}.{name}" if self.path else name
-        return replace(self, path=join, template=f"{self.template}.{name}", depth=self.depth + 1)
+        return _Place(join, f"{self.template}.{name}", self.scope, self.depth + 1, self.blocks)
 
     def copy(self, index: int, scope: Scope) -> _Place:
-        return replace(self, path=f"{self.path}.{index}", scope=scope)
+        return _Place(f"{self.path}.{index}", self.template, scope, self.depth, self.blocks)
 
 
 def expand(tree: Map, problems: list[Problem] | None = None) -> tuple[Step, ...]:
@@ -285,7 +285,8 @@ class _Expander:
                 body = body.set(key, patch(body.get(key), change))
         inputs = block.get("inputs")
         draft.inputs = tuple(str(plain(i)) for i in inputs) if isinstance(inputs, Seq) else ()
-        draft.body = self.lay_all(body, replace(place, scope=scope, blocks=(*place.blocks, draft.op)))
+        inner = _Place(place.path, place.template, scope, place.depth, (*place.blocks, draft.op))
+        draft.body = self.lay_all(body, inner)
 
     # -- second pass: what the arguments are -------------------------------------------------------------------------
 

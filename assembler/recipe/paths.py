@@ -15,7 +15,16 @@ from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
 
 GROUPS = ("graph", "body")
 SECTIONS = ("kind", "version", "name", "doc", "extends", "vars", "scales", "inputs", "blocks", "graph", "outputs")
+_COMMON = ("kind", "version", "name", "doc", "extends", "set")
+KEYS = {
+    "model": (*SECTIONS, "set"),
+    "space": (*_COMMON, "base", "choose", "search"),
+    "run": (*_COMMON, "model", "space", "split", "data", "train", "task", "metric", "seeds", "phases"),
+}
+"""What each kind of recipe may hold at its top."""
 STEP_KEYS = ("op", "from", "for", "repeat", "merge", "body", "shortcut")
+_NAMED = ("data", "task", "train", "search", "phases")
+"""Sections in which a bare word is short for `{name: word}`; in steps it is short for `{op: word}`."""
 _WORDS = re.compile(r"[\w.*-]*")
 _EXAMPLE = "for instance stage.2.block.mixer"
 
@@ -96,7 +105,7 @@ def check(tree: Map, path: str, span: Span | None) -> None:
     for depth, part in enumerate(parts[:2]):
         inside = here.get("graph") if depth == 0 else None
         known = [*(inside.keys() if isinstance(inside, Map) else []), *here.keys()]
-        if part not in known and not (depth == 0 and part in SECTIONS):
+        if part not in known and not (depth == 0 and part in _sections(tree)):
             what = "the recipe" if depth == 0 else f"'{parts[0]}'"
             said = list(dict.fromkeys([*known, *_vars(tree)])) if depth == 0 else known
             nearest = _nearest(part, said, tree) if depth == 0 else near(part, said)
@@ -106,6 +115,11 @@ def check(tree: Map, path: str, span: Span | None) -> None:
         if part not in ("vars", "blocks", "inputs") or not isinstance(found, Map):
             return
         here = found
+
+
+def _sections(tree: Map) -> tuple[str, ...]:
+    kind = tree.get("kind")
+    return KEYS.get(str(kind.value), SECTIONS) if isinstance(kind, Leaf) else SECTIONS
 
 
 def _vars(tree: Map) -> list[str]:
@@ -119,19 +133,20 @@ def _nearest(part: str, known: list[str], tree: Map) -> str:
     return near(part, known) or near(f"vars.{part}", _vars(tree))
 
 
-def patch(base: Value | None, change: Value, *, group: str = "body") -> Value:
+def patch(base: Value | None, change: Value, *, group: str = "body", short: str = "op") -> Value:
     """`change` laid over `base` by name: mappings merge, null deletes, all else replaces.
 
     A key that names a step of the base's body goes to that step. A step that is given another op is replaced, since
-    the arguments of the old one are not its own. Lists are changed by index (`{"0": 3}`).
+    the arguments of the old one are not its own; `short` is the key that says so. Lists are changed by index
+    (`{"0": 3}`).
     """
     if isinstance(base, Leaf) and isinstance(base.value, str) and isinstance(change, Map) and not is_choice(change):
-        base = Map((("op", base),), base.span)  # `norm: layer_norm` is short for `norm: {op: layer_norm}`
+        base = Map(((short, base),), base.span)  # `norm: layer_norm` is short for `norm: {op: layer_norm}`
     if isinstance(base, Seq) and isinstance(change, Map) and not is_choice(change):
         return _patch_seq(base, change)
     if not (isinstance(base, Map) and isinstance(change, Map)) or is_choice(base) or is_choice(change):
         return change
-    if "op" in change and "op" in base and base.get("op") != change.get("op"):
+    if short in change and short in base and base.get(short) != change.get(short):
         kept = base.drop(*(k for k in base.keys() if k not in ("from", "for", "repeat") or k in change))
         return Map(kept.items + change.items, base.span, _key_spans(kept) + _key_spans(change))
     for key, value in change:
@@ -141,7 +156,8 @@ def patch(base: Value | None, change: Value, *, group: str = "body") -> Value:
         elif isinstance(value, Leaf) and value.value is None:
             base = base.drop(key)
         else:
-            base = _set(base, key, patch(base.get(key), value), change.key_span(key))
+            inner = "name" if group == "graph" and key in _NAMED else short
+            base = _set(base, key, patch(base.get(key), value, short=inner), change.key_span(key))
     return base
 
 
