@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import keyword
+import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -114,7 +115,8 @@ class Code:
         path = path or i
         args, kwargs = call_arguments(entry, node, self.values)
         if isinstance(step, nn.Module):
-            self.values[i] = self.call(path, step, args, kwargs)
+            made = self.call(path, step, args, kwargs)
+            self.values[i] = self.fx.call_function(operator.getitem, (made, 0)) if entry.option("first") else made
         elif isinstance(step, functools.partial) and (body := _body(entry, node, step)):
             self.values[i] = self._inline(path, body, node)
         else:

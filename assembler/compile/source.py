@@ -209,7 +209,8 @@ class _Forward:
         inputs = [*args, *(f"{k}={v}" for k, v in kwargs.items())]
         self.variables[i] = name
         if i in self.joins:
-            lines = [(name, f"{self.access(i)}({', '.join(inputs)})")]
+            first = "[0]" if entry.option("first") else ""
+            lines = [(name, f"{self.access(i)}({', '.join(inputs)}){first}")]
         else:
             lines = self.expression(i, node, entry, name) or self.embedded(i, node, entry, name, inputs)
         *before, (last, text) = lines

@@ -120,7 +120,8 @@ def run_step(op: str, args: Args, ports: Ports, types: Types) -> tuple[Callable[
 def call_step(step: Callable[..., Any], entry: Entry, node: Node, values: Mapping[str, Any]) -> Any:
     """Call what `make` made on the values that `node` reads."""
     positional, named = call_arguments(entry, node, values)
-    return step(*positional, **named)
+    made = step(*positional, **named)
+    return made[0] if entry.option("first") else made
 
 
 def meta_values(names: Iterable[str], types: Types) -> dict[str, torch.Tensor]:

@@ -19,7 +19,7 @@ from assembler.recipe.syntax import Source, cut_expression, is_cut, syntax_probl
 from assembler.recipe.values import Leaf, Map, Seq, Value
 
 MAX_BYTES = 4_000_000
-MAX_VALUES = 200_000
+MAX_VALUES = 100_000
 MAX_DEPTH = 64
 MAX_PROBLEMS = 50
 

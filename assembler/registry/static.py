@@ -78,7 +78,11 @@ def read(found: Found, module: str, file: str) -> Entry:
 
 def class_signature(tree: ast.ClassDef) -> dict[str, Any]:
     """Parameters of a class from `__init__` (or its dataclass fields), inputs from `forward` or `__call__`."""
-    methods = {f.name: f for f in tree.body if isinstance(f, ast.FunctionDef)}
+    methods: dict[str, ast.FunctionDef] = {}
+    for f in tree.body:
+        # `def f(*args, **kwargs)` after overloads says nothing; the first overload does.
+        if isinstance(f, ast.FunctionDef) and not (f.name in methods and f.args.vararg and f.args.kwarg):
+            methods[f.name] = f
     params: tuple[Param, ...] = ()
     if "__init__" in methods:
         params = function_signature(methods["__init__"], skip_self=True)[3]

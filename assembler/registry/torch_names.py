@@ -26,7 +26,9 @@ _FROM_SHAPE = {
     "d_model": "axis -1",
     "input_size": "axis -1",
 }
-_OUT = ("out_channels", "out_features", "embedding_dim")
+_OUT = ("out_channels", "out_features", "embedding_dim", "hidden_size")
+_TUPLES = {"RNN", "LSTM", "GRU", "LSTMCell", "MultiheadAttention"}
+"""Classes that return a tuple; a step gives the first of it: the sequence, the hidden state, the attended values."""
 _NOT_OPS = {"Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Container", "Sequential"}
 _NOT_OPS |= {"RNNBase", "RNNCellBase", "LinearCrossEntropyOptions", "NLLLoss2d"}
 _SNAKE = {"PReLU": "prelu", "RReLU": "rrelu", "LogSoftmax": "log_softmax", "RMSNorm": "rms_norm", "GLU": "glu"}
@@ -94,6 +96,7 @@ def find(name: str) -> Entry | None:
         qualname=cls,
         file=str(folder / f"{classes()[cls]}.py"),
         code=digest(cls),
+        options=(("first", True),) if cls in _TUPLES else (),
         shape="class",
     )
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,9 @@ def run(folder: Path, graph: Graph, *inputs: Tensor) -> str:
     text = to_source(graph)
     (folder / "model.py").write_text(text)
     torch.save((inputs, module(*inputs)), folder / "io.pt")
-    command = [sys.executable, "-I", "-c", CHECK, str(folder)]
+    # Without `site` an editable install is not seen; torch is found where it lies.
+    found = f"import sys; sys.path.append({sysconfig.get_paths()['purelib']!r})\n"
+    command = [sys.executable, "-I", "-S", "-c", found + CHECK, str(folder)]
     done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + text
     return text

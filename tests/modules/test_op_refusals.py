@@ -71,6 +71,6 @@ CASES = [
 def test_refusal(name, args, shapes, message):
     ports = tuple(str(i) for i in range(len(shapes))) if len(shapes) > 1 and name != "sub" else ("x",)
     ports = ("a", "b") if name == "sub" else ports
-    found = step_type("", name, tuple(args.items()), ports, tuple(TensorType(s) for s in shapes))
+    found = step_type("", name, tuple(args.items()), ports, tuple(TensorType(s) for s in shapes), ())
     assert isinstance(found, Refusal)
     assert message in found.why

@@ -22,7 +22,7 @@ def rearranged(x, pattern, **sizes):
 
 def refusal(pattern, shape, sizes=()):
     args = (("pattern", pattern), ("sizes", sizes))
-    found = step_type("", "rearrange", args, ("x",), (TensorType(shape),))
+    found = step_type("", "rearrange", args, ("x",), (TensorType(shape),), ())
     assert isinstance(found, Refusal)
     return found.why
 

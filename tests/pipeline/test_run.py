@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -145,7 +146,17 @@ torch.save(module.load()(torch.load(sys.argv[2], weights_only=True)), sys.argv[3
 def test_the_source_alone_gives_the_bits_of_the_model(done: Done, tmp_path: Path) -> None:
     x = torch.randn(5, 1, 6, 6)
     torch.save(x, tmp_path / "x.pt")
-    command = [sys.executable, "-IB", "-c", ALONE, str(done.folder), str(tmp_path / "x.pt"), str(tmp_path / "y.pt")]
+    # Without `site` an editable install is not seen; torch is found where it lies.
+    found = f"import sys; sys.path.append({sysconfig.get_paths()['purelib']!r})\n"
+    command = [
+        sys.executable,
+        "-IBS",
+        "-c",
+        found + ALONE,
+        str(done.folder),
+        str(tmp_path / "x.pt"),
+        str(tmp_path / "y.pt"),
+    ]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     graph = from_text((done.folder / "graph.txt").read_text())
