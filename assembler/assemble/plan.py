@@ -16,13 +16,15 @@ class Failure:
     """A task that has no product, and why.
 
     Kinds: "training", "input", "store", "memory", "error" (see `worker.explain`), "died" (its worker, three times) and
-    "needs" (something that it needs failed). `detail` is the full text, a traceback for "error".
+    "needs" (something that it needs failed). `detail` is the full text, a traceback for "error"; `hint` says what to
+    do, where that is known.
     """
 
     task: Task
     reason: str
     kind: str
     detail: str = ""
+    hint: str = ""
 
 
 class Plan:

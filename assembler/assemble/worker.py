@@ -116,7 +116,8 @@ def explain(error: BaseException, store: Store) -> dict[str, str]:
     if isinstance(error, Exception) and is_full(error) and not isinstance(error, StoreError):
         error = store.failure(error, store.tmp)
     if isinstance(error, AssemblerError):
-        return {"kind": _kind(error), "reason": "; ".join(p.message for p in error.problems), "detail": str(error)}
+        reasons = {"reason": "; ".join(p.message for p in error.problems), "detail": str(error)}
+        return {"kind": _kind(error), **reasons, "hint": "; ".join(p.hint for p in error.problems if p.hint)}
     last = traceback.extract_tb(error.__traceback__)[-1]
     reason = f"{type(error).__name__}: {error} ({os.path.basename(last.filename)}:{last.lineno})"
     detail = "".join(traceback.format_exception(error))

@@ -30,6 +30,9 @@ _NEEDS = {
     "assemble": ("search", "the winner of a search"),
     "compare": ("assemble", "an assembled model"),
 }
+_ONCE = ("incubate", "search", "assemble", "compare")
+_TAKEN = ("assembled", "host", "slot", "test", "end_to_end_total", "end_to_end_tune", "random_assembly")
+"""What runs, objectives and tables call things of their own: no phase can have the name."""
 _MAKES_MODEL = ("meta", "teacher", "train", "assemble")
 
 
@@ -174,6 +177,12 @@ class _Run:
         except AssemblerError as error:
             yield from error.at(body.get("phase").span if "phase" in body else span).problems
             return
+        if name in _TAKEN:
+            yield Problem(
+                f"a phase cannot be called '{name}'", span, hint="runs use that name for something of their own"
+            )
+        if kind in _ONCE and kind in self.kinds:
+            yield Problem(f"a run has one phase '{kind}'", span, hint="write a second run, it reads what this one made")
         yield from _arguments(entry, body.drop("phase"), body.span or span, ("phase",))
         yield from self.order(name, kind, span)
         options: dict[str, Callable[[Value], Iterator[Problem]]] = {

@@ -159,7 +159,7 @@ class Run:
         """What to raise for a failure, with the reason at its root: an InputError where that is the user's input."""
         found = (self.results.get(t) for t in closure([failure.task]))
         root = next((f for f in found if isinstance(f, Failure) and f.kind != "needs"), failure)
-        return (InputError if root.kind == "input" else TaskError)(f"{what}: {root.reason}")
+        return (InputError if root.kind == "input" else TaskError)(f"{what}: {root.reason}", hint=root.hint)
 
     def cost(self, name: str) -> Cost:
         """Parameters and FLOPs of a model."""

@@ -49,5 +49,6 @@ def test_a_torch_class_gives_what_it_gives_alone(name: str, tmp_path: Path) -> N
         asm.export(ours, tmp_path, ["safetensors", "source"])
         torch.save((x, ours(x)), tmp_path / "io.pt")
     # torch takes other kernels where gradients are on.
-    check = "import torch, model; torch.set_grad_enabled(False); x, y = torch.load('io.pt'); assert torch.equal(model.load().eval()(x), y)"
+    load = "import torch, model; torch.set_grad_enabled(False); x, y = torch.load('io.pt')"
+    check = f"{load}; assert torch.equal(model.load().eval()(x), y)"
     subprocess.run([sys.executable, "-c", check], cwd=tmp_path, check=True)

@@ -6,6 +6,7 @@ import math
 import random
 from typing import TYPE_CHECKING, Any, Literal
 
+from assembler.assemble.product import Product
 from assembler.assemble.task import Task
 from assembler.errors import InputError
 from assembler.infer.cost import train_flops
@@ -39,9 +40,11 @@ def compare(
     """
     if NAME not in run.models:
         raise InputError(f"phase '{run.phase}' needs an assembled model, and no phase before it makes one")
+    # Comparisons are paired: a seed whose assembly failed has no baselines either.
+    seeds = [seed for seed, made in run.models[NAME].items() if isinstance(run.results.get(made), Product)]
     for name in baselines or DOC:
         run.baselines[name] = DOC[name]
-        run.models[name] = {seed: _baseline(run, name, seed, train) for seed in run.seeds}
+        run.models[name] = {seed: _baseline(run, name, seed, train) for seed in seeds}
     run.make(t for name in run.baselines for t in run.models[name].values())
 
 
