@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.readme import tables
+from docs.generate import reference, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,7 +61,11 @@ def test_make_run_and_make_test_do_what_the_readme_says() -> None:
 @pytest.mark.parametrize("name", ["recipes", "figures"])
 def test_generated_tables_are_current(name: str) -> None:
     written = tables()[name]
-    assert f"<!-- table: {name} -->\n{written}<!-- end -->" in README, "run `python -m benchmarks.readme`"
+    assert f"<!-- table: {name} -->\n{written}<!-- end -->" in README, "run `python -m docs.generate`"
+
+
+def test_the_reference_page_is_current() -> None:
+    assert (ROOT / "docs" / "reference.md").read_text(encoding="utf-8") == reference(), "run `python -m docs.generate`"
 
 
 def test_linked_files_exist() -> None:
