@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from assembler.errors import AssemblerError as AssemblerError
     from assembler.graph import Graph as Graph
-    from assembler.graph import diff as diff
     from assembler.pipeline.api import build as build
+    from assembler.pipeline.api import diff as diff
     from assembler.pipeline.api import graph as graph
     from assembler.pipeline.api import load as load
     from assembler.pipeline.api import plan as plan
@@ -46,9 +46,8 @@ _HOME = {
     "AssemblerError": "errors",
     "Graph": "graph",
     "Recipe": "symbolic.recipe",
-    "diff": "graph",
     "export": "pipeline.exporting",
-    **dict.fromkeys(("build", "graph", "load", "plan", "run", "search", "train"), "pipeline.api"),
+    **dict.fromkeys(("build", "diff", "graph", "load", "plan", "run", "search", "train"), "pipeline.api"),
     **dict.fromkeys(("Channels", "Features", "Shape", "Shapes"), "registry"),
     **dict.fromkeys(("dataset", "loss", "op", "optimizer", "phase", "sampler"), "registry"),
 }

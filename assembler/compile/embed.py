@@ -106,7 +106,7 @@ class Embedding:
         if not isinstance(found, ast.alias):
             return name if self._names.get((module, name)) == name else self._collect(module, name)
         origin, _, target = found.name.rpartition(".")
-        if origin == "assembler.registry" or origin.startswith("assembler.registry."):
+        if origin in ("assembler", "assembler.registry") or origin.startswith("assembler.registry."):
             return _PLAIN.get(target, name)
         if _ours(origin):
             return self._collect(origin, target)

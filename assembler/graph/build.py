@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,19 @@ def draft(tree: Map, problems: list[Problem], *, name: str = "model") -> Graph:
     work = Builder(inputs, problems, tree.get("blocks"))
     last = work.run(steps)
     outputs = work.outputs(tree.get("outputs"), last)
-    return Graph(tuple(inputs.items()), work.nodes, outputs, work.names, name)
+    graph = Graph(tuple(inputs.items()), work.nodes, outputs, work.names, name)
+    if not problems:
+        note_all(problems, _unread(graph))
+    return graph
+
+
+def _unread(graph: Graph) -> Iterator[Problem]:
+    """Steps whose value nothing reads: a part of the model that its author believes to be there."""
+    users, ends = graph.users(), {i for _, i in graph.outputs}
+    for i, node in graph:
+        if not users[i] and i not in ends:
+            hint = "read it with from:, name it in outputs:, or remove it"
+            yield Problem(f"nothing reads '{i}'", node.span, "" if node.span else i, hint)
 
 
 @dataclass(frozen=True)
@@ -325,7 +337,13 @@ def _tensor(name: str, said: Any, written: Value) -> TensorType:
         written = written.get("shape", written)
     if not isinstance(said, list) or not said:
         raise RecipeError(f"input '{name}' needs a shape", hint="for instance [B, 3, 32, 32]")
-    shape = tuple(BATCH if i == 0 and isinstance(d, str) else d for i, d in enumerate(said))
+    if not isinstance(said[0], str):
+        rest = ", ".join(["B", *map(str, said)])
+        error = RecipeError(
+            f"axis 0 of input '{name}' is the batch, not {checks.shown(said[0])}", hint=f"write [{rest}]"
+        )
+        raise error.at(_axis(written, 0))
+    shape = tuple(BATCH if i == 0 else d for i, d in enumerate(said))
     for axis, size in enumerate(shape):
         if isinstance(size, bool) or not isinstance(size, int):
             hint = "only axis 0, the batch, may be a letter"

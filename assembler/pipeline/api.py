@@ -16,6 +16,8 @@ from assembler.compile.weights import load_weights
 from assembler.errors import InputError
 from assembler.graph.build import build as build_graph
 from assembler.graph.core import Graph
+from assembler.graph.diff import Diff
+from assembler.graph.diff import diff as diff_graphs
 from assembler.pipeline import run as running
 from assembler.pipeline.plan import Plan, plan_model, plan_run
 from assembler.pipeline.searching import costs_of
@@ -53,6 +55,11 @@ def graph(source: Source, *overrides: str) -> Graph:
         return source
     name, model = _model(source, overrides)
     return build_graph(model, name=name)
+
+
+def diff(a: Source, b: Source) -> Diff:
+    """The edits that lead from one model to another; `str` of it is a readable listing."""
+    return diff_graphs(graph(a), graph(b))
 
 
 def build(
@@ -94,7 +101,9 @@ def search(
     """Search the open choices of a recipe: `objective` scores the built module of each candidate.
 
     A candidate whose graph was seen before gets the known score. `budget` bounds `params` and `flops`. With `storage`
-    (`journal:///study.log`, `sqlite:///study.db`, ...) trials are kept, and the same call goes on where it was.
+    (`journal:///study.log`, `sqlite:///study.db`, ...) trials are kept, and the same call goes on where it was; give
+    another objective another storage. `result.best.labels` says what was chosen and
+    `recipe.decided(result.best.choice)` is the winner as a recipe.
     """
     name, model = _model(source)
     found = space(model)

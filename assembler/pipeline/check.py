@@ -12,7 +12,7 @@ from assembler.graph.build import draft
 from assembler.graph.core import Graph
 from assembler.graph.edit import cut
 from assembler.graph.lint import lint
-from assembler.recipe.choices import first, space
+from assembler.recipe.choices import space
 from assembler.recipe.document import Document, changed, entries
 from assembler.recipe.expressions import evaluate, parse
 from assembler.recipe.notes import in_order, note_all
@@ -104,6 +104,11 @@ def _search(value: Value) -> Iterator[Problem]:
         if key in value:
             yield from _registered(kind, value.get(key), "name")
     yield from _training(value.get("train"))
+    budget = value.get("budget")
+    for name in budget.keys() if isinstance(budget, Map) else ():
+        if name not in COSTS:
+            hint = near(name, COSTS) or f"budgets: {', '.join(COSTS)}"
+            yield Problem(f"there is no budget for '{name}'", budget.key_span(name), hint=hint)
 
 
 class _Run:
@@ -114,10 +119,11 @@ class _Run:
         self.tree = document.tree
         self.sound = sound
         self.decisions = space(document.model, [])
-        self.model = first(document.model, self.decisions)
+        self.model = document.default
         self.graph: Graph | None = draft(self.model, [], name="the model") if len(document.model) else None
         self.models: list[str] = []
         self.kinds: set[str] = set()
+        self.changed: set[str] = set()
 
     def problems(self) -> Iterator[Problem]:
         yield from self.data()
@@ -198,6 +204,10 @@ class _Run:
         if kind == "incubate":
             yield from self.host(body.get("host", Leaf("meta", span)))
         self.kinds.add(kind)
+        if "set" in body:
+            self.changed.add(name)
+        if kind == "incubate" and plain(body.get("host", Leaf("meta"))) in self.changed:
+            self.changed.add("host")
         if kind in _MAKES_MODEL:
             self.models.append("assembled" if kind == "assemble" else name)
 
@@ -285,7 +295,15 @@ class _Run:
         own += ["slot"] if kind == "incubate" else []
         head, dot, _ = text.partition(".")
         others = [*self.models, *(["host"] if kind == "incubate" else [])]
-        if text in own or (dot and head in others) or (not dot and key == "target"):
+        if dot and head in others:
+            inner, place = text.removeprefix(f"{head}."), [f"{head}.{name}" for name in own]
+            # A model with changes of its own may have other steps.
+            if inner not in own and (head not in self.changed or near(text, place)):
+                yield Problem(
+                    f"'{head}' has no value '{inner}'", span, hint=near(text, place) or f"for instance {head}.slot"
+                )
+            return
+        if text in own or (not dot and key == "target"):
             return
         if dot and not any(n.split(".")[0] == head for n in own):
             made = f"models made before it: {', '.join(others)}" if others else "no phase before this one makes a model"
@@ -308,6 +326,8 @@ class _Run:
                     found += self.slots(self.graph, item.value, item.span)
                 except AssemblerError as error:
                     yield from error.at(item.span).problems
+                else:
+                    yield from _overlapping(found, item)
         if value is None and self.decisions.decisions and self.sound and "incubate" in self.kinds:
             yield Problem("a run that incubates parts needs 'split'", self._where("space"), hint="split: [stage.*]")
         if self.sound and found:
@@ -329,6 +349,16 @@ class _Run:
             except RecipeError as error:
                 laid = get(self.document.model, decision.name.partition("[")[0])
                 yield from error.at(laid.span if laid is not None else None).problems
+
+
+def _overlapping(found: list[str], item: Leaf) -> Iterator[Problem]:
+    """Slots that lie in each other, or stand twice."""
+    for slot in dict.fromkeys(found):
+        inner = next((s for s in found if s.startswith(f"{slot}.")), "")
+        if inner or found.count(slot) > 1:
+            said = f"the slots '{slot}' and '{inner}' overlap" if inner else f"the slot '{slot}' stands twice"
+            yield Problem(said, item.span, hint="a step belongs to one slot")
+            return
 
 
 def slot_items(value: Value | None) -> tuple[Value, ...]:

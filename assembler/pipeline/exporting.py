@@ -26,6 +26,9 @@ def export(module: fx.GraphModule, folder: str | Path, formats: Sequence[Format]
     `model.py` needs torch alone and gives the same bits with the same weights; `model.pt2` takes any batch size.
     """
     graph: Graph = module.meta["graph"]
+    text = (
+        to_source(graph) if "source" in formats else ""
+    )  # what cannot be exported is refused before a file is written
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -34,7 +37,7 @@ def export(module: fx.GraphModule, folder: str | Path, formats: Sequence[Format]
         save_weights(module, written[-1], {"fingerprint": graph.fingerprint})
     if "source" in formats:
         written.append(folder / "model.py")
-        write_text(written[-1], to_source(graph))
+        write_text(written[-1], text)
     if "pt2" in formats:
         written.append(folder / "model.pt2")
         examples = [torch.zeros(kind.shape, dtype=dtype_of(kind.dtype)) for _, kind in graph.inputs]

@@ -11,8 +11,9 @@ from assembler.graph.core import Graph
 from assembler.graph.edit import cut
 from assembler.infer.cost import Cost, costs, total
 from assembler.infer.shape import shapes
+from assembler.pipeline import budgets
 from assembler.pipeline.slots import variants
-from assembler.pipeline.spec import RunSpec, first
+from assembler.pipeline.spec import RunSpec
 from assembler.recipe.choices import space
 from assembler.recipe.document import Document
 from assembler.report.terminal import PlanRow
@@ -56,24 +57,25 @@ class Plan:
 
 
 def plan_model(document: Document) -> Plan:
-    """The plan of a model or a space; of a space's open choices the first candidates are laid out."""
-    decisions = space(document.model)
-    graph = build(first(document.model, decisions), name=document.name)
-    return Plan(document.name, _rows(graph), total(graph), graph.fingerprint, decisions.size)
+    """The plan of a model or a space. What is laid out is the model as written, a space's choices left aside."""
+    graph = build(document.default, name=document.name)
+    return Plan(document.name, _rows(graph), total(graph), graph.fingerprint, space(document.model).size)
 
 
 def plan_run(spec: RunSpec) -> Plan:
     """The plan of a run: its model, every slot's variants, how many parts are to be trained.
 
-    Raises GraphError where a slot cannot be cut, RecipeError where a choice lies in no slot.
+    Raises GraphError where a slot cannot be cut, RecipeError where a choice lies in no slot, BudgetError where no
+    assembly meets the budget.
     """
-    graph = build(first(spec.document.model, spec.space), name=spec.name)
+    graph = build(spec.document.default, name=spec.name)
     for slot in spec.split:
         cut(graph, slot)
     found = tuple(
         SlotPlan(slot, tuple((v.label, total(v.graph)) for v in slot_variants))
         for slot, slot_variants in (variants(spec) if spec.split else {}).items()
     )
+    budgets.check(spec)
     phases = tuple(phase.name for phase in spec.phases)
     parts = sum(len(s.variants) for s in found) * len(spec.seeds)
     return Plan(spec.name, _rows(graph), total(graph), graph.fingerprint, spec.space.size, found, phases, parts)

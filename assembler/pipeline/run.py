@@ -16,7 +16,7 @@ from assembler.assemble.runner import Event, Runner
 from assembler.assemble.store import Store
 from assembler.assemble.task import Task
 from assembler.errors import InputError, TaskError
-from assembler.pipeline import files
+from assembler.pipeline import budgets, files
 from assembler.pipeline.spec import read
 from assembler.pipeline.spending import path_tasks
 from assembler.pipeline.state import Run
@@ -45,6 +45,7 @@ def run_recipe(
     named in the summary.
     """
     spec = read(document)
+    budgets.check(spec)
     start = time.monotonic()
     with Runner(Store(resources.store_home()), workers or default_workers(), on_event) as runner:
         state = Run(spec, runner, str(resolve(device)), on_tasks=on_tasks)

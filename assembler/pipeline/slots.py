@@ -43,7 +43,7 @@ def variants(spec: RunSpec) -> dict[str, tuple[Variant, ...]]:
             problems += error.problems
     if problems:
         raise RecipeError(problems)
-    base = build(first(spec.document.model, spec.space), name=spec.document.name)
+    base = build(spec.document.default, name=spec.document.name)
     types = shapes(base)
     return {slot: tuple(_variants(spec, slot, tuple(found), base, types)) for slot, found in by_slot.items()}
 

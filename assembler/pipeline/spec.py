@@ -56,11 +56,10 @@ def read(document: Document) -> RunSpec:
         raise RecipeError(problems)
     tree, decisions = document.tree, space(document.model)
     data = plain(tree.get("data"))
-    model = first(document.model, decisions)
     return RunSpec(
         document,
         {"name": data} if isinstance(data, str) else data,
-        tuple(slot for item in slot_items(tree.get("split")) for slot in spread(model, str(plain(item)))),
+        tuple(slot for item in slot_items(tree.get("split")) for slot in spread(document.default, str(plain(item)))),
         settings_of(tree.get("train")),
         tuple(plain(tree.get("seeds"))) if "seeds" in tree else (0,),
         settings_of(tree.get("task")) or TASK,

@@ -12,16 +12,14 @@ from assembler.assemble.product import Product, sha256
 from assembler.assemble.runner import Runner
 from assembler.assemble.task import Task, closure, task
 from assembler.errors import AssemblerError, InputError, TaskError
-from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.graph.text import to_text
 from assembler.infer.cost import Cost, total
+from assembler.pipeline.budgets import model_of
 from assembler.pipeline.code import code_of
 from assembler.pipeline.exporting import FORMATS, Format
 from assembler.pipeline.slots import Variant, variants
-from assembler.pipeline.spec import RunSpec, first
-from assembler.recipe.document import changed
-from assembler.recipe.values import marked
+from assembler.pipeline.spec import RunSpec
 from assembler.train.data.core import fingerprint
 
 Objective = list[dict[str, Any]]
@@ -61,11 +59,8 @@ class Run:
         return self._variants
 
     def model_graph(self, changes: Mapping[str, Any] | None = None) -> Graph:
-        """The model's graph, first candidates chosen, with `changes` (path -> value) made to the recipe."""
-        model = first(self.spec.document.model, self.spec.space)
-        if changes:
-            model = changed(model, [(path, marked(value)) for path, value in changes.items()])
-        return build(model, name=self.spec.name)
+        """The graph of the run's model as it is written, with `changes` (path -> value) made to the recipe."""
+        return model_of(self.spec, changes)
 
     def add_model(
         self, name: str, graph: Graph, train: Mapping[str, Any] | None, objective: Objective | None = None

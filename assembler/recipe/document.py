@@ -8,6 +8,7 @@ from pathlib import Path
 
 from assembler import resources
 from assembler.errors import AssemblerError, InputError, Problem, RecipeError, Span, near
+from assembler.recipe.choices import first, space
 from assembler.recipe.overrides import Change, override
 from assembler.recipe.paths import KEYS, patch, put
 from assembler.recipe.read import read_file, read_text
@@ -20,7 +21,8 @@ MOST_EXTENDED = 20
 
 @dataclass(frozen=True)
 class Document:
-    """A loaded recipe. `tree` is the file's own content; `model` the model recipe that it is about, choices included.
+    """A loaded recipe. `tree` is the file's own content; `model` the model recipe that it is about, choices included,
+    and `base` the same without the choices that a space lays into it.
 
     `problems` are the mistakes that loading went on after; only `load(..., strict=False)` leaves any.
     """
@@ -29,8 +31,14 @@ class Document:
     name: str
     tree: Map
     model: Map
+    base: Map
     file: Path | None = field(default=None, compare=False)
     problems: tuple[Problem, ...] = field(default=(), compare=False)
+
+    @property
+    def default(self) -> Map:
+        """The model as it is written: without a space's choices, with the first candidate of the recipe's own."""
+        return first(self.base, space(self.base, []))
 
 
 def load(ref: str | Path, overrides: Sequence[str] = (), *, strict: bool = True) -> Document:
@@ -127,12 +135,12 @@ class _Loader:
         said = tree.get("set")
         if said is not None and not isinstance(said, Map):
             self.note("'set' must be a mapping of paths to values", said.span, "for instance {vars.dim: 96}")
-        model = _changed(model, entries(said), self.problems)
+        base = model = _changed(model, entries(said), self.problems)
         if kind != "model":
             model = self.chosen(model, tree.get("choose" if kind == "space" else "space"))
             kept = [(c.path, c.value) for c in (*entries(said), *inner)]
             tree = tree.set("set", Map(tuple(dict(kept).items()))) if inner else tree
-        return Document(kind, str(name), tree, model, self.file)
+        return Document(kind, str(name), tree, model, base, self.file)
 
     def kind(self, tree: Map) -> str:
         value = tree.get("kind", Leaf("model"))

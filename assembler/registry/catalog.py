@@ -153,4 +153,4 @@ def suggest(kind: str, name: str) -> str:
     if kind == "op":
         pool += list(torch_names.classes())
     listing = "assembler ops" if kind == "op" else f"assembler ls {'losses' if kind == 'loss' else kind + 's'}"
-    return near(name, pool) or f"`{listing}` lists them"
+    return near(name, pool) or f"`{listing}` lists them; --plugin FILE brings your own"

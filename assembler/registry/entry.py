@@ -67,8 +67,8 @@ class Entry:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The names that a recipe may write."""
-        return tuple(p.name for p in self.params)
+        """The names that a recipe has reason to write: all but what is read from the input's shape."""
+        return tuple(p.name for p in self.params if not p.inferred)
 
     def option(self, name: str, default: Any = None) -> Any:
         """A keyword given to the decorator, for instance `commutative=True`."""

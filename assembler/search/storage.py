@@ -77,6 +77,7 @@ class StudyLog:
                     attributes["estimate"],
                     attributes["reason"],
                     attributes["key"],
+                    space.named(choice),
                 )
             )
         return found

@@ -28,7 +28,8 @@ _IDLE = 1000  # candidates in a row that were over the budget or known already, 
 class Trial:
     """One candidate: what was chosen, what came of it, and why if nothing did.
 
-    `estimate` is the additive score (lower is better) where there is one; `key` the identity that duplicates share.
+    `estimate` is the additive score (lower is better) where there is one; `key` the identity that duplicates share;
+    `labels` is the choice in words.
     """
 
     number: int
@@ -39,6 +40,7 @@ class Trial:
     estimate: float | None = None
     reason: str = ""
     key: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class _Search:
             choice = self.sampler.ask() if len(self.seen) != space.size else None
             if choice is None:
                 return "exhausted"
-            trial = self.judge(choice)
+            trial = replace(self.judge(choice), labels=space.named(choice))
             idle = idle + 1 if trial.state in ("infeasible", "duplicate") else 0
             self.enter(trial)
             if on_trial:

@@ -7,12 +7,13 @@ containers that only group (`graph`, `body`), so `stage.block.mixer` is one path
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pyglove as pg
 
 from assembler.errors import Problem, RecipeError, near
-from assembler.recipe.choices import Space, space
+from assembler.recipe.choices import Pick, Space, decide, space
 from assembler.recipe.document import Document
 from assembler.recipe.paths import SECTIONS, STEP_KEYS
 from assembler.recipe.spread import spread
@@ -65,6 +66,10 @@ class Recipe(pg.Object):  # type: ignore[misc]
             here = here.sym_getattr(keys[-1]) if keys else here
             keys.append(_key(here, part, path))
         return pg.KeyPath(keys)
+
+    def decided(self, choice: Mapping[str, Pick]) -> Recipe:
+        """This recipe with the decisions of a search's choice made, as a new one."""
+        return Recipe(**_flat(decide(tree(self), choice)))
 
     @property
     def space(self) -> Space:
@@ -182,4 +187,5 @@ def _unflat_step(step: Any) -> Any:
 def _unflat(step: dict[str, Any], own: tuple[str, ...]) -> dict[str, Any]:
     kept = {k: v for k, v in step.items() if k in own or k.isdigit()}
     inside = {k: _unflat_step(v) for k, v in step.items() if k not in kept}
-    return {**kept, "body": inside}
+    copies = {k: v for k, v in kept.items() if k.isdigit()}
+    return {**{k: v for k, v in kept.items() if k not in copies}, "body": inside, **copies}

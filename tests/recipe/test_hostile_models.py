@@ -42,7 +42,7 @@ HOSTILE = {
         f"{HEAD}graph: {{a: {{repeat: 9000, body: {{{', '.join(f's{i}: relu' for i in range(99))}}}}}}}\n",
         "unrolls to more than 50,000 steps",
     ),
-    "a huge list": (f"{HEAD}graph: {{a: {{for: {{w: [{'1,' * 99_999}1]}}, body: {{b: relu}}}}}}\n", MANY),
+    "a huge list": (f"{HEAD}graph: {{a: {{for: {{w: [{'1,' * 79_999}1]}}, body: {{b: relu}}}}}}\n", MANY),
     "a list from an expression": (
         f'{HEAD}graph: {{a: {{for: {{w: "=range(10**9)"}}, body: {{b: relu}}}}}}\n',
         "the result is too big",

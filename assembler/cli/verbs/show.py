@@ -23,12 +23,10 @@ def show(recipe: Recipe, override: Overrides = None, svg: Svg = None) -> dict[st
     """
     from assembler.graph.build import build
     from assembler.graph.text import to_text
-    from assembler.pipeline.spec import first
-    from assembler.recipe.choices import space
     from assembler.recipe.document import load
 
     document = load(recipe, override or ())
-    graph = build(first(document.model, space(document.model)), name=document.name)
+    graph = build(document.default, name=document.name)
     if svg is None:
         say.line(to_text(graph).rstrip("\n"))
     else:

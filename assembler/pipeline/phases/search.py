@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 from assembler import registry
 from assembler.assemble.product import Product
 from assembler.assemble.task import Task, module_code, task
-from assembler.errors import InputError, Problem, RecipeError, near
+from assembler.errors import InputError, RecipeError
 from assembler.infer.cost import total
-from assembler.recipe.expressions import evaluate, parse
+from assembler.pipeline.budgets import fixed, limits
 from assembler.registry import phase
 from assembler.train.data.core import load
 
 if TYPE_CHECKING:
     from assembler.pipeline.state import Run
 
-COSTS = ("params", "flops")
 CODE = ("assembler.pipeline.assemblies", "assembler.search.study", "assembler.search.exact")
 
 
@@ -39,26 +38,15 @@ def search(
         raise InputError(f"phase '{run.phase}' needs parts, and no phase before it incubates any")
     if trials < 1:
         raise RecipeError(f"'trials' must be at least 1, not {trials}", path=f"phases.{run.phase}.trials")
-    limits = {name: _limit(run, name, said) for name, said in (budget or {}).items()}
+    most = limits(budget or {}, {name: run.cost(name) for name in run.graphs})
     spec = {"name": sampler} if isinstance(sampler, str) else dict(sampler)
-    run.searches = {seed: _search(run, seed, spec, trials, limits) for seed in run.seeds}
+    run.searches = {seed: _search(run, seed, spec, trials, most) for seed in run.seeds}
     run.make(run.searches.values())
     for made in run.searches.values():
         run.product(made)  # raises with the reason where there is none
 
 
-def _limit(run: Run, name: str, said: float | str) -> float:
-    if name not in COSTS:
-        raise RecipeError(f"there is no budget for '{name}'", hint=near(name, COSTS) or "budgets: params, flops")
-    if isinstance(said, str):
-        costs = {model: getattr(run.cost(model), name) for model in run.graphs}
-        said = evaluate(parse(said, None), costs)
-    if isinstance(said, bool) or not isinstance(said, int | float) or said <= 0:
-        raise RecipeError(Problem(f"the budget of '{name}' must be a number above 0, not {said!r}"))
-    return float(said)
-
-
-def _search(run: Run, seed: int, sampler: Mapping[str, Any], trials: int, limits: Mapping[str, float]) -> Task:
+def _search(run: Run, seed: int, sampler: Mapping[str, Any], trials: int, most: Mapping[str, float]) -> Task:
     needs: dict[str, Task] = {"host": run.models[run.host][seed]}
     slots: dict[str, list[dict[str, Any]]] = {slot: [] for slot in run.variants}
     for slot, found in run.variants.items():
@@ -73,22 +61,10 @@ def _search(run: Run, seed: int, sampler: Mapping[str, Any], trials: int, limits
         "slots": slots,
         "sampler": dict(sampler),
         "trials": trials,
-        "budget": dict(limits),
-        "fixed": _fixed(run),
+        "budget": dict(most),
+        "fixed": fixed(run.graphs[run.host], run.spec.split),
         "validation_flops": run.cost(run.host).flops * len(load(run.spec.data).validation),
     }
     label = run.say("search", seed)
     code = [registry.lookup("sampler", str(sampler["name"])).code, *(module_code(m) for m in CODE)]
     return task("assembler.pipeline.assemblies:search", inputs, needs, label=label, phase=run.phase, code=code)
-
-
-def _fixed(run: Run) -> dict[str, float]:
-    """What the model costs outside its slots."""
-    from assembler.graph.edit import extract
-    from assembler.infer.shape import shapes
-
-    graph = run.graphs[run.host]
-    types = shapes(graph)
-    whole = total(graph)
-    slots = [total(extract(graph, slot, types)) for slot in run.spec.split]
-    return {name: float(getattr(whole, name) - sum(getattr(s, name) for s in slots)) for name in COSTS}

@@ -1,0 +1,83 @@
+"""Budgets of assemblies: what a run's search may spend, and whether anything fits, told before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from assembler.errors import RecipeError, near
+from assembler.graph.build import build
+from assembler.graph.core import Graph
+from assembler.graph.edit import extract
+from assembler.infer.cost import Cost, total
+from assembler.infer.shape import shapes
+from assembler.pipeline.slots import variants
+from assembler.pipeline.spec import RunSpec
+from assembler.recipe.document import changed
+from assembler.recipe.expressions import evaluate, parse
+from assembler.recipe.values import Map, marked
+from assembler.search.exact import Additive, BudgetError, solve
+
+COSTS = ("params", "flops")
+_MODELS = ("meta", "teacher", "train")
+
+
+def limits(budget: Mapping[str, Any], costs: Mapping[str, Cost]) -> dict[str, float]:
+    """The budgets as numbers; an expression (`=0.5 * teacher`) is over the costs of the models made so far."""
+    return {name: _limit(name, said, costs) for name, said in budget.items()}
+
+
+def fixed(host: Graph, slots: tuple[str, ...]) -> dict[str, float]:
+    """What a model costs outside its slots."""
+    types, whole = shapes(host), total(host)
+    inside = [total(extract(host, slot, types)) for slot in slots]
+    return {name: float(getattr(whole, name) - sum(getattr(s, name) for s in inside)) for name in COSTS}
+
+
+def model_of(spec: RunSpec, changes: Mapping[str, Any] | None = None) -> Graph:
+    """The graph of the run's model as it is written, with `changes` (path -> value) made to the recipe."""
+    model = spec.document.default
+    if changes:
+        model = changed(model, [(path, marked(value)) for path, value in changes.items()])
+    return build(model, name=spec.name)
+
+
+def check(spec: RunSpec) -> None:
+    """Raise BudgetError, at the budget's place in the recipe, where no assembly of a run can meet it."""
+    graphs: dict[str, Graph] = {}
+    host = "meta"
+    for phase in spec.phases:
+        kind = phase.entry.name
+        if kind in _MODELS:
+            graphs[phase.name] = model_of(spec, phase.options.get("set"))
+        elif kind == "incubate":
+            host = str(phase.options.get("host", host))
+        elif kind == "search" and phase.options.get("budget") and host in graphs:
+            try:
+                _solve(spec, graphs, host, phase.options["budget"])
+            except (BudgetError, RecipeError) as error:
+                raise error.at(_place(spec, phase.name)) from None
+
+
+def _solve(spec: RunSpec, graphs: Mapping[str, Graph], host: str, budget: Mapping[str, Any]) -> None:
+    found = {slot: [(v.label, total(v.graph)) for v in some] for slot, some in variants(spec).items()}
+    costs = {c: {s: tuple(float(getattr(cost, c)) for _, cost in some) for s, some in found.items()} for c in COSTS}
+    labels = {slot: tuple(label for label, _ in some) for slot, some in found.items()}
+    scores = {slot: (0.0,) * len(some) for slot, some in found.items()}
+    most = limits(budget, {name: total(graph) for name, graph in graphs.items()})
+    solve(Additive(scores, costs, fixed(graphs[host], spec.split), most, labels))
+
+
+def _limit(name: str, said: Any, costs: Mapping[str, Cost]) -> float:
+    if name not in COSTS:
+        raise RecipeError(f"there is no budget for '{name}'", hint=near(name, COSTS) or "budgets: params, flops")
+    if isinstance(said, str):
+        said = evaluate(parse(said, None), {model: getattr(cost, name) for model, cost in costs.items()})
+    if isinstance(said, bool) or not isinstance(said, int | float) or said <= 0:
+        raise RecipeError(f"the budget of '{name}' must be a number above 0, not {said!r}")
+    return float(said)
+
+
+def _place(spec: RunSpec, phase: str) -> Any:
+    body = spec.document.tree.get("phases").get(phase)
+    return body.get("budget").span if isinstance(body, Map) and "budget" in body else None
