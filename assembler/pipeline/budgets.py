@@ -11,7 +11,7 @@ from assembler.graph.core import Graph
 from assembler.graph.edit import extract
 from assembler.infer.cost import Cost, total
 from assembler.infer.shape import shapes
-from assembler.pipeline.slots import variants
+from assembler.pipeline.slots import check_host, variants
 from assembler.pipeline.spec import RunSpec
 from assembler.recipe.document import changed
 from assembler.recipe.expressions import evaluate, parse
@@ -43,7 +43,10 @@ def model_of(spec: RunSpec, changes: Mapping[str, Any] | None = None) -> Graph:
 
 
 def check(spec: RunSpec) -> None:
-    """Raise BudgetError, at the budget's place in the recipe, where no assembly of a run can meet it."""
+    """Raise BudgetError, at the budget's place in the recipe, where no assembly of a run can meet it.
+
+    Raises InputError where a host does not fit the slots.
+    """
     graphs: dict[str, Graph] = {}
     host = "meta"
     for phase in spec.phases:
@@ -52,6 +55,8 @@ def check(spec: RunSpec) -> None:
             graphs[phase.name] = model_of(spec, phase.options.get("set"))
         elif kind == "incubate":
             host = str(phase.options.get("host", host))
+            if host in graphs and spec.split:
+                check_host(graphs[host], host, variants(spec))
         elif kind == "search" and phase.options.get("budget") and host in graphs:
             try:
                 _solve(spec, graphs, host, phase.options["budget"])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assembler.errors import GraphError, Problem, RecipeError
+from assembler.errors import GraphError, InputError, Problem, RecipeError
 from assembler.graph.build import build
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.edit import cut, extract
@@ -82,3 +82,21 @@ def _label(space: Space, picks: Mapping[str, Any]) -> str:
     if len(set(last)) < len(last) or len(set(words)) < len(words):  # short names would not tell which is which
         words = [f"{name}={label}" for name, label in named.items()]
     return " ".join(words) or "fixed"
+
+
+def check_host(host: Graph, name: str, found: Mapping[str, tuple[Variant, ...]]) -> None:
+    """A host may differ from the model within its slots alone: what enters and leaves them is the same.
+
+    Raises InputError with both shapes where it is not.
+    """
+    types = shapes(host)
+    for slot, some in found.items():
+        inner = extract(host, slot, types)
+        for what, has, wants in zip(("entering", "leaving"), _ends(inner), _ends(some[0].graph), strict=True):
+            if has != wants:
+                message = f"slot '{slot}' has {has} {what} in '{name}', and {wants} in the model"
+                raise InputError(message, hint="what a host sets may change its slots' insides alone")
+
+
+def _ends(part: Graph) -> tuple[str, str]:
+    return str(part.inputs[0][1]), str(shapes(part)[part.outputs[0][1]])

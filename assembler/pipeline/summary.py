@@ -15,6 +15,8 @@ from assembler.infer.cost import total
 from assembler.pipeline.phases.assemble import NAME
 from assembler.pipeline.spending import by_phase, path_flops, path_tasks, seconds
 from assembler.pipeline.state import Run
+from assembler.report.numbers import points, spread
+from assembler.train.evaluate import higher_is_better
 
 Tests = dict[Task, Task]
 
@@ -72,10 +74,10 @@ def _products(run: Run, name: str) -> list[Product]:
     return [p for m in run.models[name].values() if isinstance(p := run.results[m], Product)]
 
 
-def _spread(scores: list[float]) -> tuple[float | None, float]:
-    if not scores:
-        return None, 0.0
-    return statistics.fmean(scores), statistics.stdev(scores) if len(scores) > 1 else 0.0
+def _spread(scores: list[float]) -> tuple[float | None, float | None]:
+    """Mean and standard deviation over seeds; one seed has no spread."""
+    mean = statistics.fmean(scores) if scores else None
+    return mean, statistics.stdev(scores) if len(scores) > 1 else None
 
 
 def _result(run: Run, tests: Tests) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def _baseline(run: Run, tests: Tests, name: str) -> dict[str, Any]:
         "test_std": std,
         "test_per_seed": scores,
         "train_flops": round(statistics.fmean(spent)) if spent else 0,
-        "wins": mean is not None and ours is not None and mean > ours,
+        "wins": mean is not None and ours is not None and _better(run.spec.metric) * (mean - ours) > 0,
     }
 
 
@@ -148,29 +150,30 @@ def _failures(run: Run) -> list[dict[str, str]]:
 def verdict(found: dict[str, Any]) -> str:
     """The comparison in a sentence or two, the same whether it speaks for the method or against it."""
     result, baselines = found["result"], found["baselines"]
+    metric = result["metric"]
     if result["test"] is None:
         return "No model was finished."
-    said = (
-        f"{result['model']}: test {result['metric']} {_number(result['test'], result['test_std'], len(found['seeds']))}"
-    )
+    said = f"{result['model']}: test {metric} {spread(result['test'], result['test_std'], metric)}"
     teacher = found["models"].get("teacher")
     if teacher and teacher["test"] is not None:
         share = 100 * result["params"] / teacher["params"]
-        said += f" with {share:.0f} % of the teacher's parameters (teacher {100 * teacher['test']:.1f} %)"
-    parts = [f"{said}."]
-    for one in baselines:
-        if one["test_mean"] is None:
-            parts.append(f"{one['name']} did not finish.")
-            continue
-        gap = 100 * (result["test"] - one["test_mean"])
-        noise = 100 * max(result["test_std"], one["test_std"])
-        close = " (within the spread of the seeds)" if abs(gap) <= noise else ""
-        points = f"by {abs(gap):.1f} points{close}"
-        relation = f"wins against us {points}" if gap < 0 else f"loses {points}" if gap > 0 else "ties with us"
-        number = _number(one["test_mean"], one["test_std"], len(found["seeds"]))
-        parts.append(f"{one['name']} {relation}: {number}.")
-    return " ".join(parts)
+        theirs = spread(teacher["test"], teacher["test_std"], metric)
+        said += f" with {share:.0f} % of the teacher's parameters (teacher {theirs})"
+    return " ".join([f"{said}.", *(_compared(one, result, metric) for one in baselines)])
 
 
-def _number(mean: float, std: float, n: int) -> str:
-    return f"{100 * mean:.1f} ± {100 * std:.1f} %" if n > 1 else f"{100 * mean:.1f} %"
+def _compared(one: dict[str, Any], result: dict[str, Any], metric: str) -> str:
+    if one["test_mean"] is None:
+        return f"{one['name']} did not finish."
+    gap = _better(metric) * (result["test"] - one["test_mean"])
+    size = points(abs(gap), metric).lstrip("+")
+    noise = max(result["test_std"] or 0.0, one["test_std"] or 0.0)
+    close = " (within the spread of the seeds)" if abs(gap) <= noise else ""
+    tie = size == points(0.0, metric).lstrip("+")
+    relation = "ties with us" if tie else f"{'wins against us' if gap < 0 else 'loses'} by {size}{close}"
+    return f"{one['name']} {relation}: {spread(one['test_mean'], one['test_std'], metric)}."
+
+
+def _better(metric: str) -> int:
+    """1 where more of a metric is better, -1 where less is."""
+    return 1 if higher_is_better(metric) else -1

@@ -41,7 +41,8 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     table.add_row(*_texts("assembled and tuned", figure, "", own_params, count(run.path_flops)), style="bold")
     if teacher:
         theirs = number(teacher.get("test"))
-        table.add_row(*_texts("teacher", score(theirs, run.metric), _gap(theirs, ours, run.metric),
+        figure = spread(theirs, tables.deviation_of(teacher), run.metric)
+        table.add_row(*_texts("teacher", figure, _gap(theirs, ours, run.metric),
                               count(number(teacher.get("params"))), NONE))  # fmt: skip
     for baseline in items(summary.get("baselines")):
         own = tables.mean_of(baseline, "test_mean")

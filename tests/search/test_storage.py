@@ -39,7 +39,7 @@ def test_trials_come_back_as_they_were(url: str, name: str, tmp_path: Path) -> N
 
 def test_every_state_comes_back_and_is_seen_by_optuna(tmp_path: Path) -> None:
     choice: Choice = {"mix": 1, "mix[attention].heads": 2, "mix[attention].heads[4].bias": 0, "mlp": 1}
-    done = Trial(0, choice, 0.5, "complete", {"params": 3.0}, 1.5, "", "k")
+    done = Trial(0, choice, 0.5, "complete", {"params": 3.0}, 1.5, "", "k", NESTED.named(choice))
     trials = [
         done,
         replace(done, number=1, value=0.5, state="duplicate", reason="same as trial 0"),

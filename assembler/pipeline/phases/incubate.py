@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from assembler.assemble.plan import Failure
 from assembler.assemble.task import Task, task
 from assembler.errors import InputError
-from assembler.graph.core import Graph
-from assembler.graph.edit import extract
 from assembler.graph.text import to_text
-from assembler.infer.shape import shapes
 from assembler.pipeline.code import code_of
+from assembler.pipeline.slots import check_host
 from assembler.registry import phase
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ def incubate(
     graph = run.host_model(host)
     if not run.spec.split:
         raise InputError("incubation needs slots", hint="name them in the run's split:, for instance [stage.*]")
-    _check_slots(run, graph, host)
+    check_host(graph, host, run.variants)
     run.host = host
     for seed in run.seeds:
         run.parts[seed] = {
@@ -47,22 +45,6 @@ def incubate(
         }
     run.make(t for parts in run.parts.values() for t in parts.values())
     _check(run)
-
-
-def _check_slots(run: Run, graph: Graph, host: str) -> None:
-    """A host may differ from the model within its slots alone: what enters and leaves them is the same."""
-    types = shapes(graph)
-    for slot in run.spec.split:
-        inner = extract(graph, slot, types)
-        ends = zip(("entering", "leaving"), _ends(inner), _ends(run.variants[slot][0].graph), strict=True)
-        for what, has, wants in ends:
-            if has != wants:
-                message = f"slot '{slot}' has {has} {what} in '{host}', and {wants} in the model"
-                raise InputError(message, hint="what a host sets may change its slots' insides alone")
-
-
-def _ends(part: Graph) -> tuple[str, str]:
-    return str(part.inputs[0][1]), str(shapes(part)[part.outputs[0][1]])
 
 
 def _part(
