@@ -39,6 +39,12 @@ def test_a_budget_that_nothing_meets_names_it_and_the_cheapest(
         )
 
 
+def test_a_budget_that_nothing_meets_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no assembly fits params <= 100"):
+        run_tiny("phases.search.budget={params: 100}", *QUICK, home=tmp_path / "home")
+    assert not list(tmp_path.rglob("card.json"))
+
+
 @pytest.mark.parametrize(
     ("budget", "message"),
     [
