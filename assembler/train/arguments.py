@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from assembler.errors import AssemblerError, Problem, RecipeError, near
-from assembler.registry import Entry, lookup
+from assembler.registry import Entry, checks, lookup
 
 
 def entry_of(kind: str, name: str, *, path: str = "", error: type[AssemblerError] = RecipeError) -> Entry:
@@ -31,30 +31,14 @@ def check(
     `reserved` are names that are no arguments but may be written beside them, for the "did you mean". All that is wrong
     with `given` is raised at once, as an `error`.
     """
-    what = f"{entry.kind} '{entry.name}'" if entry.name else entry.kind
-    problems = []
-    for name in given:
-        if name not in entry.arguments:
-            hint = near(name, [*entry.arguments, *reserved]) or _takes(entry)
-            problems.append(Problem(f"{what} has no argument '{name}'", path=path, hint=hint))
-    found = {}
-    for param in entry.params:
-        if param.name not in given:
-            if param.required:
-                problems.append(Problem(f"{what} needs '{param.name}', {param.type.describe()}", path=path))
-            else:
-                found[param.argument or param.name] = param.default
-        elif not param.type.accepts(given[param.name]):
-            expected = f"'{param.name}' of {what} must be {param.type.describe()}"
-            problems.append(Problem(f"{expected}, not {given[param.name]!r}", path=path))
-        else:
-            found[param.argument or param.name] = given[param.name]
+    problems = [_nearer(p, reserved) for p in checks.problems(entry, given, lambda name: None, path=path)]
     if problems:
         raise error(problems)
-    return found
+    return {p.argument or p.name: given.get(p.name, p.default) for p in entry.params}
 
 
-def _takes(entry: Entry) -> str:
-    if not entry.arguments:
-        return "it takes no arguments"
-    return "it takes " + ", ".join(entry.arguments)
+def _nearer(problem: Problem, reserved: tuple[str, ...]) -> Problem:
+    """An unknown argument may be a slip for one of the keys that stand beside arguments."""
+    unknown = problem.message.split("'")[-2] if " has no " in problem.message else ""
+    hint = near(unknown, reserved) if unknown and not problem.hint.startswith("did you mean") else ""
+    return replace(problem, hint=hint or problem.hint)

@@ -42,10 +42,10 @@ def test_settings_do_not_need_torch():
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        ({"epoch": 3}, "fit: error: training has no argument 'epoch'\n    hint: did you mean 'epochs'?"),
+        ({"epoch": 3}, "fit: error: 'training' has no setting 'epoch'\n    hint: did you mean 'epochs'?"),
         (
             {"schedule": "cos"},
-            "fit: error: 'schedule' of training must be one of 'cosine', 'linear', 'constant', not 'cos'",
+            "fit: error: 'schedule' of 'training' must be one of 'cosine', 'linear', 'constant', not 'cos'",
         ),
         ({"batch": 0}, "fit: error: 'batch' must be at least 1, not 0"),
         (

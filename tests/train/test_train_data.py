@@ -105,7 +105,7 @@ def test_a_changed_file_is_read_again(tmp_path):
             "data: error: 'split_seed' of dataset 'digits' must be an integer, not 'one'",
         ),
         ({}, "data: error: data needs a 'name', a string\n    hint: {name: digits}"),
-        ({"name": "npz"}, "data: error: dataset 'npz' needs 'path', a string"),
+        ({"name": "npz"}, "data: error: dataset 'npz' needs 'path'\n    hint: for instance {name: npz, path: ...}"),
     ],
 )
 def test_wrong_specs_are_named(spec, expected):
