@@ -71,7 +71,7 @@ def test_train_twice_trains_once(call: Call) -> None:
 def test_train_says_what_is_wrong_with_settings(call: Call) -> None:
     result = call("train", "tiny.yaml", "--data", DATA, "--train", "{epoch: 2}")
     assert result.exit_code == 2
-    assert result.stderr == ("train: error: training has no argument 'epoch'\n    hint: did you mean 'epochs'?\n")
+    assert result.stderr == ("train: error: 'training' has no setting 'epoch'\n    hint: did you mean 'epochs'?\n")
 
 
 def test_search_ranks_candidates_and_writes_the_best_recipe(call: Call, place: Path) -> None:
