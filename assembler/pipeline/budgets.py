@@ -11,6 +11,7 @@ from assembler.graph.core import Graph
 from assembler.graph.edit import extract
 from assembler.infer.cost import Cost, total
 from assembler.infer.shape import shapes
+from assembler.pipeline.check import COSTS
 from assembler.pipeline.slots import check_host, variants
 from assembler.pipeline.spec import RunSpec
 from assembler.recipe.document import changed
@@ -18,7 +19,6 @@ from assembler.recipe.expressions import evaluate, parse
 from assembler.recipe.values import Map, marked
 from assembler.search.exact import Additive, BudgetError, solve
 
-COSTS = ("params", "flops")
 _MODELS = ("meta", "teacher", "train")
 
 

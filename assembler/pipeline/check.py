@@ -298,10 +298,9 @@ class _Run:
         if dot and head in others:
             inner, place = text.removeprefix(f"{head}."), [f"{head}.{name}" for name in own]
             # A model with changes of its own may have other steps.
-            if inner not in own and (head not in self.changed or near(text, place)):
-                yield Problem(
-                    f"'{head}' has no value '{inner}'", span, hint=near(text, place) or f"for instance {head}.slot"
-                )
+            nearest = near(text, place)
+            if inner not in own and (nearest or head not in self.changed):
+                yield Problem(f"'{head}' has no value '{inner}'", span, hint=nearest or f"for instance {head}.slot")
             return
         if text in own or (not dot and key == "target"):
             return

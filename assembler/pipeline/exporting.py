@@ -26,9 +26,8 @@ def export(module: fx.GraphModule, folder: str | Path, formats: Sequence[Format]
     `model.py` needs torch alone and gives the same bits with the same weights; `model.pt2` takes any batch size.
     """
     graph: Graph = module.meta["graph"]
-    text = (
-        to_source(graph) if "source" in formats else ""
-    )  # what cannot be exported is refused before a file is written
+    # What cannot be written as source is refused before there is any file.
+    text = to_source(graph) if "source" in formats else ""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []

@@ -18,7 +18,7 @@ from assembler.graph.core import Graph
 from assembler.infer.cost import total
 from assembler.pipeline.exporting import write_text
 from assembler.pipeline.training import Setting, training_task
-from assembler.recipe.choices import Choice, Space, decide, space
+from assembler.recipe.choices import Choice, decide, space
 from assembler.recipe.document import Document
 from assembler.recipe.values import Map, plain
 from assembler.recipe.write import to_yaml
@@ -108,17 +108,16 @@ def search_recipe(
 
 def write_search(folder: Path, document: Document, study: Study) -> None:
     """Write every candidate to candidates.jsonl, and the recipe with the best one's choices made to best.yaml."""
-    decisions = space(document.model)
-    rows = [_row(trial, decisions) for trial in study.trials]
+    rows = [_row(trial) for trial in study.trials]
     write_text(folder / "candidates.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     if study.best:
         write_text(folder / "best.yaml", to_yaml(decide(document.model, study.best.choice).drop("set")))
 
 
-def _row(trial: Trial, decisions: Space) -> dict[str, Any]:
+def _row(trial: Trial) -> dict[str, Any]:
     return {
         "number": trial.number,
-        "choice": decisions.named(trial.choice),
+        "choice": trial.labels,
         "params": trial.costs.get("params"),
         "flops": trial.costs.get("flops"),
         "estimate": trial.estimate,
