@@ -8,10 +8,14 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from assembler.compile.lower import Code, build, check_names, seeding
+from assembler.compile.code import Code, flat
+from assembler.compile.located import mark
+from assembler.compile.lower import check_names, steps_of
+from assembler.compile.steps import Steps, seeding
 from assembler.errors import GraphError, near
 from assembler.graph.core import Graph, TensorType
-from assembler.graph.edit import Slot, cut
+from assembler.graph.edit import Slot, cut, inner_id
+from assembler.graph.runs import ends
 from assembler.infer.shape import shapes
 
 
@@ -33,16 +37,21 @@ def outline(
     cuts = [cut(graph, path) for path in slots]
     owner = _owners(cuts)
     code = Code(graph.input_names)
+    steps = steps_of(graph, types, seed, device)
     with seeding(seed):
         for i, node in graph.nodes.items():
             slot = owner.get(i)
             if slot is None:
-                code.step(i, node, build(i, node, types, seed, device))
+                code.step(i, node, steps(i))
             elif i == slot.output:
-                inner = _region(graph, slot, types, seed, device)
-                code.values[i] = code.call(slot.path, inner, (code.values[slot.source],), {})
+                inner = _region(graph, slot, steps)
+                code.values[i] = code.call(_place(slot.path), inner, (code.values[slot.source],), {})
+                mark(code.fx, slot.path)
     module = code.finish(graph.outputs)
     module.meta |= {"graph": graph, "slots": tuple(slots)}
+    if any(map(ends, slots)):
+        module._register_state_dict_hook(_without_runs)
+        module.register_load_state_dict_pre_hook(_with_runs)
     return module
 
 
@@ -59,7 +68,7 @@ def part(
     Its initial weights are those that the same steps have in `lower(graph)` with the same seed.
     """
     with seeding(seed):
-        return _region(graph, cut(graph, slot), types or shapes(graph), seed, device)
+        return _region(graph, cut(graph, slot), steps_of(graph, types or shapes(graph), seed, device))
 
 
 def swap(module: fx.GraphModule, parts: Mapping[str, nn.Module]) -> fx.GraphModule:
@@ -76,7 +85,7 @@ def swap(module: fx.GraphModule, parts: Mapping[str, nn.Module]) -> fx.GraphModu
     new: fx.GraphModule = _shallow(module)
     new.meta = {k: v for k, v in module.meta.items() if k != "graph"}
     for path, inner in parts.items():
-        *parents, name = path.split(".")
+        *parents, name = _place(path).split(".")
         here: nn.Module = new
         for parent in parents:
             child = here._modules[parent]
@@ -96,22 +105,43 @@ def _owners(cuts: Sequence[Slot]) -> dict[str, Slot]:
     return owner
 
 
-def _region(
-    graph: Graph, slot: Slot, types: Mapping[str, TensorType], seed: int | None, device: str | torch.device
-) -> nn.Module:
+def _region(graph: Graph, slot: Slot, steps: Steps) -> nn.Module:
     code = Code(("x",))
     code.values[slot.source] = code.values["x"]
     path = slot.path
     for i in slot.ids:
         node = graph.nodes[i]
-        step = build(i, node, types, seed, device)
+        step = steps(i)
         if i == path and isinstance(step, nn.Module):
             if len(slot.ids) == 1:
                 return step
             what = f"slot '{i}' ends in {node.op}, which has weights of its own beside those of its arms"
             raise GraphError(what, path=i, hint="wrap the container in a body: and cut that")
-        code.step(i, node, step, path.rsplit(".", 1)[-1] if i == path else i.removeprefix(f"{path}."))
+        code.step(i, node, step, path.rsplit(".", 1)[-1] if i == path else inner_id(path, i))
     return code.finish((("y", slot.output),))
+
+
+def _place(slot: str) -> str:
+    """Where the sub-module of a slot is registered: a run has no path of its own."""
+    return flat(slot) if ends(slot) else slot
+
+
+def _without_runs(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Mapping[str, Any]) -> None:
+    """A `state_dict` hook: the keys of a run's steps begin with their own paths."""
+    for place in _runs(module, prefix):
+        for key in [k for k in state if k.startswith(place)]:
+            state[prefix + key.removeprefix(place)] = state.pop(key)
+
+
+def _with_runs(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """The inverse, before a `state_dict` is loaded."""
+    for place in _runs(module, prefix):
+        for key in dict(module.get_submodule(place.removeprefix(prefix)[:-1]).named_parameters()):
+            pass
+
+
+def _runs(module: nn.Module, prefix: str) -> list[str]:
+    return [f"{prefix}{_place(slot)}." for slot in module.meta["slots"] if ends(slot)]
 
 
 def _shallow(module: nn.Module) -> Any:

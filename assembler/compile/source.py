@@ -9,12 +9,13 @@ from typing import Any
 
 from torch import fx
 
+from assembler.compile.code import flat
 from assembler.compile.embed import Embedding
 from assembler.compile.expression import expressions
-from assembler.compile.lower import check_names, flat
+from assembler.compile.lower import check_names
 from assembler.compile.template import HEADER, LOADER, STEPS
 from assembler.compile.trace import traced
-from assembler.graph.core import Graph, Node, TensorType
+from assembler.graph.core import ITEM, Graph, Node, TensorType
 from assembler.infer.cost import total
 from assembler.infer.make import arguments, call_arguments
 from assembler.infer.shape import shapes
@@ -193,6 +194,16 @@ class _Forward:
         self.taken = {*_TAKEN, *taken, *graph.input_names}
         self.joins = {i for i, node in graph if _is_module(node)}
         self.variables = {name: name for name in graph.input_names}
+        self.several: dict[str, str] = {}
+
+    def index(self, source: str, output: str) -> str:
+        """How one output is taken of what a step with several makes."""
+        node = self.graph.nodes[source]
+        entry = lookup("op", node.op)
+        names = entry.outputs(dict(node.args)) or ()
+        place = names.index(output) if output in names else int(output)
+        paths = entry.option("paths")
+        return "".join(f"[{n}]" for n in (paths[place] if paths else (place,)))
 
     def head(self) -> list[str]:
         """The signature."""
@@ -203,16 +214,28 @@ class _Forward:
 
     def line(self, i: str, node: Node) -> str:
         """The statement (or statements) of one step."""
-        entry = lookup("op", node.op)
         name = self.variable(i)
+        if node.op == ITEM:
+            self.variables[i] = name
+            source = node.sources[0]
+            text = self.several[source] + self.index(source, str(node.arg("output")))
+            return self.commented(f"        {name} = {text}", i)
+        entry = lookup("op", node.op)
         args, kwargs = call_arguments(entry, node, self.variables)
         inputs = [*args, *(f"{k}={v}" for k, v in kwargs.items())]
         self.variables[i] = name
         if i in self.joins:
-            first = "[0]" if entry.option("first") else ""
-            lines = [(name, f"{self.access(i)}({', '.join(inputs)}){first}")]
+            lines = [(name, f"{self.access(i)}({', '.join(inputs)})")]
         else:
             lines = self.expression(i, node, entry, name) or self.embedded(i, node, entry, name, inputs)
+        names = entry.outputs(dict(node.args))
+        if names is not None:
+            self.several[i] = self.variable(f"{i}_all")
+            lines = [
+                *lines[:-1],
+                (self.several[i], lines[-1][1]),
+                (name, self.several[i] + self.index(i, (names or "0")[0])),
+            ]
         *before, (last, text) = lines
         return "\n".join([*(f"        {v} = {t}" for v, t in before), self.commented(f"        {last} = {text}", i)])
 

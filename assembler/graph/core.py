@@ -10,6 +10,11 @@ from typing import Any
 
 from assembler.errors import GraphError, Span, near
 
+ITEM = "item"
+"""The op that reads a further output of a step that has several."""
+SWITCH = "switch"
+"""The op that has one input's value in training and the other's in evaluation."""
+
 Arg = None | bool | int | float | str | tuple["Arg", ...]
 """What an argument may be once it is evaluated: scalars and tuples of them."""
 
@@ -30,18 +35,29 @@ class Node:
     """One step: an op, its evaluated arguments (sorted by name, defaults left out) and where its inputs come from.
 
     `inputs` pairs each of the op's input names with the id of a node or graph input; a variadic op's are "0", "1", ...
-    `span` is provenance: it plays no part in equality, hash or fingerprint.
+    The value of a node is its first output; an `item` node reads another. `body` is the sub-graph of an op that calls
+    one: its inputs bear the names of this node's inputs. `share` says whose weights it uses: (("", "a.b"),) all those
+    of step `a.b`, (("weight", "a.b.weight"),) for one parameter. A `frozen` step is not trained and stays in
+    evaluation. `span` is provenance: it plays no part in equality, hash or fingerprint.
     """
 
     op: str
     args: tuple[tuple[str, Arg], ...] = ()
     inputs: tuple[tuple[str, str], ...] = ()
     span: Span | None = field(default=None, compare=False, repr=False)
+    body: Graph | None = None
+    share: tuple[tuple[str, str], ...] = ()
+    frozen: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
         """The ids that this node reads, in order, repeats kept."""
         return tuple(source for _, source in self.inputs)
+
+    @property
+    def owner(self) -> str:
+        """The step whose weights this one uses as a whole, or ""."""
+        return next((path for name, path in self.share if not name), "")
 
     def arg(self, name: str, default: Any = None) -> Any:
         """The argument of that name, or `default` where it is not written."""
@@ -53,7 +69,9 @@ class Graph:
     """A model: typed inputs, nodes in topological order, named outputs.
 
     A node's id is its recipe path (`stage.2.block.0.mix.token`). `names` maps the path of a container (`stage.2`) to
-    the node that holds its value. Nodes are shared between a graph and its edits.
+    the node that holds its value. `only` lists the inputs and outputs that there are in one mode alone, with that mode
+    ("train" or "eval"). Names of inputs and outputs with dots (`cache.k`, `hidden.0`) are nested mappings and lists to
+    the caller. Nodes are shared between a graph and its edits.
     """
 
     inputs: tuple[tuple[str, TensorType], ...]
@@ -61,22 +79,23 @@ class Graph:
     outputs: tuple[tuple[str, str], ...]
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
     name: str = field(default="model", compare=False)
+    only: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", MappingProxyType(dict(self.nodes)))
         object.__setattr__(self, "names", MappingProxyType(dict(self.names)))
 
     def __hash__(self) -> int:
-        return hash((self.inputs, tuple(self.nodes.items()), self.outputs))
+        return hash((self.inputs, tuple(self.nodes.items()), self.outputs, self.only))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Graph):
             return NotImplemented
         mine, theirs = list(self.nodes.items()), list(other.nodes.items())
-        return (self.inputs, self.outputs, mine) == (other.inputs, other.outputs, theirs)
+        return (self.inputs, self.outputs, self.only, mine) == (other.inputs, other.outputs, other.only, theirs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Graph, (self.inputs, dict(self.nodes), self.outputs, dict(self.names), self.name)
+        return Graph, (self.inputs, dict(self.nodes), self.outputs, dict(self.names), self.name, self.only)
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -103,7 +122,11 @@ class Graph:
         raise GraphError(f"there is no step '{path}' in {self.name}", hint=hint)
 
     def region(self, path: str) -> tuple[str, ...]:
-        """The ids of the node at `path` and of everything under it, in order."""
+        """The ids of the node at `path` and of everything under it, or of the run `first..last`, in order."""
+        if ".." in path:
+            from assembler.graph.runs import steps_of
+
+            return steps_of(self, path)
         prefix = f"{path}."
         found = tuple(i for i in self.nodes if i == path or i.startswith(prefix))
         if not found:

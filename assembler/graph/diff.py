@@ -55,9 +55,10 @@ def diff(a: Graph, b: Graph) -> Diff:
 
 
 def _entries(graph: Graph) -> dict[str, str]:
-    found = {f"input {name}": str(kind) for name, kind in graph.inputs}
+    only = {name: f" {mode}" for name, mode in graph.only}
+    found = {f"input {name}": f"{kind}{only.get(name, '')}" for name, kind in graph.inputs}
     found |= {i: step_text(node) for i, node in graph}
-    return found | {f"output {name}": i for name, i in graph.outputs}
+    return found | {f"output {name}": f"{i}{only.get(name, '')}" for name, i in graph.outputs}
 
 
 def _step(old: Node, new: Node) -> Iterator[str]:
@@ -66,6 +67,14 @@ def _step(old: Node, new: Node) -> Iterator[str]:
     yield from _pairs("arg", _texts(old), _texts(new), " ")
     if old.op == new.op or old.sources != new.sources:  # another op calls the same inputs by other names
         yield from _pairs("input", dict(old.inputs), dict(new.inputs), ": ")
+    yield from _pairs("share", dict(old.share), dict(new.share), " ")
+    if old.frozen != new.frozen:
+        yield "frozen" if new.frozen else "no longer frozen"
+    if old.body is not None and new.body is not None:
+        inner = diff(old.body, new.body)
+        yield from (f"inside: {line}" for line in str(inner).splitlines() if inner)
+    elif (old.body is None) != (new.body is None):
+        yield "a body is added" if old.body is None else "the body is gone"
 
 
 def _texts(node: Node) -> dict[str, str]:

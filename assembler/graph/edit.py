@@ -2,17 +2,20 @@
 
 A *slot* is a path whose region has one value entering and one leaving. `extract` makes a slot's region a graph of its
 own and `graft` puts one back: an id under the slot's path loses the path (`stage.1.mix.token` -> `mix.token`), and
-the step at the path itself, a residual's sum for instance, is called `root`.
+the step at the path itself, a residual's sum for instance, is called `root`. The steps of a run (`stem..stage.0`) keep
+their ids.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from assembler.errors import AssemblerError, GraphError
-from assembler.graph.core import Arg, Graph, Node, TensorType
+from assembler.graph.core import ITEM, Arg, Graph, Node, TensorType
+from assembler.graph.runs import end_names, ends, inner_names
+from assembler.graph.shares import moved_shares, owners
 from assembler.graph.verify import input_names, verify
 from assembler.registry import REQUIRED, Entry, lookup
 
@@ -32,12 +35,12 @@ class Slot:
 
 def inner_id(path: str, i: str) -> str:
     """The id that the step `i` of the slot at `path` has in the slot's own graph."""
-    return ROOT if i == path else i.removeprefix(f"{path}.")
+    return i if ends(path) else ROOT if i == path else i.removeprefix(f"{path}.")
 
 
 def outer_id(path: str, i: str) -> str:
     """The inverse of `inner_id`; state_dict keys of a part map the same way."""
-    return path if i == ROOT else f"{path}.{i}"
+    return i if ends(path) else path if i == ROOT else f"{path}.{i}"
 
 
 def step(op: str, args: Mapping[str, Any], sources: tuple[str, ...], like: Node | None = None) -> Node:
@@ -55,12 +58,13 @@ def step(op: str, args: Mapping[str, Any], sources: tuple[str, ...], like: Node 
     written, known = tuple(port for port, _ in like.inputs) if like else (), input_names(entry)
     if entry.variadic:
         ports = numbers
-    elif len(written) == len(sources) and set(written) <= set(known):
+    elif len(written) == len(sources) and (entry.has_body or set(written) <= set(known)):
         ports = written
     else:
         ports = (*known, *numbers[len(known) :])
     inputs = tuple(zip(ports, sources, strict=False))
-    return Node(entry.name, tuple(sorted(kept.items())), inputs, like.span if like else None)
+    frozen = like is not None and like.frozen
+    return Node(entry.name, tuple(sorted(kept.items())), inputs, like.span if like else None, frozen=frozen)
 
 
 def cut(graph: Graph, path: str) -> Slot:
@@ -70,6 +74,8 @@ def cut(graph: Graph, path: str) -> Slot:
         raise GraphError(f"cannot cut '{path}': it holds no steps", path=path)
     entering, leaving = _border(graph, ids)
     sources, results = ({a for a, _ in edges} for edges in (entering, leaving))
+    if said := torn(bonds(graph), ids):
+        raise GraphError(f"cannot cut '{path}': {said}", path=path, hint=_cuttable(graph, path))
     if len(sources) == 1 and len(results) == 1:
         return Slot(path, ids, sources.pop(), results.pop())
     edges = [f"    enters: {a} -> {b}" for a, b in entering] + [f"    leaves: {a} -> {b}" for a, b in leaving]
@@ -87,13 +93,21 @@ def replace_step(graph: Graph, path: str, op: str | None, args: Mapping[str, Any
     if node is not None and (op is None or graph.region(path) == (path,)):
         merged = dict(node.args) | _arguments(node.op, args) if op is None else args
         new = step(op or node.op, merged, node.sources, node)
+        if op is None:
+            new = replace(new, body=node.body, share=node.share)
         return _verified(replace(graph, nodes={**graph.nodes, path: new}))
+    if owner := _holder(graph, path):
+        body = graph.nodes[owner].body
+        assert body is not None
+        inner = replace_step(body, path.removeprefix(f"{owner}."), op, args)
+        return _verified(replace(graph, nodes={**graph.nodes, owner: replace(graph.nodes[owner], body=inner)}))
     if op is None:
         graph.resolve(path)
         raise GraphError(f"'{path}' is a container or an input and has no arguments", path=path, hint="give an op")
     span = graph.nodes[cut(graph, path).output].span
     new = replace(step(op, args, ("x",)), span=span)
-    return graft(graph, path, Graph((("x", TensorType(())),), {ROOT: new}, (("y", ROOT),)))
+    own = run[1] if (run := ends(path)) else ROOT
+    return graft(graph, path, Graph((("x", TensorType(())),), {own: new}, (("y", own),)))
 
 
 def insert_after(graph: Graph, path: str, i: str, op: str, **args: Arg) -> Graph:
@@ -132,7 +146,7 @@ def extract(graph: Graph, path: str, types: Mapping[str, TensorType]) -> Graph:
         raise GraphError(f"the type of '{slot.source}', which enters '{path}', is not given", path=path)
     inner = {i: inner_id(path, i) for i in slot.ids}
     prefix = f"{path}."
-    containers = {p.removeprefix(prefix): v for p, v in graph.names.items() if p.startswith(prefix)}
+    containers = {p: graph.names[outer] for outer, p in inner_names(graph, slot).items()}
     taken = [*inner.values(), *containers]
     if any(f"{i}.".startswith(f"{prefix}{ROOT}.") for i in slot.ids):
         raise GraphError(f"'{path}.{ROOT}' stands in the way: a slot's own step is called {ROOT}", hint="rename it")
@@ -140,7 +154,7 @@ def extract(graph: Graph, path: str, types: Mapping[str, TensorType]) -> Graph:
     while x in taken:
         x += "_"
     inner[slot.source] = x
-    nodes = {inner[i]: _reading(graph.nodes[i], inner) for i in slot.ids}
+    nodes = {inner[i]: _renamed(graph.nodes[i], inner) for i in slot.ids}
     names = {p: inner[v] for p, v in containers.items() if v in inner}
     return _verified(Graph(((x, kind),), nodes, (("y", inner[slot.output]),), names, f"{graph.name}.{path}"))
 
@@ -156,17 +170,16 @@ def graft(graph: Graph, path: str, part: Graph) -> Graph:
         counts = f"{len(part.inputs)} inputs and {len(part.outputs)} outputs"
         raise GraphError(f"a part has one input and one output, the one for '{path}' has {counts}", path=path)
     outer = {i: outer_id(path, i) for i in part.nodes} | {part.input_names[0]: slot.source}
-    inside = {outer[i]: _reading(node, outer) for i, node in part}
+    inside = {outer[i]: _renamed(node, outer) for i, node in part}
     output = outer[part.outputs[0][1]]
-    prefix = f"{path}."
-    names = {}
-    for p, v in graph.names.items():
-        if not p.startswith(prefix):
-            names[p] = output if v == slot.output else v
+    if clash := next((i for i in inside if i in graph.nodes and i not in slot.ids), ""):
+        raise GraphError(f"a part for '{path}' cannot have a step '{clash}': the model has one outside", path=path)
+    gone = inner_names(graph, slot)
+    names = {p: output if v == slot.output else v for p, v in graph.names.items() if p not in gone}
     names |= {path: output} if path in names or path in graph.nodes else {}
-    names |= {prefix + p: outer[v] for p, v in part.names.items() if v in outer}
-    if path in inside:
-        names.pop(path, None)
+    names |= {p if ends(path) else f"{path}.{p}": outer[v] for p, v in part.names.items() if v in outer}
+    names |= end_names(slot, inside, output) if ends(path) else {}
+    names = {p: v for p, v in names.items() if p not in inside}
     return _made(graph, _placed(graph, slot, inside, output), names, {slot.output: output})
 
 
@@ -183,7 +196,7 @@ def prune(graph: Graph) -> Graph:
         i = waiting.pop()
         if i in graph.nodes and i not in needed:
             needed.add(i)
-            waiting += graph.nodes[i].sources
+            waiting += (*graph.nodes[i].sources, *owners(graph.nodes[i], graph.nodes))
     nodes = {i: node for i, node in graph if i in needed}
     inputs = graph.input_names
     names = {p: i for p, i in graph.names.items() if i in needed or i in inputs}
@@ -236,7 +249,7 @@ def _made(graph: Graph, nodes: dict[str, Node], names: dict[str, str], moved: Ma
     """The verified graph of these nodes; outputs that read a moved value read it where it is now."""
     names = {p: i for p, i in names.items() if i in nodes or i in graph.input_names}
     outputs = tuple((name, moved.get(i, i)) for name, i in graph.outputs)
-    return _verified(Graph(graph.inputs, nodes, outputs, names, graph.name))
+    return _verified(Graph(graph.inputs, nodes, outputs, names, graph.name, graph.only))
 
 
 def _placed(graph: Graph, slot: Slot, inside: dict[str, Node], output: str) -> dict[str, Node]:
@@ -269,6 +282,32 @@ def _reading(node: Node, moved: Mapping[str, str]) -> Node:
     return replace(node, inputs=tuple((port, moved.get(s, s)) for port, s in node.inputs))
 
 
+def _renamed(node: Node, names: Mapping[str, str]) -> Node:
+    """The node among steps that have other ids now: it reads them, and uses their weights, under those."""
+    return replace(_reading(node, names), share=moved_shares(node, names)) if node.share else _reading(node, names)
+
+
+def bonds(graph: Graph) -> tuple[tuple[str, str, str], ...]:
+    """Pairs of steps that no cut may come between, and why: shared weights, further outputs of one step."""
+    shared = [(i, o, "uses the weights of") for i, n in graph if n.share for o in owners(n, graph.nodes)]
+    items = [(i, source, "is an output of") for i, n in graph if n.op == ITEM for source in n.sources]
+    return (*shared, *items)
+
+
+def torn(pairs: Iterable[tuple[str, str, str]], ids: Collection[str]) -> str:
+    """What is wrong where one of two bound steps is in the region and the other is not; else ""."""
+    region = set(ids)
+    found = next((p for p in pairs if (p[0] in region) != (p[1] in region)), None)
+    return f"'{found[0]}' {found[2]} '{found[1]}', which is on the other side" if found else ""
+
+
+def _holder(graph: Graph, path: str) -> str:
+    """The step whose body holds the step at `path`, or ""."""
+    parts = path.split(".")
+    prefixes = (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
+    return next((p for p in prefixes if p in graph.nodes and graph.nodes[p].body is not None), "")
+
+
 def _border(graph: Graph, ids: tuple[str, ...]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """The edges (from, to) that enter and that leave a region, each once; a graph output counts as a reader."""
     region = set(ids)
@@ -284,7 +323,7 @@ def _border(graph: Graph, ids: tuple[str, ...]) -> tuple[list[tuple[str, str]], 
 
 def _cuttable(graph: Graph, path: str) -> str:
     """A hint at the nearest path around `path` that is a slot."""
-    while "." in path:
+    while "." in path and not ends(path):
         path = path.rpartition(".")[0]
         edges = _border(graph, graph.region(path))
         if all(len({a for a, _ in side}) == 1 for side in edges):

@@ -16,23 +16,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from assembler.errors import AssemblerError
-from assembler.graph.core import Arg, Graph, TensorType
+from assembler.graph.core import Arg, Graph, Node, TensorType
+from assembler.graph.shares import owner_of
 from assembler.registry import lookup
 
 Edges = Sequence[Sequence[tuple[bytes, int]]]
 """For every value, the (input name, value) pairs on one side of it."""
 
 
-def fingerprint(graph: Graph) -> str:
+def fingerprint(graph: Graph, *, named: bool = False) -> str:
     """32 hexadecimal digits that two graphs share if and only if they are isomorphic.
 
     It covers ops, arguments, edges with their input names (not for ops that are `commutative`), which steps are
-    shared, output names, and types of inputs except for the batch size. It does not cover ids, names and order of
+    shared, bodies, marks, output names, and types of inputs except for the batch size. `named` covers the inputs'
+    names too. It does not cover ids, names and order of
     inputs, names of containers, provenance. Arguments that Python holds equal (1, 1.0, True) are equal, as in graphs.
     Graphs in which symmetric steps are woven together so much that the search is given up, far from anything that
     people build, may share a digest without being isomorphic.
     """
-    web = _web(graph)
+    web = _web(graph, named)
     everything = range(len(web.labels))
     colours = _sweep(web, everything, dict(enumerate(web.labels)))
     search = _Search(web, 100_000 + 20 * len(colours))
@@ -57,15 +59,20 @@ class _BoundError(Exception):
     """The search for a canonical order went past its bound."""
 
 
-def _web(graph: Graph) -> _Web:
+def _web(graph: Graph, named: bool) -> _Web:
     number = {i: n for n, i in enumerate((*graph.input_names, *graph.nodes))}
-    labels = [_type_label(kind) for _, kind in graph.inputs]
+    labels = [_type_label(kind, name if named else "") for name, kind in graph.inputs]
     sources: list[list[tuple[bytes, int]]] = [[] for _ in number]
     users: list[list[tuple[bytes, int]]] = [[] for _ in number]
     commutative = {op: _commutative(op) for op in {node.op for node in graph.nodes.values()}}
     for i, node in graph.nodes.items():
         n = number[i]
-        labels.append(_label(node.op, node.args))
+        labels.append(_label(node.op, node.args) if _is_plain(node) else _marked(node))
+        for name, path in node.share:
+            owner, parameter = owner_of(path, number)
+            edge = _digest(b"share", name.encode(), parameter.encode())
+            sources[n].append((edge, number[owner]))
+            users[number[owner]].append((edge, n))
         ordered = not commutative[node.op]
         for port, source in node.inputs:
             name = _port(port) if ordered else b""
@@ -73,7 +80,25 @@ def _web(graph: Graph) -> _Web:
             users[number[source]].append((name, n))
     for output, i in sorted(graph.outputs):
         labels[number[i]] = _digest(labels[number[i]], output.encode())
+    for name, mode in sorted(graph.only):
+        i = dict(graph.outputs).get(name, name)
+        labels[number[i]] = _digest(labels[number[i]], b"only", mode.encode())
     return _Web(labels, sources, users)
+
+
+def _is_plain(node: Node) -> bool:
+    return node.body is None and not node.frozen
+
+
+def _marked(node: Node) -> bytes:
+    """The label of a step with a body or a mark."""
+    body = b"" if node.body is None else _body(node.body)
+    return _digest(_label(node.op, node.args), body, b"frozen" * node.frozen)
+
+
+@functools.lru_cache(maxsize=1024)
+def _body(graph: Graph) -> bytes:
+    return fingerprint(graph, named=True).encode()
 
 
 def _commutative(op: str) -> bool:
@@ -88,8 +113,9 @@ def _label(op: str, args: tuple[tuple[str, Arg], ...]) -> bytes:
     return _digest(b"step", op.encode(), repr([(name, _equalised(value)) for name, value in sorted(args)]).encode())
 
 
-def _type_label(kind: TensorType) -> bytes:
-    return _digest(b"input", repr((kind.dtype, len(kind.shape), kind.shape[1:])).encode())
+def _type_label(kind: TensorType, name: str) -> bytes:
+    said = (kind.dtype, len(kind.shape), kind.shape[1:])
+    return _digest(b"input", repr((*said, name) if name else said).encode())
 
 
 @functools.lru_cache(maxsize=1024)

@@ -17,6 +17,7 @@ from assembler.recipe.paths import STEP_KEYS
 from assembler.recipe.scope import OPEN, scope_of
 from assembler.recipe.steps import Step, bad_name
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice, plain
+from assembler.recipe.weights import weights_of
 from assembler.registry import Entry
 from assembler.registry.types import ANY
 
@@ -36,6 +37,7 @@ def lint(document: Document) -> list[Problem]:
         _builds(model, problems)
         _scales(model, problems)
         _vars(model, problems)
+        _weights(model, problems)
         _unreached(model, problems)
     return in_order(problems, str(document.file or ""))
 
@@ -76,6 +78,13 @@ def _vars(model: Map, problems: list[Problem]) -> None:
             scope[name]
         except RecipeError as error:
             note_all(problems, (p for p in error.problems if p.message != OPEN))
+
+
+def _weights(model: Map, problems: list[Problem]) -> None:
+    try:
+        weights_of(first(model, space(model, [])))
+    except RecipeError as error:
+        note_all(problems, error.problems)
 
 
 # -- what no copy reaches: blocks that nothing calls, bodies repeated no times --------------------------------------

@@ -3,13 +3,16 @@
 Grammar, one statement per line; blank lines and lines that start with `#` are skipped:
 
     graph    = 'graph' STRING '(' [ input { ',' input } ] ')' '{' { step | name } return '}'
-    input    = '%' PATH ':' DTYPE '[' [ INT { ',' INT } ] ']'
-    step     = '%' PATH '=' OP '(' [ edge { ',' edge } ] ')' [ '{' arg { ',' arg } '}' ]
+    input    = '%' PATH ':' DTYPE '[' [ INT { ',' INT } ] ']' [ MODE ]
+    step     = '%' PATH '=' OP '(' [ edge { ',' edge } ] ')' [ '{' arg { ',' arg } '}' ] { mark } [ graph ]
+    mark     = 'share' '(' [ NAME '=' ] '%' PATH { ',' [ NAME '=' ] '%' PATH } ')' | 'frozen'
     edge     = [ PORT '=' ] '%' PATH              no port: the edge's position, counted from 0
     arg      = NAME '=' JSON                      scalars and lists; lists become tuples; NaN and Infinity are allowed
     name     = 'name' PATH '=' '%' PATH           a container and the step that holds its value
-    return   = 'return' [ NAME '=' '%' PATH { ',' NAME '=' '%' PATH } ]
+    return   = 'return' [ out { ',' out } ]
+    out      = NAME '=' '%' PATH [ MODE ]         MODE is 'train' or 'eval': there in that mode alone
 
+The graph behind a step is its body; its lines are part of the step.
 PATH, OP, PORT, NAME and DTYPE are letters, digits, `_` and `.`; STRING is a JSON string.
 """
 
@@ -18,7 +21,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from assembler.errors import GraphError, Problem, Span, near
@@ -40,19 +43,25 @@ def to_text(graph: Graph) -> str:
     }
     <BLANKLINE>
     """
-    inputs = ", ".join(f"%{name}: {kind}" for name, kind in graph.inputs)
+    only = {name: f" {mode}" for name, mode in graph.only}
+    inputs = ", ".join(f"%{name}: {kind}{only.get(name, '')}" for name, kind in graph.inputs)
     lines = [f"graph {json.dumps(graph.name, ensure_ascii=False)} ({inputs}) {{"]
-    lines += [f"  %{i} = {step_text(node)}" for i, node in graph]
+    for i, node in graph:
+        first, *rest = step_text(node).split("\n")
+        lines += [f"  %{i} = {first}", *(f"  {line}" for line in rest)]
     lines += [f"  name {path} = %{i}" for path, i in graph.names.items()]
-    outputs = ", ".join(f"{name} = %{i}" for name, i in graph.outputs)
+    outputs = ", ".join(f"{name} = %{i}{only.get(name, '')}" for name, i in graph.outputs)
     return "\n".join([*lines, f"  return {outputs}".rstrip(), "}", ""])
 
 
 def step_text(node: Node) -> str:
-    """A step without its id: `conv2d(input=%x) {kernel_size = 3, out = 64}`."""
+    """A step without its id: `conv2d(input=%x) {kernel_size = 3, out = 64}`; a body follows on lines of its own."""
     edges = ", ".join(f"%{s}" if port == str(n) else f"{port}=%{s}" for n, (port, s) in enumerate(node.inputs))
     args = ", ".join(f"{name} = {value_text(value)}" for name, value in node.args)
-    return f"{node.op}({edges})" + (f" {{{args}}}" if args else "")
+    shares = ", ".join(f"{name}=%{path}" if name else f"%{path}" for name, path in node.share)
+    marks = (f" {{{args}}}" if args else "") + (f" share({shares})" if shares else "") + " frozen" * node.frozen
+    body = f" {to_text(node.body).rstrip()}" if node.body is not None else ""
+    return f"{node.op}({edges}){marks}{body}"
 
 
 def value_text(value: Arg) -> str:
@@ -66,16 +75,24 @@ def from_text(text: str, file: str = "<graph>") -> Graph:
     Raises GraphError with `file:line:column` for every line that cannot be read, every id that is defined twice and
     every id that is read but not defined above.
     """
-    reader = _Reader(file)
+    stack = [_Reader(file)]
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip() and not line.lstrip().startswith("#"):
+            reader = stack[-1]
             try:
                 reader.statement(_Line(line.rstrip("\r"), number, file))
             except GraphError as error:
                 reader.problems += error.problems
                 if reader.state == "head":
                     break  # without the inputs every line would be wrong
-    return reader.finish(len(text.split("\n")))
+            if reader.inner is not None:
+                stack.append(reader.inner)
+            elif reader.state == "end" and len(stack) > 1:
+                stack.pop()
+                stack[-1].close()
+    for reader in reversed(stack[1:]):
+        stack[0].problems += reader.problems
+    return stack[0].finish(len(text.split("\n")))
 
 
 @dataclass
@@ -166,8 +183,11 @@ class _Reader:
     nodes: dict[str, Node] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     outputs: list[tuple[str, str]] = field(default_factory=list)
+    only: list[tuple[str, str]] = field(default_factory=list)
     defined: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+    inner: _Reader | None = None
+    open: str = ""
 
     def statement(self, line: _Line) -> None:
         if self.state == "head":
@@ -205,6 +225,11 @@ class _Reader:
         line.need("[")
         shape = tuple(line.items(lambda: self.size(line), "]"))
         self.inputs.append((name, TensorType(shape, dtype)))
+        self.mode(line, name)
+
+    def mode(self, line: _Line, name: str) -> None:
+        if line.keyword() in ("train", "eval"):
+            self.only.append((name, line.word("a mode")))
 
     def size(self, line: _Line) -> int:
         at = line.at
@@ -221,7 +246,31 @@ class _Reader:
         count = iter(range(len(line.text)))
         inputs = tuple(line.items(lambda: self.edge(line, next(count)), ")"))
         args = tuple(line.items(lambda: self.argument(line), "}")) if line.take("{") else ()
-        self.nodes[i] = Node(op, args, inputs)
+        share: tuple[tuple[str, str], ...] = ()
+        if line.keyword() == "share":
+            line.word("a mark")
+            line.need("(")
+            share = tuple(line.items(lambda: self.shared(line), ")"))
+        frozen = line.keyword() == "frozen" and bool(line.word("a mark"))
+        self.nodes[i] = Node(op, args, inputs, share=share, frozen=frozen)
+        if line.keyword() == "graph":
+            self.inner, self.open = _Reader(self.file), i
+            self.inner.statement(line)
+
+    def close(self) -> None:
+        """Put the body that has just ended where it belongs."""
+        assert self.inner is not None
+        self.problems += self.inner.problems
+        self.inner.problems = []
+        self.nodes[self.open] = replace(self.nodes[self.open], body=self.inner.finish(0))
+        self.inner = None
+
+    def shared(self, line: _Line) -> tuple[str, str]:
+        name = "" if line.text.startswith("%", line.at) else line.word("a parameter or '%'")
+        if name:
+            line.need("=")
+        line.need("%")
+        return name, line.word("a path")
 
     def edge(self, line: _Line, position: int) -> tuple[str, str]:
         if line.text.startswith("%", line.at):
@@ -249,6 +298,7 @@ class _Reader:
             name = line.word("the name of an output")
             line.need("=")
             self.outputs.append((name, self.source(line)))
+            self.mode(line, name)
             if not line.take(","):
                 break
 
@@ -276,4 +326,4 @@ class _Reader:
             self.problems.append(Problem(f"the text ends without {missing}", Span(self.file, lines, 1)))
         if self.problems:
             raise GraphError(self.problems)
-        return Graph(tuple(self.inputs), self.nodes, tuple(self.outputs), self.names, self.name)
+        return Graph(tuple(self.inputs), self.nodes, tuple(self.outputs), self.names, self.name, tuple(self.only))

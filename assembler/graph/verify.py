@@ -9,10 +9,13 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from assembler.errors import AssemblerError, GraphError, Problem, near
-from assembler.graph.core import Arg, Graph, Node
+from assembler.graph.core import ITEM, Arg, Graph, Node
+from assembler.graph.modes import MODES
+from assembler.graph.shares import owner_of
 from assembler.registry import Entry, Param, checks, lookup
 
 Rule = Callable[[Graph], Iterator[Problem]]
@@ -95,6 +98,65 @@ def known_ops(graph: Graph) -> Iterator[Problem]:
             yield Problem(f"step '{i}': {fault}", node.span, i, hint)
 
 
+def known_shares(graph: Graph) -> Iterator[Problem]:
+    """Steps share with steps of the same op that stand before them and have weights of their own."""
+    seen: set[str] = set()
+    for i, node in graph.nodes.items():
+        for name, path in node.share:
+            owner, parameter = owner_of(path, graph.nodes)
+            if not owner or bool(name) != bool(parameter):
+                hint = near(path, list(graph.nodes))
+                yield _problem(graph, i, f"step '{i}' shares '{path}', which does not exist", hint)
+            elif owner not in seen:
+                yield _problem(
+                    graph, i, f"step '{i}' shares '{path}', which does not stand before it", "order the steps"
+                )
+            elif not name and graph.nodes[owner].op != node.op:
+                said = f"step '{i}', a {node.op}, shares the weights of '{owner}', a {graph.nodes[owner].op}"
+                yield _problem(graph, i, said, "both must be the same op")
+            elif not name and graph.nodes[owner].owner:
+                yield _problem(graph, i, f"step '{i}' shares '{owner}', which shares others itself", "share those")
+        seen.add(i)
+
+
+def sound_bodies(graph: Graph) -> Iterator[Problem]:
+    """The sub-graphs of steps are sound, and their inputs are those of the step."""
+    for i, node in graph.nodes.items():
+        if node.body is None:
+            continue
+        try:
+            verify(node.body)
+        except GraphError as error:
+            yield from (replace(p, path=f"{i}.{p.path}" if p.path else i) for p in error.problems)
+
+
+def known_modes(graph: Graph) -> Iterator[Problem]:
+    """What is there in one mode alone is an input or an output, and the other mode can do without it."""
+    known = {*graph.input_names, *(name for name, _ in graph.outputs)}
+    for name, mode in graph.only:
+        if name not in known or mode not in MODES:
+            hint = near(name, known) if name not in known else "train, or eval"
+            yield Problem(f"'{name}' is said to be there in mode '{mode}' alone", path=name, hint=hint)
+
+
+def further_outputs(graph: Graph) -> Iterator[Problem]:
+    """An `item` reads an output that its source has."""
+    for i, node in graph.nodes.items():
+        if node.op == ITEM and node.sources and (source := graph.nodes.get(node.sources[0])):
+            outputs = _outputs(source)
+            name = str(node.arg("output"))
+            if outputs is None or (name not in outputs and not (not outputs and name.isdecimal())):
+                hint = near(name, outputs or ()) or (f"it has {', '.join(outputs)}" if outputs else "it has one output")
+                yield _problem(graph, i, f"'{node.sources[0]}' ({source.op}) has no output '{name}'", hint)
+
+
+def _outputs(node: Node) -> tuple[str, ...] | None:
+    try:
+        return lookup("op", node.op).outputs(dict(node.args))
+    except AssemblerError:
+        return ()
+
+
 def known_outputs(graph: Graph) -> Iterator[Problem]:
     """There is an output, output names differ, and each output holds a value that exists."""
     if not graph.outputs:
@@ -127,6 +189,10 @@ RULES: tuple[Rule, ...] = (
     known_sources,
     topological_order,
     known_ops,
+    known_shares,
+    sound_bodies,
+    known_modes,
+    further_outputs,
     known_outputs,
     known_names,
 )
@@ -139,7 +205,8 @@ def step_faults(node: Node) -> tuple[Fault, ...]:
     except AssemblerError as error:
         return tuple((p.message, p.hint) for p in error.problems)
     # The text tells 1, 1.0 and True apart, which are one key to a dictionary; the digest follows redefinitions.
-    return _faults(node.op, entry.code, node.args, repr(node.args), tuple([port for port, _ in node.inputs]))
+    faults = _faults(node.op, entry.code, node.args, repr(node.args), tuple([port for port, _ in node.inputs]))
+    return (*faults, *_body_faults(entry, node)) if entry.has_body or node.body is not None else faults
 
 
 @functools.lru_cache(maxsize=65536)
@@ -148,6 +215,27 @@ def _faults(
 ) -> tuple[Fault, ...]:
     entry = lookup("op", op)
     return (*_argument_faults(entry, args), *_port_faults(entry, ports))
+
+
+def _body_faults(entry: Entry, node: Node) -> Iterator[Fault]:
+    """What is wrong between a step and its body: the body's inputs are the step's, and those that the op provides."""
+    what = f"op '{entry.name}'"
+    if not entry.has_body or node.body is None:
+        yield (
+            (f"{what} needs a body", "give the steps under body:") if entry.has_body else (f"{what} takes no body", "")
+        )
+        return
+    provided = {str(node.arg(key)) for key in entry.option("provides") or () if node.arg(key)}
+    ports, wanted = {port for port, _ in node.inputs}, set(node.body.input_names)
+    for name in sorted(wanted - ports - provided):
+        yield f"the body of {what} reads '{name}', which the step does not", ""
+    for name in sorted(ports - wanted):
+        yield f"the step reads '{name}', which the body of {what} does not know", near(name, wanted)
+    outputs = [name for name, _ in node.body.outputs]
+    for key in entry.option("outputs_from") or ():
+        for name in node.arg(key) or ():
+            if name not in outputs:
+                yield f"the body of {what} has no output '{name}'", near(name, outputs)
 
 
 def _argument_faults(entry: Entry, args: tuple[tuple[str, Arg], ...]) -> Iterator[Fault]:
@@ -170,6 +258,8 @@ def _plain(param: Param | None, value: Any) -> Any:
 
 
 def _port_faults(entry: Entry, ports: tuple[str, ...]) -> Iterator[Fault]:
+    if entry.has_body:
+        return
     what = f"op '{entry.name}'"
     known = () if entry.variadic and not entry.inputs else input_names(entry)
     listing = f"its inputs are {', '.join(known)}" if known else "its inputs are numbered from 0"

@@ -16,9 +16,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from assembler.graph.core import Graph, TensorType
-from assembler.infer.make import make
-from assembler.infer.shape import Args, Ports, Types, call_step, meta_values, run_step, shapes
+from assembler.graph.core import ITEM, Graph, Node, TensorType
+from assembler.graph.modes import in_mode
+from assembler.infer.interpret import Interpreter
+from assembler.infer.shape import Args, Ports, Types, meta_values, run_step, shapes, signature
 from assembler.registry import lookup
 
 # Of torch's own ops, those that do the work of a matrix product and have no formula in `flop_registry`.
@@ -51,14 +52,26 @@ def costs(graph: Graph, types: Mapping[str, TensorType] | None = None) -> dict[s
     found = {}
     for i, node in graph.nodes.items():
         given = tuple([types[s] for _, s in node.inputs])
-        code = lookup("op", node.op).code
-        found[i] = _step_cost(code, node.op, node.args, tuple([p for p, _ in node.inputs]), given, batch)
+        cost = Cost() if node.op == ITEM else _step_cost(*signature(node, given), batch)
+        found[i] = _own(cost, node, graph, types) if node.share else cost
     return found
 
 
+def _own(cost: Cost, node: Node, graph: Graph, types: Mapping[str, TensorType]) -> Cost:
+    """The cost of a step without the weights that are another step's."""
+    if node.owner:
+        return Cost(flops=cost.flops)
+    given = tuple(types[s] for s in node.sources)
+    step = run_step(*signature(node, given)[1:5], node.body)[0]
+    shared = [p for n, p in step.named_parameters() if n in dict(node.share)] if isinstance(step, nn.Module) else []
+    size = sum(p.numel() * p.element_size() for p in shared)
+    return Cost(cost.params - sum(p.numel() for p in shared), cost.flops, cost.bytes - size)
+
+
 def total(graph: Graph, types: Mapping[str, TensorType] | None = None) -> Cost:
-    """The cost of a whole graph: the sum over its steps."""
-    return sum(costs(graph, types).values(), Cost())
+    """The cost of a whole graph: the sum over its steps in evaluation."""
+    kept = in_mode(graph, "eval").nodes
+    return sum((cost for i, cost in costs(graph, types).items() if i in kept), Cost())
 
 
 def train_flops(graph: Graph, trainable: Collection[str] | None = None) -> int:
@@ -67,6 +80,7 @@ def train_flops(graph: Graph, trainable: Collection[str] | None = None) -> int:
     `trainable` are paths of the steps or containers whose parameters are trained; None trains all of them. Gradients
     of activations are counted through every frozen step after the first trained one, and none before it.
     """
+    graph = in_mode(graph, "train")
     codes = tuple(lookup("op", node.op).code for node in graph.nodes.values())
     return _train_flops(graph, codes, None if trainable is None else frozenset(trainable))
 
@@ -81,9 +95,8 @@ def uncounted(graph: Graph) -> tuple[str, ...]:
     types = shapes(graph)
     found: set[str] = set()
     for node in graph.nodes.values():
-        given = tuple(types[s] for s in node.sources)
-        code = lookup("op", node.op).code
-        found |= _step_uncounted(code, node.op, node.args, tuple(p for p, _ in node.inputs), given)
+        if node.op != ITEM:
+            found |= _step_uncounted(*signature(node, tuple(types[s] for s in node.sources)))
     return tuple(sorted(found))
 
 
@@ -95,9 +108,18 @@ def _batch(graph: Graph, types: Mapping[str, TensorType]) -> int:
 
 
 @functools.lru_cache(maxsize=65536)
-def _step_cost(code: str, op: str, args: Args, ports: Ports, types: Types, batch: int) -> Cost:
+def _step_cost(
+    code: str,
+    op: str,
+    args: Args,
+    ports: Ports,
+    types: Types,
+    kinds: tuple[type, ...],
+    body: Graph | None,
+    batch: int,
+) -> Cost:
     with FlopCounterMode(display=False) as counter:
-        step = run_step(op, args, ports, types)[0]
+        step = run_step(op, args, ports, types, body)[0]
     flops = counter.get_total_flops() // batch
     if not isinstance(step, nn.Module):
         return Cost(flops=flops)
@@ -109,15 +131,14 @@ def _step_cost(code: str, op: str, args: Args, ports: Ports, types: Types, batch
 def _train_flops(graph: Graph, codes: tuple[str, ...], trainable: frozenset[str] | None) -> int:
     types = shapes(graph)
     with torch.device("meta"):
-        values: dict[str, Any] = meta_values(graph.input_names, tuple(types[n] for n in graph.input_names))
+        model = Interpreter(graph, types, shapes).train()
+        for i, step in model.steps.items():
+            if isinstance(step, nn.Module) and not graph.nodes[i].owner:
+                step.requires_grad_(_is_trained(i, trainable) and not graph.nodes[i].frozen)
+        values = meta_values(graph.input_names, tuple(types[n] for n in graph.input_names))
         with FlopCounterMode(display=False) as counter:
-            for i, node in graph.nodes.items():
-                entry = lookup("op", node.op)
-                step = make(entry, dict(node.args), [types[s].shape for s in node.sources])
-                if isinstance(step, nn.Module):
-                    step.train().requires_grad_(_is_trained(i, trainable))
-                values[i] = call_step(step, entry, node, values)
-            ends = [values[i] for _, i in graph.outputs if values[i].requires_grad]
+            made = model(**values).values()
+            ends = [value for value in made if value.requires_grad]
             if ends:
                 torch.autograd.backward(ends, [torch.empty_like(e) for e in ends])
     return int(counter.get_total_flops()) // _batch(graph, types)
@@ -128,9 +149,11 @@ def _is_trained(i: str, trainable: frozenset[str] | None) -> bool:
 
 
 @functools.lru_cache(maxsize=65536)
-def _step_uncounted(code: str, op: str, args: Args, ports: Ports, types: Types) -> frozenset[str]:
+def _step_uncounted(
+    code: str, op: str, args: Args, ports: Ports, types: Types, kinds: tuple[type, ...], body: Graph | None
+) -> frozenset[str]:
     with _Names() as seen:
-        run_step(op, args, ports, types)
+        run_step(op, args, ports, types, body)
     return frozenset(seen.names)
 
 

@@ -9,19 +9,22 @@ from typing import Any, TypeVar
 
 from assembler.errors import RecipeError, ShapeError, near
 from assembler.graph.core import Node
-from assembler.registry import Entry, Param
+from assembler.registry import Body, Entry, Param
 
 V = TypeVar("V")
 
 
-def make(entry: Entry, args: Mapping[str, Any], shapes: Sequence[tuple[int, ...]]) -> Callable[..., Any]:
+def make(
+    entry: Entry, args: Mapping[str, Any], shapes: Sequence[tuple[int, ...]], body: Body | None = None
+) -> Callable[..., Any]:
     """What computes a step: an `nn.Module` for a class or a factory, a `functools.partial` for a function.
 
     `args` are the recipe's arguments by their recipe names; `shapes` are those of the inputs, batch included, and
-    fill the inferred arguments that `args` leaves out. Raises RecipeError for an unknown argument or where the
-    callable refuses its arguments, ShapeError where the shapes are part of the reason.
+    fill the inferred arguments that `args` leaves out; `body` is the sub-graph of an op that has one. Raises
+    RecipeError for an unknown argument or where the callable refuses its arguments, ShapeError where the shapes are
+    part of the reason.
     """
-    bound = arguments(entry, args, shapes)
+    bound = arguments(entry, args, shapes) | {p.argument: body for p in entry.params if p.inferred == "body"}
     call = entry.load()
     if entry.shape == "function":
         return functools.partial(call, **bound)
@@ -40,7 +43,7 @@ def arguments(entry: Entry, args: Mapping[str, Any], shapes: Sequence[tuple[int,
     """
     bound = {_param(entry, name).argument: value for name, value in args.items()}
     for param in entry.params:
-        if param.inferred and param.argument not in bound:
+        if param.inferred and param.inferred != "body" and param.argument not in bound:
             bound[param.argument] = _inferred(entry, param, shapes)
     missing = [p.name for p in entry.params if p.required and p.argument not in bound]
     if missing:
@@ -56,6 +59,8 @@ def call_arguments(entry: Entry, node: Node, values: Mapping[str, V]) -> tuple[t
     """
     required = entry.inputs[: len(entry.inputs) - entry.optional]
     by_name = set(entry.inputs) if entry.shape == "function" else set(entry.inputs) - set(required)
+    if entry.has_body:
+        return (), {p: values[source] for p, source in node.inputs}
     if entry.variadic or entry.shape == "factory":
         by_name = set()
     ports = dict(node.inputs)

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 from assembler.errors import AssemblerError, GraphError, Problem, ShapeError
-from assembler.graph.core import Arg, Graph, Node, TensorType
-from assembler.infer.make import call_arguments, make, reason, written
-from assembler.registry import Entry, lookup
+from assembler.graph.core import ITEM, Arg, Graph, Node, TensorType
+from assembler.infer.interpret import Interpreter
+from assembler.infer.make import reason, written
+from assembler.infer.step import call_step, step_of
+from assembler.registry import lookup
 
 BATCH = 2
 """The batch that stands in for a graph input whose own is 0 or None."""
@@ -30,6 +32,8 @@ def shapes(graph: Graph) -> dict[str, TensorType]:
     every step that refuses what reaches it; steps that depend on such a step are not tried.
     """
     types: dict[str, TensorType] = {name: batched(name, given) for name, given in graph.inputs}
+    further: dict[str, dict[str, TensorType]] = {}
+    found: TensorType | Refusal
     failed: dict[str, Problem | None] = {}
     for i, node in graph.nodes.items():
         try:
@@ -38,15 +42,38 @@ def shapes(graph: Graph) -> dict[str, TensorType]:
             _check_known(graph, i, node, types, failed)
             failed[i] = None
             continue
-        code, ports = lookup("op", node.op).code, tuple([p for p, _ in node.inputs])
-        found = step_type(code, node.op, node.args, ports, given, tuple([type(v) for _, v in node.args]))
-        if isinstance(found, TensorType):
-            types[i] = found
+        if node.op == ITEM:
+            found = _item(node, further.get(node.sources[0], {}))
+        elif isinstance(made := step_type(*signature(node, given)), Refusal):
+            found = made
         else:
+            found = made[0][1]
+            if len(made) > 1:
+                further[i] = dict(made)
+        if isinstance(found, Refusal):
             failed[i] = _problem(i, node, given, found)
+        else:
+            types[i] = found
     if failed:
         raise ShapeError([p for p in failed.values() if p])
     return types
+
+
+def signature(node: Node, given: Types) -> tuple[str, str, Args, Ports, Types, tuple[type, ...], Graph | None]:
+    """What the type and cost of a step depend on, for inputs of these types: the key of everything that is cached.
+
+    It is (the digest of the op's source, op, arguments, input names, types, types of the arguments' values, since 1,
+    1.0 and True are equal keys, body).
+    """
+    code, ports = lookup("op", node.op).code, tuple([p for p, _ in node.inputs])
+    return code, node.op, node.args, ports, given, tuple([type(v) for _, v in node.args]), node.body
+
+
+def _item(node: Node, outputs: Mapping[str, TensorType]) -> TensorType | Refusal:
+    """The type of a further output of a step."""
+    name = str(node.arg("output"))
+    listing = f"it has {', '.join(outputs)}" if outputs else "it has one output"
+    return outputs.get(name) or Refusal(f"'{node.sources[0]}' has no output '{name}'", listing)
 
 
 def batched(name: str, given: TensorType) -> TensorType:
@@ -81,15 +108,11 @@ class Refusal:
 
 @functools.lru_cache(maxsize=65536)
 def step_type(
-    code: str, op: str, args: Args, ports: Ports, types: Types, kinds: tuple[type, ...]
-) -> TensorType | Refusal:
-    """The type of what one step makes, or why it makes nothing.
-
-    `code` is the digest of the op's source and `kinds` are the types of the arguments' values, since 1, 1.0 and True
-    are equal keys: both are there for the cache.
-    """
+    code: str, op: str, args: Args, ports: Ports, types: Types, kinds: tuple[type, ...], body: Graph | None
+) -> tuple[tuple[str, TensorType], ...] | Refusal:
+    """The types of what one step makes by output name, or why it makes nothing; the arguments are `signature`'s."""
     try:
-        made = run_step(op, args, ports, types)[1]
+        made = run_step(op, args, ports, types, body)[1]
     except ShapeError as error:
         if error.__cause__:  # the constructor knew the shapes: to the user it is the step that refuses them
             return Refusal(reason(error.__cause__), at_call=True)
@@ -98,30 +121,31 @@ def step_type(
         return Refusal(error.problems[0].message, error.problems[0].hint)
     except Exception as error:  # whatever the op raises is about what the user gave it
         return Refusal(reason(error), at_call=True)
-    if not isinstance(made, torch.Tensor):
-        return Refusal(f"makes a {type(made).__name__}, and a step has to make one tensor")
-    if not all(made.shape[1:]):
-        return Refusal(f"makes an empty tensor, {list(made.shape)}")
-    return TensorType(tuple(made.shape), str(made.dtype).removeprefix("torch."))
+    for name, value in made.items():
+        which = f"'{name}' is " if name else "makes "
+        if not isinstance(value, torch.Tensor):
+            return Refusal(f"{which}a {type(value).__name__}, and a step has to make {'tensors' if name else 'one tensor'}")
+        if not all(value.shape[1:]):
+            return Refusal(f"{which}an empty tensor, {list(value.shape)}")
+    return tuple((n, TensorType(tuple(v.shape), str(v.dtype).removeprefix("torch."))) for n, v in made.items())
 
 
-def run_step(op: str, args: Args, ports: Ports, types: Types) -> tuple[Callable[..., Any], Any]:
+def run_step(
+    op: str, args: Args, ports: Ports, types: Types, body: Graph | None = None
+) -> tuple[Callable[..., Any], dict[str, Any]]:
     """A step and what it makes of `meta` tensors of these types, in eval mode and without gradients."""
     entry = lookup("op", op)
+    node = Node(op, args, tuple(zip(ports, ports, strict=True)), body=body)
     with torch.device("meta"), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the real build gives them again
-        step = make(entry, dict(args), [t.shape for t in types])
+        step = step_of(node, types, _interpreted, shapes)
         if isinstance(step, torch.nn.Module):
             step.eval()
-        node = Node(op, args, tuple(zip(ports, ports, strict=True)))
         return step, call_step(step, entry, node, meta_values(ports, types))
 
 
-def call_step(step: Callable[..., Any], entry: Entry, node: Node, values: Mapping[str, Any]) -> Any:
-    """Call what `make` made on the values that `node` reads."""
-    positional, named = call_arguments(entry, node, values)
-    made = step(*positional, **named)
-    return made[0] if entry.option("first") else made
+def _interpreted(graph: Graph, name: str) -> torch.nn.Module:
+    return Interpreter(graph, shapes(graph), shapes)
 
 
 def meta_values(names: Iterable[str], types: Types) -> dict[str, torch.Tensor]:

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from assembler import registry
 from assembler.errors import Problem, RecipeError, Span, near
 from assembler.recipe.notes import note, note_all
 from assembler.recipe.paths import STEP_KEYS, patch
 from assembler.recipe.scope import Copies, Depth, Lazy, Scope, origin, resolve, scope_of
-from assembler.recipe.steps import BAD_OP, Step, bad_name, check_sections, name_of
+from assembler.recipe.steps import BAD_OP, Step, bad_name, check_outputs, check_sections, name_of
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice, plain
 from assembler.registry.checks import shown
 
@@ -38,6 +39,9 @@ class _Draft:
     body: list[_Draft] = field(default_factory=list)
     shortcut: list[_Draft] = field(default_factory=list)
     inputs: tuple[str, ...] = ()
+    outputs: Value | None = None
+    twin: str = ""
+    """The copy whose weights this one uses."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,10 @@ class _Expander:
             copies.total += 1
             one = patch(common, patches[str(index)]) if str(index) in patches else common
             assert isinstance(one, Map)
+            shared = one.get("share") == Leaf(True)
+            one = one.drop("share") if shared else one
             chain.body.append(self.lay_one(one, place.copy(index, scope), span))
+            chain.body[-1].twin = f"{place.path}.0" if shared and index else ""
         return chain
 
     def loops(self, step: Map, place: _Place) -> list[dict[str, Any]]:
@@ -221,9 +228,15 @@ class _Expander:
         elif not op and "body" in step:
             draft.kind = "chain"
             self.lay_body(draft, body, place)
+        elif op and registry.has_body(op):
+            draft.kind = "nested"
+            self.lay_body(draft, body, place)
         elif not op:
             draft.op = BAD_OP
             self.note("a step needs 'op' or 'body'", step.key_span("op") or span, _nearest_key(step))
+        if draft.kind in ("chain", "nested") and op not in self.blocks:
+            draft.outputs = step.get("outputs")
+            note_all(self.problems, check_outputs(draft.outputs))
         if op in self.blocks or (op and draft.kind == "op"):
             what = f"block '{op}'" if op in self.blocks else f"op '{op}'"
             for key, hint in _BELONGS.items():
@@ -284,6 +297,7 @@ class _Expander:
             if key not in STEP_KEYS and key not in params and key in body:
                 body = body.set(key, patch(body.get(key), change))
         inputs = block.get("inputs")
+        draft.outputs = block.get("outputs")
         draft.inputs = tuple(str(plain(i)) for i in inputs) if isinstance(inputs, Seq) else ()
         inner = _Place(place.path, place.template, scope, place.depth, (*place.blocks, draft.op))
         draft.body = self.lay_all(body, inner)
@@ -293,7 +307,7 @@ class _Expander:
     def finish(self, draft: _Draft) -> Step:
         step, scope = draft.step, draft.scope
         args: dict[str, Any] = {}
-        if draft.kind == "op":
+        if draft.kind in ("op", "nested"):
             for key, value in step:
                 if key not in STEP_KEYS and (found := self.value(value, scope, draft.path)) is not BAD:
                     args[key] = found
@@ -313,6 +327,9 @@ class _Expander:
             shortcut=tuple(self.finish(d) for d in draft.shortcut),
             merge=self.merge_of(draft),
             inputs=draft.inputs,
+            outputs=self.outputs_of(draft),
+            share=draft.twin or self.share_of(draft),
+            frozen=self.frozen_of(draft),
             span=draft.span,
             named=draft.named,
             written=step,
@@ -320,7 +337,8 @@ class _Expander:
         )
 
     def check_container(self, draft: _Draft) -> None:
-        allowed = {"for", "repeat", "from", "op", "body", *(("merge",) if draft.kind == "branches" else ())}
+        allowed = {"for", "repeat", "from", "op", "body", "share", "frozen"}
+        allowed |= {"merge"} if draft.kind == "branches" else {"outputs"} if draft.kind == "chain" else set()
         if draft.kind == "residual":
             allowed.add("shortcut")
         steps = draft.step.get("body")
@@ -331,6 +349,29 @@ class _Expander:
                 hint = near(key, [*allowed, *inside]) or f"it takes {', '.join(sorted(allowed))}"
                 said = f"'{draft.op}' takes" if draft.op else f"step '{name_of(draft.path)}' has"
                 self.note(f"{said} no '{key}'", draft.step.key_span(key), hint)
+
+    def outputs_of(self, draft: _Draft) -> tuple[tuple[str, Any], ...]:
+        if not isinstance(draft.outputs, Map):
+            return ()
+        return tuple((name, v.value) for name, v in draft.outputs if isinstance(v, Leaf) and isinstance(v.value, str))
+
+    def share_of(self, draft: _Draft) -> Any:
+        value = draft.step.get("share")
+        found = self.value(value, draft.scope) if value is not None else None
+        if isinstance(found, dict) and found and all(isinstance(v, str) for v in found.values()):
+            return found
+        if found is not None and found is not BAD and not isinstance(found, str):
+            hint = "for instance share: encoder.0, or share: {weight: embed.weight}; true shares the copies of one step"
+            self.note(f"'share' names a step or parameters, not {shown(found)}", value.span, hint)  # type: ignore[union-attr]
+            return None
+        return None if found is BAD else found
+
+    def frozen_of(self, draft: _Draft) -> bool:
+        value = draft.step.get("frozen")
+        found = self.value(value, draft.scope) if value is not None else False
+        if found is not BAD and not isinstance(found, bool):
+            self.note(f"'frozen' is true or false, not {shown(found)}", value.span)  # type: ignore[union-attr]
+        return found is True
 
     def merge_of(self, draft: _Draft) -> tuple[str, tuple[tuple[str, Any], ...]]:
         if draft.kind != "branches":
@@ -348,7 +389,8 @@ class _Expander:
 
 
 _BELONGS = {
-    "body": "'residual', 'branches' and steps without 'op' have a body",
+    "body": "'residual', 'branches', steps without 'op' and ops that call a sub-graph have a body",
+    "outputs": "blocks and steps with a body name their outputs",
     "shortcut": "only 'residual' has a shortcut",
     "merge": "only 'branches' are merged",
 }

@@ -14,7 +14,20 @@ from assembler.errors import Problem, RecipeError, Span, near
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
 
 GROUPS = ("graph", "body")
-SECTIONS = ("kind", "version", "name", "doc", "extends", "vars", "scales", "inputs", "blocks", "graph", "outputs")
+SECTIONS = (
+    "kind",
+    "version",
+    "name",
+    "doc",
+    "extends",
+    "vars",
+    "scales",
+    "inputs",
+    "blocks",
+    "graph",
+    "outputs",
+    "weights",
+)
 _COMMON = ("kind", "version", "name", "doc", "extends", "set")
 KEYS = {
     "model": (*SECTIONS, "set"),
@@ -22,7 +35,7 @@ KEYS = {
     "run": (*_COMMON, "model", "space", "split", "data", "train", "task", "metric", "seeds", "phases"),
 }
 """What each kind of recipe may hold at its top."""
-STEP_KEYS = ("op", "from", "for", "repeat", "merge", "body", "shortcut")
+STEP_KEYS = ("op", "from", "for", "repeat", "merge", "body", "shortcut", "outputs", "share", "frozen")
 _NAMED = ("data", "task", "train", "search", "phases")
 """Sections in which a bare word is short for `{name: word}`; in steps it is short for `{op: word}`."""
 _WORDS = re.compile(r"[\w.*-]*")

@@ -15,18 +15,19 @@ from assembler.recipe.values import Leaf, Map, Seq, Value
 
 BAD_OP = "<bad>"
 """Stands for the op of a step that has none; that is noted already."""
-BLOCK_KEYS = ("params", "inputs", "body", "doc")
+BLOCK_KEYS = ("params", "inputs", "body", "outputs", "doc")
 _SECTIONS = {"vars": "{dim: 64}", "scales": "{small: {dim: 32}}", "blocks": "{block: {body: {norm: layer_norm}}}"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step after unrolling. `kind` is "op", "chain" (steps one after another), "residual" or "branches".
+    """A step after unrolling. `kind` is "op", "chain" (steps one after another), "residual", "branches" or "nested".
 
     `source` is None (the previous step), a path, a list of paths or a dict of input name to path. `body` holds the
-    steps inside; `shortcut` those of a residual's other arm; `merge` joins branches. `args` are evaluated. `written`
-    is the step as the recipe has it, read in `scope`; `named` is where its name stands.
+    steps inside (of a nested step, those of the op's sub-graph); `shortcut` those of a residual's other arm; `merge`
+    joins branches; `outputs` pairs names with the steps inside that they give out; `share` is the path (or the mapping
+    of parameters to paths) of the weights to use. `args` are evaluated. `written` is the step as the recipe has it, read in `scope`; `named` is where its name stands.
     """
 
     path: str
@@ -38,6 +39,9 @@ class Step:
     shortcut: tuple[Step, ...] = ()
     merge: tuple[str, tuple[tuple[str, Any], ...]] = ("", ())
     inputs: tuple[str, ...] = ()
+    outputs: tuple[tuple[str, Any], ...] = ()
+    share: Any = None
+    frozen: bool = False
     span: Span | None = field(default=None, compare=False)
     named: Span | None = field(default=None, compare=False)
     written: Map = field(default=Map(), compare=False, repr=False)
@@ -134,3 +138,15 @@ def _check_block(name: str, block: Map, span: Span | None) -> Iterator[Problem]:
             yield Problem(f"'{param}' cannot name a parameter", params.key_span(param), hint="choose another name")
     if not isinstance(inputs, Seq) or not all(isinstance(i, Leaf) and isinstance(i.value, str) for i in inputs):
         yield Problem("'inputs' of a block is a list of names", inputs.span, hint="for instance [x, context]")
+    yield from check_outputs(block.get("outputs"))
+
+
+def check_outputs(value: Value | None) -> Iterator[Problem]:
+    """What is wrong with the outputs that a block or a sub-graph names."""
+    named = isinstance(value, Map) and all(isinstance(v, Leaf) and isinstance(v.value, str) for _, v in value)
+    if value is not None and (not named or not len(value)):
+        said = "'outputs' of steps is a mapping of names to steps inside"
+        yield Problem(said, value.span, hint="for instance {y: last, mask: drop.mask}")
+    for name in value.keys() if isinstance(value, Map) else ():
+        if not name.isidentifier():
+            yield Problem(f"'{name}' cannot name an output", value.key_span(name), hint="letters, digits and _")

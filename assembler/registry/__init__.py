@@ -1,12 +1,13 @@
 """Closed registries of named things. A decorated function or class is an entry; its signature is its schema."""
 
-from assembler.registry.catalog import add_plugin, find, lookup, names, plugins, settings, suggest
+from assembler.registry.catalog import add_plugin, find, has_body, lookup, names, plugins, settings, suggest
 from assembler.registry.entry import REQUIRED, Entry, Param
-from assembler.registry.live import dataset, loss, op, optimizer, phase, sampler
-from assembler.registry.types import Channels, Features, Shape, Shapes
+from assembler.registry.live import dataset, loss, op, optimizer, phase, rewrite, sampler
+from assembler.registry.types import Body, Channels, Features, Shape, Shapes
 
 __all__ = [
     "REQUIRED",
+    "Body",
     "Channels",
     "Entry",
     "Features",
@@ -16,6 +17,7 @@ __all__ = [
     "add_plugin",
     "dataset",
     "find",
+    "has_body",
     "lookup",
     "loss",
     "names",
@@ -23,6 +25,7 @@ __all__ = [
     "optimizer",
     "phase",
     "plugins",
+    "rewrite",
     "sampler",
     "settings",
     "suggest",

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from assembler.errors import AssemblerError, InputError, near
-from assembler.registry import torch_names
+from assembler.registry import aten_names, torch_names
 from assembler.registry.entry import Entry, digest
 from assembler.registry.live import LIVE
 from assembler.registry.static import Found, class_signature, read, scan
@@ -26,8 +26,13 @@ _FOLDERS = {
     "optimizer": ("train",),
     "sampler": ("search/samplers",),
     "phase": ("pipeline/phases",),
+    "rewrite": ("rewrites",),
 }
-_SETTINGS = {"train": ("train/spec.py", "FitSpec"), "search": ("pipeline/searching.py", "Settings")}
+_SETTINGS = {
+    "train": ("train/spec.py", "FitSpec"),
+    "turn": ("train/spec.py", "TurnSpec"),
+    "search": ("pipeline/searching.py", "Settings"),
+}
 _GROUP = "assembler.plugins"
 _plugins: list[Path] = []
 
@@ -115,19 +120,27 @@ def _index(kind: str) -> dict[str, tuple[Found, str, Path]]:
 
 @functools.cache
 def find(kind: str, name: str) -> Entry | None:
-    """The scanned entry of that name, or None."""
+    """The scanned entry of that name, or None. A loss is an op as well."""
+    if kind == "op" and name.startswith(aten_names.PREFIX):
+        return aten_names.find(name)
     if name in _index(kind):
         found, module, path = _index(kind)[name]
         return read(found, module, str(path))
-    return torch_names.find(name) if kind == "op" else None
+    return torch_names.find(name) or find("loss", name) if kind == "op" else None
 
 
 def lookup(kind: str, name: str) -> Entry:
     """The entry of that name. Raises KeyError-like AssemblerError with the nearest names."""
-    entry = LIVE.get((kind, name)) or find(kind, name)
+    entry = LIVE.get((kind, name)) or (LIVE.get(("loss", name)) if kind == "op" else None) or find(kind, name)
     if entry is None:
         raise AssemblerError(f"unknown {kind} '{name}'", hint=suggest(kind, name))
     return entry
+
+
+def has_body(op: str) -> bool:
+    """Whether an op calls a sub-graph, which its steps hold under `body:`."""
+    entry = LIVE.get(("op", op)) or find("op", op)
+    return entry is not None and entry.has_body
 
 
 def names(kind: str, *, torch: bool = False) -> list[str]:
@@ -151,6 +164,6 @@ def suggest(kind: str, name: str) -> str:
     """A "did you mean" among the names of a kind, or how to list them."""
     pool = names(kind, torch=True)
     if kind == "op":
-        pool += list(torch_names.classes())
+        pool += [*torch_names.classes(), *names("loss")]
     listing = "assembler ops" if kind == "op" else f"assembler ls {'losses' if kind == 'loss' else kind + 's'}"
     return near(name, pool) or f"`{listing}` lists them; --plugin FILE brings your own"

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +70,22 @@ class Entry:
     def arguments(self) -> tuple[str, ...]:
         """The names that a recipe has reason to write: all but what is read from the input's shape."""
         return tuple(p.name for p in self.params if not p.inferred)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a step of this op holds a sub-graph, under `body:`."""
+        return any(p.inferred == "body" for p in self.params)
+
+    def outputs(self, args: Mapping[str, Any]) -> tuple[str, ...] | None:
+        """The names of what a step with these arguments makes; None for one tensor, () for a number known later.
+
+        They are the decorator's `outputs=("values", "indices")`, `outputs="numbered"`, or, for an op whose arguments
+        list them, `outputs_from=("carry", "collect")`.
+        """
+        if lists := self.option("outputs_from"):
+            return tuple(name for key in lists for name in args.get(key) or ())
+        said = self.option("outputs")
+        return () if said == "numbered" else said
 
     def option(self, name: str, default: Any = None) -> Any:
         """A keyword given to the decorator, for instance `commutative=True`."""

@@ -1,4 +1,4 @@
-"""The decorators that register a definition: `@op`, `@loss`, `@dataset`, `@sampler`, `@optimizer`, `@phase`.
+"""The decorators that register a definition, one a kind: `@op`, `@loss`, `@dataset`, ..., `@rewrite`.
 
 In a file that the registry scans (the package's own, an entry point's, a `--plugin`) the decorator is a marker and
 the text is the entry. Anywhere else - a notebook, a test - it enters the definition at once, by its live signature.
@@ -51,6 +51,7 @@ dataset = Decorator("dataset")
 sampler = Decorator("sampler")
 optimizer = Decorator("optimizer")
 phase = Decorator("phase")
+rewrite = Decorator("rewrite")
 
 
 def describe(kind: str, name: str, obj: Any, options: dict[str, Any]) -> Entry:
@@ -60,6 +61,7 @@ def describe(kind: str, name: str, obj: Any, options: dict[str, Any]) -> Entry:
         params = _split(obj.__init__, skip=1)[3]
         call = getattr(obj, "forward", None)
         inputs, optional, variadic, _ = _split(call, skip=1, all_inputs=True) if call else ((), 0, False, ())
+        options = {**options, **_constants(obj)}
         shape = "class"
     else:
         inputs, optional, variadic, params = _split(obj)
@@ -88,6 +90,13 @@ def describe(kind: str, name: str, obj: Any, options: dict[str, Any]) -> Entry:
         live=obj,
         shape=shape,
     )
+
+
+def _constants(obj: type) -> dict[str, Any]:
+    """What a class says of itself: its `ClassVar`s with a plain value."""
+    notes = {name: str(note) for name, note in vars(obj).get("__annotations__", {}).items()}
+    said = {name: vars(obj).get(name) for name, note in notes.items() if "ClassVar" in note}
+    return {name: value for name, value in said.items() if isinstance(value, bool | int | float | str)}
 
 
 def _split(

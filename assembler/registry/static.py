@@ -17,7 +17,8 @@ from assembler.registry.entry import REQUIRED, Entry, Param, digest
 from assembler.registry.types import INFERRED, parse
 
 _HEAD = re.compile(
-    r"^@(?:\w+\.)?(?P<kind>op|loss|dataset|sampler|optimizer|phase)\b(?P<call>\((?:[^()]|\([^()]*\))*\))?[ \t]*\n"
+    r"^@(?:\w+\.)?(?P<kind>op|loss|dataset|sampler|optimizer|phase|rewrite)\b"
+    r"(?P<call>\((?:[^()]|\([^()]*\))*\))?[ \t]*\n"
     r"(?:@.*\n)*(?P<what>def|class) (?P<name>\w+)",
     re.MULTILINE,
 )
@@ -63,6 +64,7 @@ def read(found: Found, module: str, file: str) -> Entry:
         "options": options,
     }
     if isinstance(tree, ast.ClassDef):
+        common["options"] = (*options, *_constants(tree))
         signature = class_signature(tree)
         if found.kind in CALLED:
             inits = [f for f in tree.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"]
@@ -87,7 +89,7 @@ def class_signature(tree: ast.ClassDef) -> dict[str, Any]:
     if "__init__" in methods:
         params = function_signature(methods["__init__"], skip_self=True)[3]
     elif any("dataclass" in ast.unparse(d) for d in tree.decorator_list):
-        params = tuple(_field(f) for f in tree.body if isinstance(f, ast.AnnAssign))
+        params = tuple(_field(f) for f in tree.body if isinstance(f, ast.AnnAssign) and not _of_class(f))
     call = methods.get("forward") or methods.get("__call__")
     if call is None:
         return {"params": params}
@@ -134,6 +136,17 @@ def _keywords(tree: ast.FunctionDef, params: tuple[Param, ...], kind: str) -> tu
 def _field(tree: ast.AnnAssign) -> Param:
     assert isinstance(tree.target, ast.Name)
     return _param(tree.target.id, ast.unparse(tree.annotation), tree.value)
+
+
+def _constants(tree: ast.ClassDef) -> Iterator[tuple[str, Any]]:
+    """What a class says of itself: its `ClassVar`s with a plain value."""
+    for f in tree.body:
+        if isinstance(f, ast.AnnAssign) and _of_class(f) and isinstance(f.value, ast.Constant):
+            yield ast.unparse(f.target), f.value.value
+
+
+def _of_class(tree: ast.AnnAssign) -> bool:
+    return ast.unparse(tree.annotation).startswith("ClassVar")
 
 
 def _literal(default: ast.expr | None) -> Any:

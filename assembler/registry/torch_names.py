@@ -11,6 +11,7 @@ import importlib.util
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from assembler.registry.entry import Entry, Param, digest
 from assembler.registry.static import class_signature
@@ -27,8 +28,14 @@ _FROM_SHAPE = {
     "input_size": "axis -1",
 }
 _OUT = ("out_channels", "out_features", "embedding_dim", "hidden_size")
-_TUPLES = {"RNN", "LSTM", "GRU", "LSTMCell", "MultiheadAttention"}
-"""Classes that return a tuple; a step gives the first of it: the sequence, the hidden state, the attended values."""
+_OUTPUTS = {
+    "RNN": ("output", "hidden"),
+    "GRU": ("output", "hidden"),
+    "LSTM": ("output", "hidden", "cell"),
+    "LSTMCell": ("hidden", "cell"),
+    "MultiheadAttention": ("output", "weights"),
+}
+"""Classes that return a tuple, and names for what is in it."""
 _NOT_OPS = {"Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Container", "Sequential"}
 _NOT_OPS |= {"RNNBase", "RNNCellBase", "LinearCrossEntropyOptions", "NLLLoss2d"}
 _SNAKE = {"PReLU": "prelu", "RReLU": "rrelu", "LogSoftmax": "log_softmax", "RMSNorm": "rms_norm", "GLU": "glu"}
@@ -96,9 +103,16 @@ def find(name: str) -> Entry | None:
         qualname=cls,
         file=str(folder / f"{classes()[cls]}.py"),
         code=digest(cls),
-        options=(("first", True),) if cls in _TUPLES else (),
+        options=_options(cls),
         shape="class",
     )
+
+
+def _options(cls: str) -> tuple[tuple[str, Any], ...]:
+    if cls not in _OUTPUTS:
+        return ()
+    nested = (("paths", ((0,), (1, 0), (1, 1))),) if cls == "LSTM" else ()  # (output, (hidden, cell))
+    return (("outputs", _OUTPUTS[cls]), *nested)
 
 
 def _with_methods(node: ast.ClassDef, nodes: dict[str, ast.ClassDef]) -> ast.ClassDef:

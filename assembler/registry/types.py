@@ -1,15 +1,16 @@
 """Annotations read as the types of recipe arguments: checked, described, turned into JSON Schema, no code run.
 
 A parameter annotated `Channels`, `Features`, `Shape` or `Shapes` is filled from the input's shape, one annotated
-`Tensor` is an input; everything else is an argument that a recipe may write.
+`Body` with the steps under `body:`, one annotated `Tensor` is an input; everything else is an argument.
 """
 
 from __future__ import annotations
 
 import ast
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NewType
+from typing import Any, NewType, Protocol
 
 Channels = NewType("Channels", int)
 """An `int` taken from axis 1 of the first input, `[B, C, ...]`."""
@@ -20,7 +21,29 @@ Shape = tuple[int, ...]
 Shapes = tuple[tuple[int, ...], ...]
 """The shapes of all inputs, in order."""
 
-INFERRED = {"Channels": "axis 1", "Features": "axis -1", "Shape": "shape", "Shapes": "shapes"}
+
+class Body(Protocol):
+    """The sub-graph that a recipe gives under `body:`, as an op gets it.
+
+    `types` are those of the values that the step reads, by the names under which the body knows them; anything with
+    `shape` and `dtype`. `outputs` are the names of what the body makes.
+    """
+
+    types: Mapping[str, Any]
+    outputs: tuple[str, ...]
+
+    def made(self, types: Mapping[str, Any]) -> dict[str, Any]:
+        """The types of what the body makes from values of these types."""
+
+    def build(self, types: Mapping[str, Any], name: str = "") -> Any:
+        """A module for values of these types: keyword arguments by name in, a dict by name out.
+
+        Bodies built under different names begin with different weights.
+        """
+
+
+
+INFERRED = {"Channels": "axis 1", "Features": "axis -1", "Shape": "shape", "Shapes": "shapes", "Body": "body"}
 
 _PLAIN: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "None": type(None)}
 _WORDS = {

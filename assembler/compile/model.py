@@ -1,0 +1,66 @@
+"""The modules that graphs become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from torch import nn
+
+from assembler.compile.located import Located
+from assembler.errors import InputError
+
+
+class Model(Located):
+    """A graph as straight-line code; `meta` has the graph, and the `frozen` steps, which stay in evaluation."""
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all steps but the frozen ones."""
+        super().train(mode)
+        for path in self.meta.get("frozen", ()) if mode else ():
+            self.get_submodule(path).eval()
+        return self
+
+
+class Switched(nn.Module):
+    """A graph that runs other steps in training than in evaluation: two modules of the same sub-modules.
+
+    Inputs that one mode has no use for may be left out.
+    """
+
+    def __init__(self, inputs: Sequence[str], train: Model, evaluation: Model, meta: Mapping[str, Any]) -> None:
+        super().__init__()
+        for module in (evaluation, train):
+            _merge(self, module)
+        self.inputs = tuple(inputs)
+        self.meta = dict(meta)
+        # beside the registered sub-modules, whose weights they share
+        self.__dict__["modes"] = {True: train, False: evaluation}
+
+    def forward(self, *args: Any, **named: Any) -> Any:
+        """What the graph makes in the mode that the module is in."""
+        given = dict(zip(self.inputs, args, strict=False)) | named
+        module = self.__dict__["modes"][self.training]
+        wanted = [n.target for n in module.graph.nodes if n.op == "placeholder"]
+        missing = [name for name in wanted if given.get(name) is None]
+        if missing:
+            mode = "training" if self.training else "evaluation"
+            raise InputError(f"the model needs {' and '.join(missing)} in {mode}", hint=f"it takes {', '.join(wanted)}")
+        return module(**{name: given[name] for name in wanted})
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all steps but the frozen ones."""
+        super().train(mode)
+        for module in self.__dict__["modes"].values():
+            module.train(mode)
+        return self
+
+
+def _merge(into: nn.Module, module: nn.Module) -> None:
+    """Give `into` the sub-modules of `module`; plain containers that both have are joined."""
+    for name, child in module.named_children():
+        held = into._modules.get(name)
+        if held is None or held is child:
+            into.add_module(name, child)
+        else:
+            _merge(held, child)

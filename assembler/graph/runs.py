@@ -1,0 +1,146 @@
+"""Runs: `first..last` names all steps from what `first` reads to the value of `last`, wherever containers begin and end.
+
+A run is a place like a step or a container is, so that a model can be cut between any two steps. The steps of a run
+keep their own paths in a part; there is no common path to leave out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from assembler.errors import GraphError
+from assembler.graph.core import Graph
+
+if TYPE_CHECKING:
+    from assembler.graph.edit import Slot
+
+DOTS = ".."
+
+
+def ends(path: str) -> tuple[str, str] | None:
+    """(first, last) of a run, or None for the path of a step or container."""
+    first, dots, last = path.partition(DOTS)
+    return (first.strip(), last.strip()) if dots else None
+
+
+def steps_of(graph: Graph, path: str) -> tuple[str, ...]:
+    """The ids of a run, in order. Raises GraphError where `last` does not depend on `first`, or an end is no step."""
+    first, last = ends(path) or (path, path)
+    out, begin = graph.resolve(last), entry(graph, first)
+    reached = upstream(graph, out)
+    found = reached - upstream(graph, begin)
+    if begin not in reached or not set(graph.region(first)) <= found:
+        what = f"there is no run '{path}': '{last}' does not come of '{first}'"
+        raise GraphError(what, path=path, hint=f"write {last}{DOTS}{first}" if last != first else "")
+    return tuple(i for i in graph.nodes if i in found)
+
+
+def entry(graph: Graph, first: str) -> str:
+    """The earliest value that the step or container `first` reads: an id, or an input's name.
+
+    Values that no input has a part in (a table of positions) do not count. Raises GraphError where there are several.
+    """
+    inside = set(graph.region(first))
+    if not inside:
+        return graph.resolve(first)
+    read = dict.fromkeys(s for i in inside for s in graph.nodes[i].sources if s not in inside)
+    above = {s: upstream(graph, s) for s in read}
+    inputs = set(graph.input_names)
+    fed = [s for s in read if not above[s].isdisjoint(inputs)]
+    earliest = [s for s in fed if not any(other in above[s] for other in fed if other != s)]
+    if len(earliest) != 1:
+        what = "reads no input of the model" if not earliest else f"reads {' and '.join(sorted(earliest))}"
+        raise GraphError(f"no run can begin with '{first}': it {what}", path=first, hint="a run has one value entering")
+    return earliest[0]
+
+
+def upstream(graph: Graph, i: str) -> set[str]:
+    """The ids and inputs that a value is computed from, itself included."""
+    found: set[str] = set()
+    waiting = [i]
+    while waiting:
+        i = waiting.pop()
+        if i not in found:
+            found.add(i)
+            waiting += graph.nodes[i].sources if i in graph.nodes else ()
+    return found
+
+
+def members(graph: Graph, ids: Iterable[str], sizes: Mapping[str, int] | None = None) -> tuple[str, ...]:
+    """The fewest paths that hold these steps and no others, in order. `sizes` are those that `sizes_of` gives."""
+    return tuple(dict.fromkeys(_tops(graph, ids, sizes).values()))
+
+
+def sizes_of(graph: Graph) -> Mapping[str, int]:
+    """How many steps there are at and under each path."""
+    return Counter(p for i in graph.nodes for p in _levels(i))
+
+
+def holder(graph: Graph, slot: str) -> Callable[[str], bool]:
+    """A test whether a path, of a step, a sub-module or a `state_dict` key, belongs to the slot."""
+    if ends(slot) is None:
+        return lambda path: path == slot or path.startswith(f"{slot}.")
+    inside = set(graph.region(slot))
+
+    def holds(path: str) -> bool:
+        owner = next((p for p in reversed(_levels(path)) if p in graph.nodes), "")
+        return owner in inside
+
+    return holds
+
+
+def inner_names(graph: Graph, slot: Slot) -> dict[str, str]:
+    """The containers that lie in a slot, with the paths that they have in the slot's own graph."""
+    if ends(slot.path) is None:
+        prefix = f"{slot.path}."
+        return {p: p.removeprefix(prefix) for p in graph.names if p.startswith(prefix)}
+    held, whole = (Counter(p for i in ids for p in _levels(i)) for ids in (slot.ids, graph.nodes))
+    return {p: p for p in graph.names if held[p] and held[p] == whole[p]}
+
+
+def end_names(slot: Slot, inside: Collection[str], output: str) -> dict[str, str]:
+    """What the ends of a run name once other steps are `inside` it, where those have no steps at the ends.
+
+    Raises GraphError where `last` is one of the steps, and its value is not the one that leaves.
+    """
+    first, last = ends(slot.path) or ("", "")
+    if last in inside and last != output:
+        what = f"the value of a part for '{slot.path}' is that of '{last}', not of '{output}'"
+        raise GraphError(what, path=slot.path, hint="give the part that output")
+    found = {} if last in inside else {last: output}
+    if not any(i == first or i.startswith(f"{first}.") for i in inside):
+        found |= {first: slot.source} if first != last else {}
+    return found
+
+
+def named(graph: Graph, slot: Slot, sizes: Mapping[str, int] | None = None) -> str:
+    """The shortest name of a region: the path that holds exactly its steps, or a run."""
+    tops = _tops(graph, slot.ids, sizes)
+    last = next((p for p in reversed(tops.values()) if graph.names.get(p) == slot.output), slot.output)
+    if len(set(tops.values())) == 1:
+        return last if last in tops.values() else tops[slot.output]
+    readers = dict.fromkeys(tops[i] for i in slot.ids if slot.source in graph.nodes[i].sources)
+    first = next((p for p in readers if _begins(graph, p, slot.source)), "")
+    return f"{first or slot.ids[0]}{DOTS}{last}"
+
+
+def _tops(graph: Graph, ids: Iterable[str], sizes: Mapping[str, int] | None) -> dict[str, str]:
+    """For each of some steps the shortest path at and under which there are only such steps."""
+    inside, whole = tuple(ids), sizes or sizes_of(graph)
+    held = Counter(p for i in inside for p in _levels(i))
+    return {i: next(p for p in _levels(i) if held[p] == whole[p]) for i in inside}
+
+
+def _begins(graph: Graph, path: str, source: str) -> bool:
+    try:
+        return entry(graph, path) == source
+    except GraphError:
+        return False
+
+
+def _levels(path: str) -> list[str]:
+    """`a.b.c` -> a, a.b, a.b.c."""
+    parts = path.split(".")
+    return [".".join(parts[: n + 1]) for n in range(len(parts))]

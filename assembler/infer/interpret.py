@@ -1,0 +1,52 @@
+"""A graph run step by step, on any device: what inference needs of a graph before it is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from assembler.graph.core import ITEM, Graph, TensorType
+from assembler.graph.shares import owner_of
+from assembler.infer.step import Infer, call_step, step_of
+from assembler.infer.ties import tie
+from assembler.registry import lookup
+
+
+class Interpreter(nn.Module):
+    """The graph as a module: keyword arguments by name in, outputs by name out. Its weights are torch's own draws.
+
+    `infer` gives the types of a graph's values, for bodies.
+    """
+
+    def __init__(self, graph: Graph, types: Mapping[str, TensorType], infer: Infer) -> None:
+        super().__init__()
+
+        def lower(body: Graph, name: str) -> nn.Module:
+            return Interpreter(body, infer(body), infer)
+
+        self.graph = graph
+        self.steps: dict[str, Any] = {}
+        for i, node in graph:
+            if node.op == ITEM:
+                continue
+            given = [types[s] for s in node.sources]
+            step = self.steps[node.owner] if node.owner else step_of(node, given, lower, infer)
+            if isinstance(step, nn.Module) and not node.owner:
+                self.add_module(i.replace(".", "_"), step)
+            for name, path in node.share if not node.owner else ():
+                owner, parameter = owner_of(path, self.steps)
+                tie(step, name, self.steps[owner], parameter)
+            self.steps[i] = step
+
+    def forward(self, **values: Any) -> dict[str, Any]:
+        """The outputs, by name."""
+        further: dict[str, dict[str, Any]] = {}
+        for i, node in self.graph:
+            if node.op == ITEM:
+                values[i] = further[node.sources[0]][str(node.arg("output"))]
+            else:
+                further[i] = call_step(self.steps[i], lookup("op", node.op), node, values)
+                values[i] = next(iter(further[i].values()))
+        return {name: values[i] for name, i in self.graph.outputs}

@@ -1,0 +1,74 @@
+"""A sub-graph that is called again and again with shared weights: over a sequence, or a number of times."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from assembler.errors import ShapeError
+from assembler.graph.core import TensorType
+from assembler.modules.nested import Nested
+from assembler.registry import Body, op
+
+
+@op("loop", outputs_from=("carry", "collect"), provides=("index",))
+class Loop(Nested):
+    """Calls its body once for every element of a sequence, or `times` times, feeding back what it carries.
+
+    Inputs named in `scan`, [B, N, ...], enter the body one element at a time, [B, ...]; those in `carry` enter as they
+    are the first time and are the body's outputs of the same names from then on; all others enter every time as they
+    are. `index` names the number of the iteration in the body (int64, []). It makes the last values of `carry`, then
+    the body's outputs named in `collect` of all iterations, [B, N, ...]. The weights are one and the same in all
+    iterations. Raises ShapeError where a carried value changes its shape or there is nothing that says how often.
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        times: int | None = None,
+        carry: tuple[str, ...] = (),
+        scan: tuple[str, ...] = (),
+        collect: tuple[str, ...] = (),
+        index: str = "",
+    ) -> None:
+        super().__init__()
+        if times is None and not scan:
+            raise ShapeError("loop needs 'times', or 'scan' with what it goes over")
+        if not carry and not collect:
+            raise ShapeError("loop makes nothing: name outputs of its body in 'carry' or 'collect'")
+        types = dict(body.types)
+        _check_names((*carry, *scan), types)
+        for name in scan:
+            shape = types[name].shape
+            types[name] = TensorType((shape[0], *shape[2:]), types[name].dtype)
+        if index:
+            types[index] = TensorType((), "int64")
+        made = body.made(types)
+        for name in carry:
+            if made[name].shape != types[name].shape:
+                said = f"the carried '{name}' is {list(types[name].shape)} at first and {list(made[name].shape)} then"
+                raise ShapeError(said)
+        self.times = times
+        self.carry, self.scan, self.collect, self.index = carry, scan, collect, index
+        self.hold(body.build(types))
+
+    def forward(self, **values: Tensor) -> tuple[Tensor, ...]:
+        """The last values of what is carried, then all values of what is collected."""
+        whole = {name: values.pop(name) for name in self.scan}
+        times = self.times or whole[self.scan[0]].shape[1]
+        made: dict[str, list[Tensor]] = {name: [] for name in self.collect}
+        for n in range(times):
+            given = values | {name: x.select(1, n) for name, x in whole.items()}
+            if self.index:
+                given[self.index] = torch.full((), n, device=next(iter({**whole, **values}.values())).device)
+            found = self.body(**given)
+            values |= {name: found[name] for name in self.carry}
+            for name, kept in made.items():
+                kept.append(found[name])
+        return *(values[name] for name in self.carry), *(torch.stack(kept, 1) for kept in made.values())
+
+
+def _check_names(names: tuple[str, ...], types: dict[str, TensorType]) -> None:
+    for name in names:
+        if name not in types:
+            raise ShapeError(f"loop does not read '{name}'", hint=f"it reads {', '.join(types) or 'nothing'}")
