@@ -68,9 +68,9 @@ def _web(graph: Graph, named: bool) -> _Web:
     for i, node in graph.nodes.items():
         n = number[i]
         labels.append(_label(node.op, node.args) if _is_plain(node) else _marked(node))
-        for name, path in node.share:
+        for shared, path in node.share:
             owner, parameter = owner_of(path, number)
-            edge = _digest(b"share", name.encode(), parameter.encode())
+            edge = _digest(b"share", shared.encode(), parameter.encode())
             sources[n].append((edge, number[owner]))
             users[number[owner]].append((edge, n))
         ordered = not commutative[node.op]
@@ -80,8 +80,8 @@ def _web(graph: Graph, named: bool) -> _Web:
             users[number[source]].append((name, n))
     for output, i in sorted(graph.outputs):
         labels[number[i]] = _digest(labels[number[i]], output.encode())
-    for name, mode in sorted(graph.only):
-        i = dict(graph.outputs).get(name, name)
+    for said, mode in sorted(graph.only):
+        i = dict(graph.outputs).get(said, said)
         labels[number[i]] = _digest(labels[number[i]], b"only", mode.encode())
     return _Web(labels, sources, users)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from typing import Any
 
 from assembler.errors import Problem, RecipeError, Span, near
@@ -86,7 +87,8 @@ def _leaves(section: Map | Seq, what: str, prefix: str = "") -> Iterator[tuple[s
 
 def _nests(value: Map | Seq, what: str) -> bool:
     if isinstance(value, Map):
-        return len(value) > 0 and not any(k in _KEYS[what] or near(k, _KEYS[what]) for k in value.keys())
+        meant = [k for k in value.keys() if k in _KEYS[what] or get_close_matches(k, _KEYS[what], cutoff=0.75)]
+        return len(value) > 0 and not meant
     return len(value) > 0 and (what == "outputs" or not isinstance(value.items[0], Leaf))
 
 

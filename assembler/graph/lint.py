@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assembler.errors import Problem, RecipeError
-from assembler.graph.build import Builder, draft
+from assembler.graph.build import draft
+from assembler.graph.wiring import Builder
 from assembler.recipe.choices import decide, first, space
 from assembler.recipe.document import Document, scale_changes
 from assembler.recipe.document import changed as with_changes

@@ -1,4 +1,4 @@
-"""Runs: `first..last` names all steps from what `first` reads to the value of `last`, wherever containers begin and end.
+"""Runs: `first..last` names all steps from what `first` reads to the value of `last`, whatever containers lie there.
 
 A run is a place like a step or a container is, so that a model can be cut between any two steps. The steps of a run
 keep their own paths in a part; there is no common path to leave out.
@@ -144,3 +144,26 @@ def _levels(path: str) -> list[str]:
     """`a.b.c` -> a, a.b, a.b.c."""
     parts = path.split(".")
     return [".".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+def steps_under(graph: Graph, path: str) -> tuple[str, ...]:
+    """The steps that a recipe path may change: those of the deepest step or container on the way.
+
+    Copy numbers may be left out of it (`stage.block.mixer` is in every copy of both), and what follows the step is an
+    argument of it.
+    """
+    parts = path.split(".")
+    deepest = {i: _depth(parts, i.split(".")) for i in graph.nodes}
+    most = max(deepest.values(), default=0)
+    return tuple(i for i, depth in deepest.items() if depth == most) if most else ()
+
+
+def _depth(parts: list[str], path: list[str]) -> int:
+    """How many of `parts` lead to `path`, which has copy numbers that they may leave out."""
+    found = 0
+    for word in path:
+        if found < len(parts) and parts[found] == word:
+            found += 1
+        elif not word.isdigit():
+            break
+    return found

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from assembler import registry
-from assembler.graph.build import DTYPES
+from assembler.graph.interface import DTYPES
 from assembler.graph.reserved import RESERVED_STEPS
+from assembler.graph.weights_schema import weights_schema
 from assembler.recipe.document import VERSION
 from assembler.recipe.paths import GROUPS, KEYS, SECTIONS, STEP_KEYS
 from assembler.recipe.steps import BLOCK_KEYS
@@ -31,6 +32,9 @@ _STEP = {
     "body": "The steps inside, one after another.",
     "shortcut": "The steps of a residual's other arm; the identity if left out.",
     "merge": "How branches are joined: an op of any number of inputs, such as add or concat.",
+    "outputs": "What the steps inside give out, by name; the first is the step's own value.",
+    "share": "The step whose weights this one uses, or {weight: embed.weight}; true: one set for all copies.",
+    "frozen": "Not trained, and always as in evaluation.",
 }
 _KEYS = {
     "kind": "What the file describes: a model, a space of models, or a run.",
@@ -41,15 +45,16 @@ _KEYS = {
     "set": "Changes by path, as with -o: {vars.dim: 96}.",
     "vars": "Values that expressions can use: =dim * 2.",
     "scales": "Named changes; poolformer@s24 is the recipe with those of s24.",
-    "inputs": "Tensors that enter, by name: [B, 3, 32, 32], or {shape: [B, 16], dtype: int64}.",
+    "inputs": "Tensors that enter, by name: [B, 3, 32, 32], or {shape: [B, 16], dtype: int64, when: train}; they nest.",
     "blocks": "Ops of this recipe's own, made of steps.",
     "graph": "The steps, in order.",
-    "outputs": "Names of what leaves, and the steps that give it.",
+    "outputs": "Names of what leaves, and the steps that give it, or {from: step, when: train}; they nest.",
+    "weights": "Weights to begin with, and how their names map to these: {file: m.safetensors, map: {a.*: b.*}}.",
     "base": "The model that the space is about.",
     "choose": "Choices by path: {stage.*.block.mixer: {$oneof: [pool, attention]}}.",
     "model": "The model that the run is about.",
     "space": "Choices by path, or the name of a space.",
-    "split": "The slots: steps that parts are trained for, for instance [stage.*].",
+    "split": "The slots that parts are trained for: steps or runs ([stage.*], [stem..stage.0]), how many, or auto.",
     "data": "The data set, by name or as {name: ..., arguments}.",
     "train": "Settings that every training of the run starts from.",
     "task": "The loss on the labels: {loss: cross_entropy, value: logits, target: label}.",
@@ -84,6 +89,7 @@ def schema() -> Schema:
             "train": _arguments(registry.settings("train")),
             "objective": {"type": "array", "minItems": 1, "items": _ref("term")},
             "term": _term(),
+            **weights_schema(),
             **{f"op.{name}": _op(entry) for name, entry in ops.items()},
             **{f"phase.{name}": _phase(registry.lookup("phase", name)) for name in registry.names("phase")},
             **{kind: _named(kind) for kind in ("dataset", "sampler", "optimizer")},
@@ -99,8 +105,12 @@ def _ref(name: str) -> Schema:
 
 
 def _loose(value: Schema) -> Schema:
-    """`value`, an expression or a choice. What takes anything is left as it is."""
-    return {"anyOf": [value, EXPRESSION, _ref("choice")]} if value else {}
+    """`value`, an expression or a choice, and so what is inside it. What takes anything is left as it is."""
+    inner: Schema = {
+        key: _loose(value[key]) for key in ("items", "additionalProperties") if isinstance(value.get(key), dict)
+    }
+    inner |= {"anyOf": [_loose(one) for one in value["anyOf"]]} if "anyOf" in value else {}
+    return {"anyOf": [{**value, **inner}, EXPRESSION, _ref("choice")]} if value else {}
 
 
 def _arguments(entry: Entry, *, loose: bool = False) -> Schema:
@@ -177,6 +187,7 @@ def _section(kind: str, properties: Schema, required: list[str]) -> Schema:
 
 
 def _model() -> Schema:
+    mode = {"enum": ["train", "eval"]}
     shape = {
         "type": "array",
         "minItems": 1,
@@ -184,21 +195,32 @@ def _model() -> Schema:
     }
     typed = {
         "type": "object",
-        "properties": {"shape": {"anyOf": [shape, EXPRESSION]}, "dtype": {"enum": list(DTYPES)}},
+        "properties": {"shape": {"anyOf": [shape, EXPRESSION]}, "dtype": {"enum": list(DTYPES)}, "when": mode},
         "required": ["shape"],
         "additionalProperties": False,
     }
+    nested = {"type": ["array", "object"]}
+    names = {"pattern": "^(?!(?:shape|dtype|when)$)"}
+    several = {
+        "anyOf": [
+            {"type": "array", "minItems": 1, "items": nested},
+            {"type": "object", "minProperties": 1, "propertyNames": names, "additionalProperties": nested},
+        ]
+    }
+    leaving = {"anyOf": [{"type": ["string", "null"]}, {"type": "array"}, {"type": "object"}]}
     mapping = {"type": ["object", "null"]}
     blocks = {"type": ["object", "null"], "additionalProperties": {"anyOf": [_ref("block"), {"type": "null"}]}}
     properties = {
         "vars": mapping,
         "scales": {**mapping, "additionalProperties": mapping},
-        "inputs": {"type": "object", "additionalProperties": {"anyOf": [shape, typed, EXPRESSION, {"type": "null"}]}},
+        "inputs": {
+            "type": "object",
+            "additionalProperties": {"anyOf": [shape, typed, several, EXPRESSION, {"type": "null"}]},
+        },
         "blocks": blocks,
         "graph": {"allOf": [_steps(top=True)]},
-        "outputs": {
-            "anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": {"type": ["string", "null"]}}]
-        },
+        "outputs": {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": leaving}]},
+        "weights": _ref("weights"),
     }
     return _section("model", properties, ["inputs", "graph"])
 
@@ -223,7 +245,7 @@ def _step(ops: dict[str, Entry]) -> Schema:
     no_op = {"required": ["body"], "not": {"required": ["op"]}}
     mapping = {
         "properties": {"op": {"anyOf": [name, {"type": "object"}], "description": _STEP["op"]}},
-        "allOf": [*by_op, {"if": no_op, "then": _bodied()}],
+        "allOf": [*by_op, {"if": no_op, "then": _bodied("outputs")}],
     }
     # $oneof of steps, and a step laid over one of a recipe that is extended, have no op
     return {"if": {"type": "object"}, "then": mapping, "else": {"anyOf": [{"type": "null"}, name]}}
@@ -242,13 +264,16 @@ def _step_keys(*keys: str) -> Schema:
         "body": _ref("steps"),
         "shortcut": _ref("steps"),
         "merge": {"anyOf": [{"type": "string"}, {"type": "object", "required": ["op"]}, _ref("choice")]},
+        "outputs": {"type": "object", "minProperties": 1, "additionalProperties": source},
+        "share": _loose({"anyOf": [{"const": True}, source, {"type": "object", "additionalProperties": source}]}),
+        "frozen": _loose({"type": "boolean"}),
     }
     return {key: {"allOf": [found[key]], "description": _STEP[key]} for key in keys}
 
 
 def _bodied(*own: str) -> Schema:
     """A step with a body, and what only it takes; one copy of many may be changed by its number."""
-    keys = _step_keys("op", "from", "for", "repeat", "body", *own)
+    keys = _step_keys("op", "from", "for", "repeat", "body", "share", "frozen", *own)
     return {
         "required": ["body"],
         "properties": keys,
@@ -259,7 +284,8 @@ def _bodied(*own: str) -> Schema:
 
 def _op(entry: Entry) -> Schema:
     found = _arguments(entry, loose=True)
-    found["properties"] |= _step_keys("op", "from", "for", "repeat")
+    nested = ("body", "outputs") if entry.has_body else ()
+    found["properties"] |= _step_keys("op", "from", "for", "repeat", "share", "frozen", *nested)
     return {**found, "patternProperties": {"^[0-9]+$": {}}}
 
 
@@ -268,6 +294,7 @@ def _block() -> Schema:
         "params": {"type": ["object", "null"], "description": "Parameters and their defaults; null: must be given."},
         "inputs": {"type": "array", "items": {"type": "string"}, "description": "Names of the inputs, if several."},
         "body": {**_ref("steps")},
+        "outputs": {"type": "object", "additionalProperties": {"type": "string"}, "description": _STEP["outputs"]},
         "doc": {"type": "string"},
     }
     assert set(properties) == set(BLOCK_KEYS)
@@ -301,7 +328,13 @@ def _run() -> Schema:
     properties = {
         "model": {"anyOf": [{"type": "string"}, {"type": "object"}]},
         "space": {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": _ref("choice")}]},
-        "split": {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "string"}}]},
+        "split": {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "integer", "minimum": 1},
+                {"type": "array", "minItems": 1, "items": {"type": "string"}},
+            ]
+        },
         "data": _ref("dataset"),
         "train": _ref("train"),
         "task": _ref("term"),

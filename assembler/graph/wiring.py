@@ -69,7 +69,7 @@ class Builder:
                 inside.paths[name] = source
             found = self.chain(step.body, entry[0][1] if entry else current, inside)
             for name, i in self.outputs_of(step, inside):
-                self.names[f"{step.path}.{name}"] = i
+                self.names[f"{step.path}.{name}"] = i or found
                 found = i if name == step.outputs[0][0] else found
             self.names[step.path] = found
             return found
@@ -83,15 +83,14 @@ class Builder:
 
     def outputs_of(self, step: Step, inside: Names) -> list[tuple[str, str]]:
         """(name, id) of what a container says that it gives out."""
-        section = step.written.get("outputs")
         found = []
-        for name, path in step.outputs:
-            span = section.get(name).span if isinstance(section, Map) else step.span
+        for name, written in step.outputs:
+            path = str(written.value)
             i = self.value_at(path, inside)
             if not i:
                 known = [*inside.all()]
                 hint = near(path, known) or f"steps inside: {', '.join(list(dict.fromkeys(inside.paths))[:12])}"
-                self.note(f"output '{name}' of step '{step.name}' names '{path}', which is no step inside", span, hint)
+                self.note(f"output '{name}' of step '{step.name}' names '{path}', which is no step inside", written.span, hint)
             found.append((name, i))
         return found
 
@@ -127,6 +126,16 @@ class Builder:
         i = f"{owner}.{name}"
         self.nodes[i] = Node(ITEM, (("output", name),), (("input", owner),), node.span)
         return i
+
+    def no_such_output(self, source: str, names: Names) -> tuple[str, str] | None:
+        """What is wrong with a name behind a step, where it is none of the step's outputs, and a hint."""
+        owner, _, name = source.rpartition(".")
+        node = self.nodes.get(self.value_at(owner, names)) if owner else None
+        if node is None or any(path.startswith(f"{owner}.") for path in (*self.nodes, *self.names)):
+            return None
+        outputs = registry.lookup("op", node.op).outputs(dict(node.args)) or ()
+        hint = near(name, outputs) or (f"it has {', '.join(outputs)}" if outputs else f"read '{owner}' itself")
+        return f"'{owner}' ({node.op}) has {f'no output {name!r}' if outputs else 'one output'}", hint
 
     def entering(self, step: Step, current: str, names: Names) -> list[tuple[str, str]]:
         """(name, id) of what enters a container."""
@@ -166,6 +175,9 @@ class Builder:
             return ""
         if found := self.value_at(source, names, step.path):
             return found
+        if said := self.no_such_output(source, names):
+            self.note(said[0], span, said[1])
+            return ""
         if source in (step.name, step.path):
             self.note(f"step '{step.name}' reads itself", span, "name a step before it")
             return ""
@@ -226,9 +238,10 @@ class Builder:
         given = {k: v for k, v in given.items() if not isinstance(v, Map)}
         written = step.written.get("merge", Map()) if at else step.written
         written = written.keys() if isinstance(written, Map) else []
-        place = step.value_span(*(at or ("op",)))
-        found_wrong = checks.problems(entry, given, key_span, value_span, span=place, path=step.path, written=written)
-        note_all(self.problems, found_wrong)
+        if any(checks.problems(entry, given, _nowhere, written=written)):
+            place = step.value_span(*(at or ("op",)))
+            wrong = checks.problems(entry, given, key_span, value_span, span=place, path=step.path, written=written)
+            note_all(self.problems, wrong)
         found: dict[str, Arg] = {}
         for name, value in given.items():
             param = entry.param(name)
@@ -270,6 +283,10 @@ class Builder:
                 self.note(f"op '{entry.name}' has no input '{name}'", step.key_span("from", name), hint)
             found.append((name, self.find(source, step, names, name)))
         return sorted(found, key=lambda f: wanted.index(f[0]) if f[0] in wanted else 0)
+
+
+def _nowhere(name: str) -> None:
+    """A place that is not looked up."""
 
 
 def _numbered(step: Step, sources: list[Any]) -> list[tuple[str, Any]]:

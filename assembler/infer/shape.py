@@ -108,7 +108,7 @@ class Refusal:
 
 @functools.lru_cache(maxsize=65536)
 def step_type(
-    code: str, op: str, args: Args, ports: Ports, types: Types, kinds: tuple[type, ...], body: Graph | None
+    code: str, op: str, args: Args, ports: Ports, types: Types, kinds: tuple[type, ...], body: Graph | None = None
 ) -> tuple[tuple[str, TensorType], ...] | Refusal:
     """The types of what one step makes by output name, or why it makes nothing; the arguments are `signature`'s."""
     try:

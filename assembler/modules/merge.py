@@ -10,11 +10,11 @@ from assembler.registry import Shapes, op
 
 @op("add", commutative=True)
 def add(*xs: Tensor, shapes: Shapes) -> Tensor:
-    """Sum of the inputs, of one shape or broadcast along axes of size 1.
+    """Sum of the inputs, of one shape or broadcast along axes of size 1; a number, [], fits any.
 
     Raises ValueError where the numbers of axes differ: broadcasting would then align the batch with another axis.
     """
-    if len({len(s) for s in shapes}) > 1:
+    if len({len(s) for s in shapes if s}) > 1:  # a number fits anything
         raise ValueError(f"the inputs need equally many axes, got {' and '.join(str(list(s)) for s in shapes)}")
     total = xs[0]
     for x in xs[1:]:
@@ -28,7 +28,7 @@ def mul(*xs: Tensor, shapes: Shapes) -> Tensor:
 
     Raises ValueError where the numbers of axes differ: broadcasting would then align the batch with another axis.
     """
-    if len({len(s) for s in shapes}) > 1:
+    if len({len(s) for s in shapes if s}) > 1:  # a number fits anything
         raise ValueError(f"the inputs need equally many axes, got {' and '.join(str(list(s)) for s in shapes)}")
     product = xs[0]
     for x in xs[1:]:
@@ -42,7 +42,7 @@ def sub(a: Tensor, b: Tensor, shapes: Shapes) -> Tensor:
 
     Raises ValueError where the numbers of axes differ: broadcasting would then align the batch with another axis.
     """
-    if len({len(s) for s in shapes}) > 1:
+    if len({len(s) for s in shapes if s}) > 1:  # a number fits anything
         raise ValueError(f"the inputs need equally many axes, got {' and '.join(str(list(s)) for s in shapes)}")
     return a - b
 
@@ -69,7 +69,7 @@ class WeightedSum(nn.Module):
 
     def __init__(self, shapes: Shapes) -> None:
         super().__init__()
-        if len({len(s) for s in shapes}) > 1:
+        if len({len(s) for s in shapes if s}) > 1:  # a number fits anything
             raise ValueError(f"the inputs need equally many axes, got {' and '.join(str(list(s)) for s in shapes)}")
         self.weight = nn.Parameter(torch.empty(len(shapes)))
         self.reset_parameters()

@@ -157,13 +157,13 @@ def _entries(value: Value, place: Place, source: Source, in_item: bool = False) 
     if isinstance(value, Leaf):
         return
     spans = value.key_spans if isinstance(value, Map) else tuple(item.span for item in value.items)
-    is_list = isinstance(value, Seq)
+    is_list, items = isinstance(value, Seq), value.items
     for index, span in enumerate(spans):
         if span:
             before = source.line(span.line - 1)[: span.column - 1].rstrip()
             column = len(before) - 1 if is_list and before.endswith("-") else span.column - 1
             yield _Entry((*place, index), span.line - 1, column, in_item and index == 0)
-        item = value.items[index]
+        item = items[index]
         yield from _entries(item[1] if isinstance(item, tuple) else item, (*place, index), source, is_list)
 
 

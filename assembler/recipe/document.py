@@ -36,6 +36,11 @@ class Document:
     problems: tuple[Problem, ...] = field(default=(), compare=False)
 
     @property
+    def folder(self) -> Path:
+        """Where the recipe lies, which is what the files that it names are relative to."""
+        return self.file.parent if self.file else Path()
+
+    @property
     def default(self) -> Map:
         """The model as it is written: without a space's choices, with the first candidate of the recipe's own."""
         return first(self.base, space(self.base, []))

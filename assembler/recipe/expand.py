@@ -7,11 +7,11 @@ evaluates the arguments.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from assembler import registry
 from assembler.errors import Problem, RecipeError, Span, near
+from assembler.recipe.drafts import Draft, Place
 from assembler.recipe.notes import note, note_all
 from assembler.recipe.paths import STEP_KEYS, patch
 from assembler.recipe.scope import Copies, Depth, Lazy, Scope, origin, resolve, scope_of
@@ -23,43 +23,6 @@ MOST_STEPS = 50_000
 MOST_NESTING = 64
 BAD = object()
 """Stands for a value whose expression failed; the failure is noted already."""
-
-
-@dataclass
-class _Draft:
-    """A step laid out but not evaluated."""
-
-    path: str
-    kind: str
-    step: Map
-    scope: Scope
-    span: Span | None
-    named: Span | None
-    op: str = ""
-    body: list[_Draft] = field(default_factory=list)
-    shortcut: list[_Draft] = field(default_factory=list)
-    inputs: tuple[str, ...] = ()
-    outputs: Value | None = None
-    twin: str = ""
-    """The copy whose weights this one uses."""
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a step is being laid out: its path, the path without copy numbers, the scope, how deep, in which blocks."""
-
-    path: str
-    template: str
-    scope: Scope
-    depth: int = 0
-    blocks: tuple[str, ...] = ()
-
-    def child(self, name: str) -> _Place:
-        join = f"{self.path}.{name}" if self.path else name
-        return _Place(join, f"{self.template}.{name}", self.scope, self.depth + 1, self.blocks)
-
-    def copy(self, index: int, scope: Scope) -> _Place:
-        return _Place(f"{self.path}.{index}", self.template, scope, self.depth, self.blocks)
 
 
 def expand(tree: Map, problems: list[Problem] | None = None) -> tuple[Step, ...]:
@@ -94,7 +57,7 @@ class _Expander:
         note_all(self.problems, check_sections(self.tree))
         variables = self.tree.get("vars")
         self.root = scope_of(variables if isinstance(variables, Map) else None)
-        drafts = self.lay_all(graph, _Place("", "", self.root))
+        drafts = self.lay_all(graph, Place("", "", self.root))
         for copies in self.copies.values():
             copies.closed = True
         return tuple(self.finish(d) for d in drafts)
@@ -116,17 +79,18 @@ class _Expander:
 
     # -- first pass: what copies there are ---------------------------------------------------------------------------
 
-    def lay_all(self, body: Map, place: _Place) -> list[_Draft]:
+    def lay_all(self, body: Map, place: Place) -> list[Draft]:
         if place.depth >= MOST_NESTING:
             raise self.endless(place, body.span)
         drafts = []
         for name, value in body:
-            step = self.as_step(name, value, body.key_span(name), place)
+            span = body.key_span(name)
+            step = self.as_step(name, value, span, place)
             if step is not None:
-                drafts.append(self.lay(step, place.child(name), body.key_span(name)))
+                drafts.append(self.lay(step, place.child(name), span))
         return drafts
 
-    def endless(self, place: _Place, span: Span | None) -> RecipeError:
+    def endless(self, place: Place, span: Span | None) -> RecipeError:
         """Steps lie too deep, because a block holds itself or because they were written so."""
         last = place.blocks[-1] if place.blocks else ""
         if place.blocks.count(last) > 1:
@@ -136,11 +100,11 @@ class _Expander:
             return self.stop(f"block '{last}' holds itself without end", blocks.key_span(last), hint)
         return self.stop(f"steps are nested more than {MOST_NESTING} deep", span)
 
-    def as_step(self, name: str, value: Value, span: Span | None, place: _Place) -> Map | None:
+    def as_step(self, name: str, value: Value, span: Span | None, place: Place) -> Map | None:
         if wrong := bad_name(name, top=not place.path):
             self.note(wrong[0], span, wrong[1])
         elif isinstance(value, Leaf) and isinstance(value.value, str):
-            return Map((("op", value),), value.span, (value.span,))  # `norm: layer_norm`
+            return Map.short("op", value)  # `norm: layer_norm`
         elif isinstance(value, Map) and is_choice(value):
             self.value(value, place.scope)
         elif isinstance(value, Map):
@@ -150,13 +114,13 @@ class _Expander:
             self.note(f"step '{name}' must be the name of an op or a mapping", value.span or span, hint)
         return None
 
-    def lay(self, step: Map, place: _Place, span: Span | None) -> _Draft:
+    def lay(self, step: Map, place: Place, span: Span | None) -> Draft:
         if "for" in step and "repeat" in step:
             self.note("a step has either 'for' or 'repeat'", step.key_span("repeat"), "nest one in the other's body")
-            return _Draft(place.path, "chain", step, place.scope, span, span)
+            return Draft(place.path, "chain", step, place.scope, span, span)
         if "for" not in step and "repeat" not in step:
             return self.lay_one(step, place, span)
-        chain = _Draft(place.path, "chain", step, place.scope, span, span)
+        chain = Draft(place.path, "chain", step.drop("share", "frozen", "outputs"), place.scope, span, span)
         loops = self.loops(step, place)
         copies = self.copies.setdefault(place.template, Copies())
         patches = {k: v for k, v in step if k.isdigit()}
@@ -164,7 +128,7 @@ class _Expander:
             if int(key) >= len(loops):
                 has = f"0 to {len(loops) - 1}" if loops else "none"
                 self.note(f"step '{place.path}' has no copy {key}", step.key_span(key), f"its copies are {has}")
-        common = step.drop("for", "repeat", "from", *patches)
+        common, body = step.drop("for", "repeat", "from", *patches), []
         for index, names in enumerate(loops):
             scope = place.scope.inner(**names, t=Depth(copies, copies.total))
             copies.total += 1
@@ -172,11 +136,12 @@ class _Expander:
             assert isinstance(one, Map)
             shared = one.get("share") == Leaf(True)
             one = one.drop("share") if shared else one
-            chain.body.append(self.lay_one(one, place.copy(index, scope), span))
-            chain.body[-1].twin = f"{place.path}.0" if shared and index else ""
+            body.append(self.lay_one(one, place.copy(index, scope), span))
+            body[-1].twin = f"{place.path}.0" if shared and index else ""
+        chain.body = body
         return chain
 
-    def loops(self, step: Map, place: _Place) -> list[dict[str, Any]]:
+    def loops(self, step: Map, place: Place) -> list[dict[str, Any]]:
         """The names of each copy of a repeated step."""
         if "repeat" in step:
             n = self.value(step.get("repeat"), place.scope)
@@ -213,10 +178,10 @@ class _Expander:
             raise self.stop(f"the recipe unrolls to more than {MOST_STEPS:,} steps", span)
         return n
 
-    def lay_one(self, step: Map, place: _Place, span: Span | None) -> _Draft:
+    def lay_one(self, step: Map, place: Place, span: Span | None) -> Draft:
         self.bounded(1, span)
         step, op = self.op_of(step, place)
-        draft = _Draft(place.path, "op", step, place.scope, step.span or span, span, op)
+        draft = Draft(place.path, "op", step, place.scope, step.span or span, span, op)
         body = step.get("body")
         if op in self.blocks:
             self.lay_block(draft, place)
@@ -225,33 +190,34 @@ class _Expander:
             self.lay_body(draft, body, place)
             if op == "residual" and "shortcut" in step:
                 draft.shortcut = self.lay_shortcut(step.get("shortcut"), place)
-        elif not op and "body" in step:
-            draft.kind = "chain"
-            self.lay_body(draft, body, place)
-        elif op and registry.has_body(op):
-            draft.kind = "nested"
+        elif ("body" in step and not op) or (op and registry.has_body(op)):
+            draft.kind = "nested" if op else "chain"
+            draft.outputs = step.get("outputs")
+            note_all(self.problems, check_outputs(draft.outputs))
             self.lay_body(draft, body, place)
         elif not op:
             draft.op = BAD_OP
             self.note("a step needs 'op' or 'body'", step.key_span("op") or span, _nearest_key(step))
-        if draft.kind in ("chain", "nested") and op not in self.blocks:
-            draft.outputs = step.get("outputs")
-            note_all(self.problems, check_outputs(draft.outputs))
+        self.check_keys(draft)
+        return draft
+
+    def check_keys(self, draft: Draft) -> None:
+        """Keys of the language that steps of this kind do not have."""
+        step, op = draft.step, draft.op
         if op in self.blocks or (op and draft.kind == "op"):
             what = f"block '{op}'" if op in self.blocks else f"op '{op}'"
             for key, hint in _BELONGS.items():
                 if key in step and op != BAD_OP:
                     self.note(f"{what} takes no '{key}'", step.key_span(key), hint)
-        return draft
 
-    def lay_shortcut(self, value: Value, place: _Place) -> list[_Draft]:
+    def lay_shortcut(self, value: Value, place: Place) -> list[Draft]:
         if isinstance(value, Map) and not is_choice(value):
             return self.lay_all(value, place)
         hint = "for instance shortcut: {project: {op: conv2d, out: 64, kernel_size: 1}}"
         self.note("'shortcut' must be a mapping of steps", value.span, hint)
         return []
 
-    def op_of(self, step: Map, place: _Place) -> tuple[Map, str]:
+    def op_of(self, step: Map, place: Place) -> tuple[Map, str]:
         """The step with its op's name evaluated; an op given as a whole step is spliced in."""
         value = step.get("op")
         if value is None:
@@ -266,7 +232,7 @@ class _Expander:
             self.note(f"'op' must be the name of an op, not {shown(found)}", origin(value, place.scope), hint)
         return step, "" if "body" in step else BAD_OP
 
-    def lay_body(self, draft: _Draft, body: Value | None, place: _Place) -> None:
+    def lay_body(self, draft: Draft, body: Value | None, place: Place) -> None:
         if not isinstance(body, Map) or (draft.op and not len(body)):
             what = f"'{draft.op}' needs a 'body'" if draft.op else "'body' must be"
             op = draft.step.get("op")
@@ -275,7 +241,7 @@ class _Expander:
             return
         draft.body = self.lay_all(body, place)
 
-    def lay_block(self, draft: _Draft, place: _Place) -> None:
+    def lay_block(self, draft: Draft, place: Place) -> None:
         block = self.blocks[draft.op]
         body = block.get("body")
         draft.kind = "chain"
@@ -299,12 +265,12 @@ class _Expander:
         inputs = block.get("inputs")
         draft.outputs = block.get("outputs")
         draft.inputs = tuple(str(plain(i)) for i in inputs) if isinstance(inputs, Seq) else ()
-        inner = _Place(place.path, place.template, scope, place.depth, (*place.blocks, draft.op))
+        inner = Place(place.path, place.template, scope, place.depth, (*place.blocks, draft.op))
         draft.body = self.lay_all(body, inner)
 
     # -- second pass: what the arguments are -------------------------------------------------------------------------
 
-    def finish(self, draft: _Draft) -> Step:
+    def finish(self, draft: Draft) -> Step:
         step, scope = draft.step, draft.scope
         args: dict[str, Any] = {}
         if draft.kind in ("op", "nested"):
@@ -336,7 +302,7 @@ class _Expander:
             scope=scope,
         )
 
-    def check_container(self, draft: _Draft) -> None:
+    def check_container(self, draft: Draft) -> None:
         allowed = {"for", "repeat", "from", "op", "body", "share", "frozen"}
         allowed |= {"merge"} if draft.kind == "branches" else {"outputs"} if draft.kind == "chain" else set()
         if draft.kind == "residual":
@@ -350,30 +316,30 @@ class _Expander:
                 said = f"'{draft.op}' takes" if draft.op else f"step '{name_of(draft.path)}' has"
                 self.note(f"{said} no '{key}'", draft.step.key_span(key), hint)
 
-    def outputs_of(self, draft: _Draft) -> tuple[tuple[str, Any], ...]:
+    def outputs_of(self, draft: Draft) -> tuple[tuple[str, Leaf], ...]:
         if not isinstance(draft.outputs, Map):
             return ()
-        return tuple((name, v.value) for name, v in draft.outputs if isinstance(v, Leaf) and isinstance(v.value, str))
+        return tuple((name, v) for name, v in draft.outputs if isinstance(v, Leaf) and isinstance(v.value, str))
 
-    def share_of(self, draft: _Draft) -> Any:
+    def share_of(self, draft: Draft) -> Any:
         value = draft.step.get("share")
         found = self.value(value, draft.scope) if value is not None else None
         if isinstance(found, dict) and found and all(isinstance(v, str) for v in found.values()):
             return found
         if found is not None and found is not BAD and not isinstance(found, str):
             hint = "for instance share: encoder.0, or share: {weight: embed.weight}; true shares the copies of one step"
-            self.note(f"'share' names a step or parameters, not {shown(found)}", value.span, hint)  # type: ignore[union-attr]
+            self.note(f"'share' names a step or parameters, not {shown(found)}", value.span, hint)
             return None
         return None if found is BAD else found
 
-    def frozen_of(self, draft: _Draft) -> bool:
+    def frozen_of(self, draft: Draft) -> bool:
         value = draft.step.get("frozen")
         found = self.value(value, draft.scope) if value is not None else False
         if found is not BAD and not isinstance(found, bool):
-            self.note(f"'frozen' is true or false, not {shown(found)}", value.span)  # type: ignore[union-attr]
+            self.note(f"'frozen' is true or false, not {shown(found)}", value.span)
         return found is True
 
-    def merge_of(self, draft: _Draft) -> tuple[str, tuple[tuple[str, Any], ...]]:
+    def merge_of(self, draft: Draft) -> tuple[str, tuple[tuple[str, Any], ...]]:
         if draft.kind != "branches":
             return "", ()
         value = draft.step.get("merge") or Leaf("concat")

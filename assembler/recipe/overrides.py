@@ -49,7 +49,7 @@ def _placed(value: Value, text: str, start: int) -> Value:
     span = _moved(value.span, text, start)
     match value:
         case Leaf():
-            return replace(value, span=span)
+            return Leaf(value.value, span)
         case Seq():
             return Seq(tuple(_placed(v, text, start) for v in value), span)
         case Map():

@@ -16,7 +16,7 @@ import yaml
 from assembler.errors import InputError, Problem, RecipeError, Span, near
 from assembler.recipe.scalars import ScalarError, bad_key, bad_string, resolve, shortened
 from assembler.recipe.syntax import Source, cut_expression, is_cut, syntax_problem
-from assembler.recipe.values import Leaf, Map, Seq, Value
+from assembler.recipe.values import Leaf, Map, Scalar, Seq, Value
 
 MAX_BYTES = 4_000_000
 MAX_VALUES = 100_000
@@ -93,6 +93,8 @@ class Reader:
         self._problems: list[Problem] = []
         self._covered: tuple[int, int, int] = (-1, 0, 0)
         self._count = self._deepest = self._flow = 0
+        self._words: dict[str, Scalar] = {}  # what plain words were resolved to, and below the keys that were taken
+        self._names: dict[str, str] = {}
 
     def read(self) -> Map:
         """The top-level mapping. Raises RecipeError with every problem found."""
@@ -161,9 +163,7 @@ class Reader:
         return "the recipe is empty", self.source.at(0, 0), "start with `kind: model`"
 
     def _value(self, event: Any, depth: int) -> Value:
-        self._count += 1
-        if self._count > MAX_VALUES:
-            self._stop(f"the recipe holds more than {MAX_VALUES:,} values", self._span(event))
+        self._one_more(event)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, depth)
         if event.tag is not None:
@@ -171,6 +171,11 @@ class Reader:
         if event.anchor is not None:
             return self._anchored(event, depth)
         return self._bare(event, depth)
+
+    def _one_more(self, event: Any) -> None:
+        self._count += 1
+        if self._count > MAX_VALUES:
+            self._stop(f"the recipe holds more than {MAX_VALUES:,} values", self._span(event))
 
     def _bare(self, event: Any, depth: int) -> Value:
         if isinstance(event, yaml.ScalarEvent):
@@ -232,55 +237,72 @@ class Reader:
     def _scalar(self, event: Any) -> Leaf:
         if self.scalars is not None:
             self.scalars.append((event.start_mark, event.end_mark, event.style))
-        text, span = event.value, self._span(event)
-        if wrong := bad_string(text):
-            self._problem(wrong, span)
-        if event.style:
-            return Leaf(text, span)
+        text, style, source = event.value, event.style, self.source
+        mark = source.mark(event.start_mark, event.end_mark)
+        if not style and text in self._words:
+            return Leaf(self._words[text], mark, source)
+        if style == '"' and (wrong := bad_string(text)):  # elsewhere what is unreadable is refused already
+            self._problem(wrong, source.span(mark))
+        if style:
+            return Leaf(text, mark, source)
         if self._flow and is_cut(text):
-            mark = event.start_mark
-            self._covering(*cut_expression(self.source, mark.line, mark.column))
+            self._covering(*cut_expression(source, event.start_mark.line, event.start_mark.column))
         try:
-            return Leaf(resolve(text), span)
+            value = resolve(text)
         except ScalarError as error:
-            self._problem(str(error), span, "quote it if it is text; a recipe's numbers are finite 64-bit ones")
-            return Leaf(None, span)
+            hint = "quote it if it is text; a recipe's numbers are finite 64-bit ones"
+            self._problem(str(error), source.span(mark), hint)
+            return Leaf(None, mark, source)
+        if not text.startswith("="):
+            self._words[text] = value
+        return Leaf(value, mark, source)
 
     def _seq(self, start: Any, depth: int) -> Seq:
         items = []
         while not isinstance(event := self._events.get_event(), yaml.SequenceEndEvent):
             items.append(self._value(event, depth + 1))
         end = event.end_mark if start.flow_style else start.end_mark  # a block list is shown by its first dash
-        return Seq(tuple(items), self.source.between(start.start_mark, end))
+        return Seq(tuple(items), self.source.mark(start.start_mark, end), self.source)
 
     def _map(self, start: Any, depth: int) -> Map:
-        lines: dict[str, int] = {}
-        items, spans = [], []
-        while not isinstance(event := self._events.get_event(), yaml.MappingEndEvent):
-            key, span = self._key(event, depth)
-            after = self._events.get_event()
+        marks: dict[str, int] = {}
+        values: list[Value] = []
+        next_event, source = self._events.get_event, self.source
+        while not isinstance(event := next_event(), yaml.MappingEndEvent):
+            key = self._key(event, depth)
+            after = next_event()
             value = self._value(after, depth + 1)
             if key is None:
                 continue
-            if key in lines:
-                message = f"the key {shortened(key)!r} stands twice: on line {lines[key]} and on line {span.line}"
+            mark = source.mark(event.start_mark, event.end_mark)
+            if key in marks:
+                first, span = source.span(marks[key]).line, source.span(mark)
+                message = f"the key {shortened(key)!r} stands twice: on line {first} and on line {span.line}"
                 self._problem(message, span, "remove or rename one of them")
-            elif self._flow and self._has_no_colon(event, after):
-                self._problem(f"the key {shortened(key)!r} has no value", span,
+                continue
+            if self._flow and self._has_no_colon(event, after):
+                self._problem(f"the key {shortened(key)!r} has no value", source.span(mark),
                               "put a space after its ':'" if ":" in key else "write `key: value`")  # fmt: skip
-            lines.setdefault(key, span.line)
-            items.append((key, value))
-            spans.append(span)
-        flow = self.source.between(start.start_mark, event.end_mark) if start.flow_style else None
-        return Map(tuple(items), flow or (spans[0] if spans else self._span(start)), tuple(spans))
+            marks[key] = mark
+            values.append(value)
+        places = tuple(marks.values())
+        if start.flow_style or not places:
+            place = source.mark(start.start_mark, event.end_mark if start.flow_style else start.end_mark)
+        else:
+            place = places[0]
+        return Map.read(tuple(marks), tuple(values), places, place, source)
 
-    def _key(self, event: Any, depth: int) -> tuple[str | None, Span]:
-        value, span = self._value(event, depth + 1), self._span(event)
+    def _key(self, event: Any, depth: int) -> str | None:
+        is_plain = type(event) is yaml.ScalarEvent and self.scalars is None and not (event.anchor or event.tag)
+        if is_plain and (known := self._names.get(event.value)):
+            self._one_more(event)
+            return known
+        value = self._value(event, depth + 1)
         if not isinstance(value, Leaf):
             hint = "an expression starts with '=': write =name instead of {{ name }}"
             self._covering(Problem("a key must be a name, not a list or a mapping", value.span, hint=hint), value.span)
-            return None, span
-        key = value.value
+            return None
+        key, span = value.value, self._span(event)
         plain = isinstance(event, yaml.ScalarEvent) and not event.style
         if plain and key == "<<":
             self._problem("the YAML merge key '<<' is not supported", span,
@@ -290,8 +312,10 @@ class Reader:
         elif wrong := bad_key("" if key is None else str(key)):
             self._problem(wrong, span)
         else:
-            return str(key), span
-        return None, span
+            if plain and isinstance(key, str) and not key.startswith("="):
+                self._names[key] = key
+            return str(key)
+        return None
 
     def _has_no_colon(self, key: Any, value: Any) -> bool:
         if not isinstance(value, yaml.ScalarEvent) or value.value or value.style:

@@ -17,7 +17,7 @@ _UNKNOWN: Any = object()
 _NAME = re.compile(r"=\s*([A-Za-z_]\w*)\s*")
 
 
-@dataclass
+@dataclass(slots=True)
 class Copies:
     """How many copies of a repeated step there are; known once everything is unrolled."""
 
@@ -25,7 +25,7 @@ class Copies:
     closed: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Depth:
     """The `t` of one copy: 0 for the first of all copies of a step, 1 for the last."""
 
@@ -39,7 +39,7 @@ class Depth:
         return self.index / max(1, self.copies.total - 1)
 
 
-@dataclass
+@dataclass(slots=True)
 class Lazy:
     """A recipe value and the scope to evaluate it in, once, when it is first asked for."""
 
@@ -69,7 +69,7 @@ class Lazy:
         return self.found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scope(Mapping[str, Any]):
     """Names over an enclosing scope; a block's body sees `vars` and its own parameters, never its caller's names."""
 

@@ -27,7 +27,8 @@ class Step:
     `source` is None (the previous step), a path, a list of paths or a dict of input name to path. `body` holds the
     steps inside (of a nested step, those of the op's sub-graph); `shortcut` those of a residual's other arm; `merge`
     joins branches; `outputs` pairs names with the steps inside that they give out; `share` is the path (or the mapping
-    of parameters to paths) of the weights to use. `args` are evaluated. `written` is the step as the recipe has it, read in `scope`; `named` is where its name stands.
+    of parameters to paths) of the weights to use. `args` are evaluated. `written` is the step as the recipe has it,
+    read in `scope`; `named` is where its name stands.
     """
 
     path: str
@@ -39,7 +40,7 @@ class Step:
     shortcut: tuple[Step, ...] = ()
     merge: tuple[str, tuple[tuple[str, Any], ...]] = ("", ())
     inputs: tuple[str, ...] = ()
-    outputs: tuple[tuple[str, Any], ...] = ()
+    outputs: tuple[tuple[str, Leaf], ...] = ()
     share: Any = None
     frozen: bool = False
     span: Span | None = field(default=None, compare=False)
@@ -143,10 +144,17 @@ def _check_block(name: str, block: Map, span: Span | None) -> Iterator[Problem]:
 
 def check_outputs(value: Value | None) -> Iterator[Problem]:
     """What is wrong with the outputs that a block or a sub-graph names."""
-    named = isinstance(value, Map) and all(isinstance(v, Leaf) and isinstance(v.value, str) for _, v in value)
-    if value is not None and (not named or not len(value)):
+    if value is None:
+        return
+    pairs = tuple(value) if isinstance(value, Map) else ()
+    if (
+        not isinstance(value, Map)
+        or not pairs
+        or not all(isinstance(v, Leaf) and isinstance(v.value, str) for _, v in pairs)
+    ):
         said = "'outputs' of steps is a mapping of names to steps inside"
         yield Problem(said, value.span, hint="for instance {y: last, mask: drop.mask}")
-    for name in value.keys() if isinstance(value, Map) else ():
+        return
+    for name, _ in pairs:
         if not name.isidentifier():
             yield Problem(f"'{name}' cannot name an output", value.key_span(name), hint="letters, digits and _")

@@ -8,6 +8,8 @@ from typing import Any
 from assembler.errors import Problem, Span
 
 _LONGEST_SHOWN = 500
+_BITS = 22  # of a column or a width: a text has fewer than 2**22 characters
+_MOST = (1 << _BITS) - 1
 _BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _EXPRESSION = re.compile(r"(?:^|[\s\[{,])(=)(?!=)")
 _OPEN, _CLOSE = "([{", ")]}"
@@ -21,6 +23,16 @@ class Source:
         self.file = file
         self.lines = _BREAK.split(text)
 
+    def mark(self, start: Any, end: Any) -> int:
+        """The stretch from one of YAML's marks to another, cut at the end of the first line, as one number."""
+        line, column = start.line, start.column
+        last = end.column if end.line == line else len(self.line(line).rstrip())
+        return (line << _BITS | column) << _BITS | (last - column if last > column else 1)  # type: ignore[no-any-return]
+
+    def span(self, mark: int) -> Span:
+        """The stretch that a number stands for."""
+        return self.at(mark >> 2 * _BITS, mark >> _BITS & _MOST, mark & _MOST)
+
     def line(self, number: int) -> str:
         """The text of line `number` (from 0), or nothing past the end."""
         return self.lines[number] if number < len(self.lines) else ""
@@ -31,10 +43,8 @@ class Source:
         return Span(self.file, line + 1, column + 1, text if len(text) <= _LONGEST_SHOWN else "", width)
 
     def between(self, start: Any, end: Any) -> Span:
-        """The span from one mark to another, cut at the end of the first line."""
-        line, column = start.line, start.column
-        last = end.column if end.line == line else len(self.line(line).rstrip())
-        return self.at(line, column, last - column if last > column else 1)
+        """The span from one of YAML's marks to another, cut at the end of the first line."""
+        return self.span(self.mark(start, end))
 
 
 def is_cut(text: str) -> bool:

@@ -1,18 +1,34 @@
 """What a recipe file is read into: frozen values, each with its place in the source.
 
 Equality and hashes look at the values alone, never at the places, so two files that say the same thing are equal.
+A value that was read keeps its place as one number, its mark, and a Span is made of it where someone asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from assembler.errors import Span
 
 Scalar = None | bool | int | float | str
+_FEW = 12  # up to so many keys, looking along them beats a dictionary
+
+
+class Source(Protocol):
+    """What a text's marks are about."""
+
+    def span(self, mark: int) -> Span:
+        """The stretch of a line that a mark stands for."""
+
+
+Place = Span | int | None
+"""A place: as it is shown, or as a mark of a source."""
+
+
+def _shown(place: Place, source: Source | None) -> Span | None:
+    return source.span(place) if source is not None and isinstance(place, int) else place  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +36,13 @@ class Leaf:
     """A scalar."""
 
     value: Scalar
-    span: Span | None = field(default=None, compare=False, repr=False)
+    place: Place = field(default=None, compare=False, repr=False)
+    source: Source | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def span(self) -> Span | None:
+        """Where it stands."""
+        return _shown(self.place, self.source)
 
     def __eq__(self, other: object) -> bool:
         # 1, 1.0 and True are three different recipe values.
@@ -29,13 +51,22 @@ class Leaf:
     def __hash__(self) -> int:
         return hash((type(self.value), self.value))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Leaf, (self.value, self.span)
+
 
 @dataclass(frozen=True, slots=True)
 class Seq:
     """A list."""
 
     items: tuple[Value, ...] = ()
-    span: Span | None = field(default=None, compare=False, repr=False)
+    place: Place = field(default=None, compare=False, repr=False)
+    source: Source | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def span(self) -> Span | None:
+        """Where it stands."""
+        return _shown(self.place, self.source)
 
     def __iter__(self) -> Iterator[Value]:
         return iter(self.items)
@@ -43,56 +74,144 @@ class Seq:
     def __len__(self) -> int:
         return len(self.items)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Seq, (self.items, self.span)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class Map:
     """A mapping with string keys, in source order. Edits return a new mapping."""
 
-    items: tuple[tuple[str, Value], ...] = ()
-    span: Span | None = field(default=None, compare=False, repr=False)
-    key_spans: tuple[Span | None, ...] = field(default=(), compare=False, repr=False)
+    _keys: tuple[str, ...]
+    _values: tuple[Value, ...]
+    _places: tuple[Place, ...] = field(compare=False)
+    _place: Place = field(compare=False)
+    _source: Source | None = field(compare=False)
+    _index: dict[str, int] | None = field(compare=False)
+
+    def __init__(
+        self,
+        items: Iterable[tuple[str, Value]] = (),
+        span: Span | None = None,
+        key_spans: tuple[Span | None, ...] = (),
+    ) -> None:
+        keys, values = tuple(zip(*items, strict=True)) or ((), ())
+        _fill(self, keys, values, key_spans, span, None)
+
+    @classmethod
+    def read(cls, keys: tuple[str, ...], values: tuple[Value, ...], places: tuple[Place, ...],
+             place: Place, source: Source | None) -> Map:  # fmt: skip
+        """A mapping whose places, its own and those of its keys, may be marks of a source."""
+        made = cls.__new__(cls)
+        _fill(made, keys, values, places, place, source)
+        return made
+
+    @classmethod
+    def short(cls, key: str, value: Leaf) -> Map:
+        """`{key: value}` where the value alone is written."""
+        return cls.read((key,), (value,), (value.place,), value.place, value.source)
+
+    @property
+    def items(self) -> tuple[tuple[str, Value], ...]:
+        """(key, value) pairs, in order."""
+        return tuple(zip(self._keys, self._values, strict=True))
+
+    @property
+    def span(self) -> Span | None:
+        """Where it stands."""
+        return _shown(self._place, self._source)
+
+    @property
+    def key_spans(self) -> tuple[Span | None, ...]:
+        """Where its keys stand; empty where nobody knows."""
+        return tuple([_shown(place, self._source) for place in self._places])
+
+    def __repr__(self) -> str:
+        return f"Map(items={self.items!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Map, (self.items, self.span, self.key_spans)
 
     def __iter__(self) -> Iterator[tuple[str, Value]]:
-        return iter(self.items)
+        return zip(self._keys, self._values, strict=True)
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self._keys)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._index
+        return key in (self._keys if len(self._keys) <= _FEW else self._find())
 
-    @cached_property
-    def _index(self) -> dict[str, int]:
-        return {k: i for i, (k, _) in enumerate(self.items)}
+    def _find(self) -> dict[str, int]:
+        """The index of every key."""
+        if self._index is None:
+            object.__setattr__(self, "_index", {k: i for i, k in enumerate(self._keys)})
+        assert self._index is not None
+        return self._index
+
+    def _at(self, key: str) -> int:
+        """The index of a key, -1 where it is not there."""
+        if len(self._keys) > _FEW:
+            return self._find().get(key, -1)
+        return self._keys.index(key) if key in self._keys else -1
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of `key`, or `default`."""
-        return self.items[self._index[key]][1] if key in self._index else default
+        keys = self._keys
+        if len(keys) > _FEW:
+            at = self._find().get(key, -1)
+            return default if at < 0 else self._values[at]
+        return self._values[keys.index(key)] if key in keys else default
 
     def keys(self) -> list[str]:
         """Keys, in order."""
-        return [k for k, _ in self.items]
+        return list(self._keys)
 
     def key_span(self, key: str) -> Span | None:
         """Where the key itself stands."""
-        if key not in self._index:
+        at = self._at(key)
+        if at < 0:
             return self.span
-        at = self._index[key]
-        return (self.key_spans[at] if self.key_spans else None) or self.items[at][1].span
+        return (_shown(self._places[at], self._source) if self._places else None) or self._values[at].span
 
     def set(self, key: str, value: Value) -> Map:
         """This mapping with `key` set: in place if it is there, else at the end."""
-        if key in self:
-            return Map(tuple((k, value if k == key else v) for k, v in self.items), self.span, self.key_spans)
-        return Map((*self.items, (key, value)), self.span, (*self._spans(), value.span))
+        at, values, places = self._at(key), self._values, self._places
+        if at >= 0:
+            values = (*values[:at], value, *values[at + 1 :])
+            return Map.read(self._keys, values, places, self._place, self._source)
+        places = (*(places or (None,) * len(self)), value.span)
+        return Map.read((*self._keys, key), (*values, value), places, self._place, self._source)
 
     def drop(self, *keys: str) -> Map:
         """This mapping without `keys`."""
-        kept = [(item, span) for item, span in zip(self.items, self._spans(), strict=True) if item[0] not in keys]
-        return Map(tuple(i for i, _ in kept), self.span, tuple(s for _, s in kept))
+        kept = [i for i, key in enumerate(self._keys) if key not in keys]
+        if len(kept) == len(self):
+            return self
+        names, values, places = self._keys, self._values, self._places or (None,) * len(self)
+        return Map.read(
+            tuple([names[i] for i in kept]),
+            tuple([values[i] for i in kept]),
+            tuple([places[i] for i in kept]),
+            self._place,
+            self._source,
+        )
 
-    def _spans(self) -> tuple[Span | None, ...]:
-        return self.key_spans or (None,) * len(self.items)
+
+def _fill(
+    made: Map,
+    keys: tuple[str, ...],
+    values: tuple[Value, ...],
+    places: tuple[Place, ...],
+    place: Place,
+    source: Source | None,
+) -> None:
+    fill = object.__setattr__
+    fill(made, "_keys", keys)
+    fill(made, "_values", values)
+    fill(made, "_places", places)
+    fill(made, "_place", place)
+    fill(made, "_source", source)
+    fill(made, "_index", None)
 
 
 Value = Leaf | Seq | Map
@@ -100,7 +219,7 @@ Value = Leaf | Seq | Map
 
 def is_choice(value: Value) -> bool:
     """Whether a value is a choice, a mapping with a `$` key."""
-    return isinstance(value, Map) and any(k.startswith("$") for k, _ in value.items)
+    return isinstance(value, Map) and any(k.startswith("$") for k in value.keys())
 
 
 def plain(value: Value) -> Any:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -271,7 +273,8 @@ OURS = [name for name in names("op") if lookup("op", name).module.startswith("as
 
 
 def test_every_op_has_a_contract() -> None:
-    tested = {contract.name for contract in OpContract.__subclasses__()}
+    texts = [file.read_text() for file in Path(__file__).parent.glob("test_*.py")]
+    tested = {name for text in texts for name in re.findall(r'^    name = "(\w+)"', text, re.MULTILINE)}
     assert set(OURS) - tested == set()
 
 
@@ -307,4 +310,4 @@ def test_source_stands_alone(contract: type[OpContract]) -> None:
     packaged = case.build().eval()
     if isinstance(alone, torch.nn.Module):
         alone.eval().load_state_dict(packaged.state_dict())
-    assert torch.equal(alone(*case.inputs()), packaged(*case.inputs()))
+    torch.testing.assert_close(alone(*case.inputs()), packaged(*case.inputs()), rtol=0, atol=0)

@@ -1,0 +1,82 @@
+"""Tensors that a traced model holds itself, in exactly their own shape, batch or none; an input tells the device."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from assembler.registry import op
+
+
+@op("stored", bare=True)
+class Stored(nn.Module):
+    """A tensor of this `shape` that lies in the weights under the step's own name: any input -> `shape`.
+
+    It is a parameter, or with `learned: false` a buffer, which is not trained. It starts as zeros.
+    """
+
+    def __init__(self, shape: tuple[int, ...], learned: bool = True, dtype: str = "float32") -> None:
+        super().__init__()
+        made = torch.zeros(shape, dtype=_dtype(dtype))
+        if learned:
+            self.weight = nn.Parameter(made)
+        else:
+            self.register_buffer("weight", made)
+
+    def reset_parameters(self) -> None:
+        """Set it to zeros."""
+        nn.init.zeros_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight
+
+    def extra_repr(self) -> str:
+        return f"{list(self.weight.shape)}"
+
+
+@op("literal")
+class Literal(nn.Module):
+    """Fixed numbers in exactly this `shape`, row by row, that lie in the recipe, not in the weights: any input -> `shape`.
+
+    One number fills the shape, or begins the ramp of numbers that are `step` apart. Raises ValueError where the
+    numbers do not fill the shape.
+    """
+
+    numbers: Tensor
+
+    def __init__(
+        self,
+        values: tuple[float, ...],
+        shape: tuple[int, ...] = (),
+        dtype: str = "float32",
+        step: float | None = None,
+    ) -> None:
+        super().__init__()
+        if len(values) not in (1, math.prod(shape)):
+            raise ValueError(f"{len(values)} values do not fill the shape {list(shape)}")
+        self.values, self.step = tuple(values), step
+        self.register_buffer("numbers", torch.empty(shape, dtype=_dtype(dtype)), persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Write the numbers, for instance after the module has left the meta device."""
+        made = torch.tensor(self.values, dtype=torch.float64 if self.numbers.is_floating_point() else torch.int64)
+        if self.step is not None:
+            made = made + torch.arange(self.numbers.numel()) * self.step
+        with torch.no_grad():
+            self.numbers.copy_(made.expand(self.numbers.numel()).reshape(self.numbers.shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.numbers
+
+    def extra_repr(self) -> str:
+        return f"{list(self.numbers.shape)}"
+
+
+def _dtype(name: str) -> torch.dtype:
+    found = getattr(torch, name, None)
+    if not isinstance(found, torch.dtype):
+        raise ValueError(f"there is no dtype '{name}'")
+    return found

@@ -1,0 +1,107 @@
+"""Ops, blocks and models with several outputs, and models whose inputs and outputs nest."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from assembler.errors import GraphError, ShapeError
+from assembler.graph.core import Graph, Node, TensorType
+from assembler.graph.edit import extract, graft
+from assembler.graph.structure import flatten, pack
+from assembler.graph.verify import verify
+from assembler.infer.shape import shapes
+
+LSTM = """
+    inputs: {x: [B, 5, 4]}
+    graph:
+      rnn: {op: lstm, out: 6, batch_first: true}
+      head: {op: linear, out: 3}
+    outputs: {y: head, cell: rnn.cell, last: rnn.1}
+"""
+
+
+def test_every_output_of_an_op_can_be_read_by_name_and_number(model) -> None:
+    found = model(LSTM)
+    x = torch.randn(2, 5, 4)
+    all_, (hidden, cell) = found.rnn(x)
+    made = found(x)
+    torch.testing.assert_close(made["y"], found.head(all_))
+    torch.testing.assert_close(made["cell"], cell)
+    torch.testing.assert_close(made["last"], hidden)
+
+
+def test_the_first_output_is_the_step_itself(graph) -> None:
+    assert dict(graph("inputs: {x: [B, 5, 4]}\ngraph: {rnn: {op: gru, out: 6}}\noutputs: rnn.output").outputs) == {
+        "output": "rnn"
+    }
+
+
+def test_further_outputs_are_typed(graph) -> None:
+    types = shapes(graph(LSTM))
+    assert (types["rnn"].shape, types["rnn.cell"].shape) == ((2, 5, 6), (1, 2, 6))
+
+
+def test_blocks_give_out_what_they_name(model) -> None:
+    found = model("""
+        inputs: {x: [B, 4]}
+        blocks:
+          two:
+            inputs: [a]
+            body: {up: {op: linear, out: 3}, down: {op: linear, out: 2}}
+            outputs: {low: down, high: up}
+        graph:
+          one: {op: two, from: x}
+        outputs: {first: one, named: one.low, second: one.high}
+    """)
+    made = found(torch.randn(2, 4))
+    assert torch.equal(made["first"], made["named"])
+    assert made["second"].shape == (2, 3)
+
+
+def test_inputs_and_outputs_nest(model) -> None:
+    found = model("""
+        inputs: {cache: {k: [B, 2], v: [B, 2]}, xs: [[B, 2], [B, 2]]}
+        graph:
+          sum: {op: add, from: [cache.k, cache.v]}
+          more: {op: add, from: [xs.0, xs.1]}
+        outputs: {pair: [sum, more], named: {k: cache.k, sum: sum}}
+    """)
+    k, v, a, b = (torch.randn(2, 2) for _ in range(4))
+    made = found({"k": k, "v": v}, [a, b])
+    assert torch.equal(made["pair"][0], k + v) and torch.equal(made["pair"][1], a + b)
+    assert set(made["named"]) == {"k", "sum"} and torch.equal(made["named"]["k"], k)
+
+
+def test_nesting_and_flattening_are_inverse() -> None:
+    pairs = [("a.0", 1), ("a.1.x", 2), ("b", 3)]
+    assert pack(pairs) == {"a": [1, {"x": 2}], "b": 3}
+    assert list(flatten(pack(pairs))) == pairs
+
+
+def test_a_slot_keeps_the_further_outputs_of_its_steps(graph) -> None:
+    whole = graph("""
+        inputs: {x: [B, 5, 4]}
+        graph:
+          enc:
+            body:
+              rnn: {op: lstm, out: 4, batch_first: true}
+              last: {op: flatten, start_dim: 0, from: rnn.cell}
+          head: {op: linear, out: 3}
+    """)
+    part = extract(whole, "enc", shapes(whole))
+    assert "rnn.cell" in part.nodes
+    assert graft(whole, "enc", part) == whole
+
+
+@pytest.mark.parametrize(("output", "said"), [("cel", "has no output 'cel'"), ("7", "has no output '7'")])
+def test_verify_and_inference_refuse_an_output_that_is_not_there(output: str, said: str) -> None:
+    nodes = {
+        "rnn": Node("lstm", (("out", 3),), (("input", "x"),)),
+        "rnn.z": Node("item", (("output", output),), (("input", "rnn"),)),
+    }
+    graph = Graph((("x", TensorType((2, 5, 4))),), nodes, (("y", "rnn.z"),))
+    with pytest.raises(GraphError, match=said):
+        verify(graph)
+    with pytest.raises(ShapeError, match=said):
+        shapes(graph)

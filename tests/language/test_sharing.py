@@ -1,0 +1,100 @@
+"""Steps that use the weights of other steps, and steps that are not trained."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from assembler.compile.lower import lower
+from assembler.errors import GraphError
+from assembler.graph.edit import cut, prune
+from assembler.infer.cost import total
+
+TIED = """
+    inputs: {tokens: {shape: [B, 6], dtype: int64}}
+    graph:
+      wte: {op: embedding, num_embeddings: 11, out: 8}
+      mix: {op: linear, out: 8}
+      head: {op: linear, out: 11, bias: false, share: {weight: wte.weight}}
+"""
+COPIES = """
+    inputs: {x: [B, 8]}
+    graph:
+      block: {body: {norm: layer_norm, ffn: {op: linear, out: 8}, act: relu}, repeat: 3, share: true}
+      last: {op: linear, out: 8, share: block.0.ffn}
+"""
+
+
+def test_a_tied_parameter_is_one_parameter(model) -> None:
+    found = model(TIED)
+    assert found.head.weight is found.wte.weight
+    assert sum(p.numel() for p in found.parameters()) == 11 * 8 + 8 * 8 + 8
+    assert sum(p.numel() for p in copy.deepcopy(found).parameters()) == 11 * 8 + 8 * 8 + 8
+    assert set(found.state_dict()) == {"wte.weight", "mix.weight", "mix.bias", "head.weight"}
+
+
+def test_copies_that_share_are_one_module(model) -> None:
+    found = model(COPIES)
+    assert set(found.state_dict()) == {f"block.0.{k}" for k in ("norm.weight", "norm.bias", "ffn.weight", "ffn.bias")}
+    x, norm, ffn = torch.randn(2, 8), found.block.get_submodule("0.norm"), found.block.get_submodule("0.ffn")
+    wanted = x
+    for _ in range(3):
+        wanted = ffn(norm(wanted)).relu()
+    torch.testing.assert_close(found(x), ffn(wanted))
+
+
+def test_shared_weights_are_counted_once(graph, model) -> None:
+    for text in (TIED, COPIES):
+        assert total(graph(text)).params == sum(p.numel() for p in model(text).parameters())
+
+
+def test_sharing_tells_graphs_apart_and_names_do_not(graph) -> None:
+    apart, shared = COPIES.replace(", share: true", "").replace(", share: block.0.ffn", ""), COPIES
+    renamed = COPIES.replace("ffn", "mlp").replace("block", "layer")
+    assert graph(apart).fingerprint != graph(shared).fingerprint
+    assert graph(renamed).fingerprint == graph(shared).fingerprint
+
+
+def test_a_slot_cannot_share_with_what_is_outside(graph) -> None:
+    with pytest.raises(GraphError, match=r"'block.1.norm' uses the weights of 'block.0.norm', which is on the other"):
+        cut(graph(COPIES), "block.1")
+
+
+def test_pruning_keeps_the_owners(graph) -> None:
+    assert list(prune(graph(TIED)).nodes) == ["wte", "mix", "head"]
+
+
+def test_weights_of_other_sizes_cannot_be_shared(graph) -> None:
+    text = """
+        inputs: {x: [B, 8]}
+        graph:
+          a: {op: linear, out: 4}
+          b: {op: linear, out: 4, share: a}
+    """
+    with pytest.raises(
+        GraphError, match=r"'b' cannot use the weights of 'a': it needs .*\[4, 4\].* they are .*\[4, 8\]"
+    ):
+        lower(graph(text))
+
+
+def test_a_tie_of_other_shapes_is_refused_by_path(graph) -> None:
+    text = TIED.replace("out: 11, bias", "out: 12, bias")
+    with pytest.raises(GraphError, match=r"'weight' \[12, 8\] cannot be 'weight' \[11, 8\]: their shapes differ"):
+        lower(graph(text))
+
+
+def test_a_frozen_step_is_not_trained_and_stays_in_evaluation(model) -> None:
+    found = model("""
+        inputs: {x: [B, 3, 8, 8]}
+        graph:
+          stem: {body: {conv: {op: conv2d, out: 4, kernel_size: 3}, norm: batch_norm2d}, frozen: true}
+          free: batch_norm2d
+    """).train()
+    before = copy.deepcopy(found.state_dict())
+    found(torch.randn(4, 3, 8, 8)).square().mean().backward()
+    assert {n for n, p in found.named_parameters() if p.grad is not None} == {"free.weight", "free.bias"}
+    after = found.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items() if k.startswith("stem"))
+    assert not torch.equal(after["free.running_mean"], before["free.running_mean"])
