@@ -71,7 +71,6 @@ class Code:
         self.fx.output(
             next(iter(values.values())) if bare and len(outputs) == 1 and "." not in outputs[0][0] else values
         )
-        self.fx.lint()
         return Model(self.root, self.fx)
 
     def _called(self, entry: Entry, node: Node, step: Callable[..., Any], path: str) -> fx.Node:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 
 from assembler.compile.code import Code
-from assembler.compile.model import Model, Switched
+from assembler.compile.model import Compiled, Model, Switched
 from assembler.compile.steps import Steps, seeding
 from assembler.errors import GraphError, Problem
 from assembler.graph.core import Graph, TensorType
@@ -24,7 +24,7 @@ def lower(
     *,
     seed: int | None = 0,
     device: str | torch.device = "cpu",
-) -> Model | Switched:
+) -> Compiled:
     """The module that computes a graph; `state_dict` keys are recipe paths (`stage.2.block.0.mix.token.weight`).
 
     Steps that are modules become sub-modules, function steps become the torch calls that they make. It returns the
@@ -43,7 +43,7 @@ def steps_of(graph: Graph, types: Mapping[str, TensorType], seed: int | None, de
     return Steps(graph, types, seed, device, _body)
 
 
-def lowered(graph: Graph, steps: Steps, *, bare: bool = True) -> Model | Switched:
+def lowered(graph: Graph, steps: Steps, *, bare: bool = True) -> Compiled:
     """The module of a graph whose steps `steps` makes; `bare` returns a single output without its name."""
     bare = bare and len(graph.outputs) == 1
     if not has_modes(graph):
@@ -63,14 +63,15 @@ def _coded(graph: Graph, steps: Steps, bare: bool) -> Model:
     return module
 
 
-def _body(graph: Graph, steps: Steps) -> Model | Switched:
+def _body(graph: Graph, steps: Steps) -> Compiled:
     check_names(graph)
     return lowered(graph, steps, bare=False)
 
 
 def check_names(graph: Graph) -> None:
     """Raises GraphError with a problem for every input and step that a module cannot have under its name."""
-    bad = [n for n in graph.input_names if not n.isidentifier() or keyword.iskeyword(n)]
+    names = dict.fromkeys(name.split(".")[0] for name in graph.input_names)
+    bad = [n for n in names if not n.isidentifier() or keyword.iskeyword(n)]
     problems = [Problem(f"'{n}' cannot name an input: it is no Python identifier", path=n) for n in bad]
     for i, node in graph.nodes.items():
         problems += [Problem(what, node.span, i, hint) for what, hint in filter(None, map(_misnamed, i.split(".")))]

@@ -36,12 +36,13 @@ class Switched(nn.Module):
         self.meta = dict(meta)
         # beside the registered sub-modules, whose weights they share
         self.__dict__["modes"] = {True: train, False: evaluation}
+        self.wanted = {mode: _inputs(module) for mode, module in self.__dict__["modes"].items()}
 
     def forward(self, *args: Any, **named: Any) -> Any:
         """What the graph makes in the mode that the module is in."""
         given = dict(zip(self.inputs, args, strict=False)) | named
         module = self.__dict__["modes"][self.training]
-        wanted = [n.target for n in module.graph.nodes if n.op == "placeholder"]
+        wanted = self.wanted[self.training]
         missing = [name for name in wanted if given.get(name) is None]
         if missing:
             mode = "training" if self.training else "evaluation"
@@ -56,6 +57,10 @@ class Switched(nn.Module):
         return self
 
 
+def _inputs(module: Model) -> tuple[str, ...]:
+    return tuple(str(n.target) for n in module.graph.nodes if n.op == "placeholder")
+
+
 def _merge(into: nn.Module, module: nn.Module) -> None:
     """Give `into` the sub-modules of `module`; plain containers that both have are joined."""
     for name, child in module.named_children():
@@ -64,3 +69,7 @@ def _merge(into: nn.Module, module: nn.Module) -> None:
             into.add_module(name, child)
         else:
             _merge(held, child)
+
+
+Compiled = Model | Switched
+"""What a graph is lowered to."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from assembler.errors import GraphError
+from assembler.errors import GraphError, near
 from assembler.graph.core import ITEM, Graph, TensorType
 from assembler.graph.shares import owner_of
 from assembler.infer.shape import shapes
@@ -67,6 +67,8 @@ class Steps:
                 tie(step, name, self(other), parameter)
             except GraphError as error:
                 raise GraphError(error.problems[0].message, path=i, hint=error.problems[0].hint) from error
+        for name, rule in node.init:
+            begin(i, step, name, rule)
         if node.frozen and isinstance(step, nn.Module):
             step.requires_grad_(False).eval()
         return step
@@ -97,6 +99,24 @@ class Steps:
         if needed != _sizes(shared):
             what = f"'{i}' cannot use the weights of '{owner}': it needs {needed}, and they are {_sizes(shared)}"
             raise GraphError(what, path=i, hint="the inputs of both must have one width")
+
+
+def begin(i: str, step: Any, name: str, rule: tuple[tuple[str, Any], ...]) -> None:
+    """Fill the parameter `name` of a step by the initialiser that a rule names, unless it is on `meta`.
+
+    Raises GraphError where the step has no such parameter or the initialiser refuses it.
+    """
+    known = dict(step.named_parameters()) if isinstance(step, nn.Module) else {}
+    if name not in known:
+        hint = near(name, known) or (f"it has {', '.join(known)}" if known else "it has none")
+        raise GraphError(f"'{i}' has no parameter '{name}' to initialise", path=i, hint=hint)
+    (_, which), *args = rule
+    if known[name].is_meta:
+        return
+    try:
+        lookup("init", which).load()(known[name], **dict(args))
+    except (ValueError, TypeError) as error:
+        raise GraphError(f"{which} cannot initialise '{name}' of '{i}': {error}", path=i) from error
 
 
 def _bodiless(body: Graph, name: str) -> nn.Module:

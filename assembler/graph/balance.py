@@ -45,22 +45,36 @@ def balanced(
     chain = _Chain.of(graph, found, weights, together)
     best = chain.best(count)
     if best is None:
-        most = next((n for n in range(count - 1, 0, -1) if chain.best(n)), 0)
-        torn = "; ".join(f"'{path}': {why}" for path, why in list(found.torn.items())[:2])
-        said = f"{graph.name} can be cut into {most} slots at most, not {count}"
-        raise GraphError(said if most else f"{graph.name} cannot be cut into slots", hint=torn)
+        raise _fewer(graph, found, chain, count)
     sizes = sizes_of(graph)
     return tuple(joined(graph, found.chain[a:b], sizes) for a, b in best)
 
 
+def _fewer(graph: Graph, found: Cuts, chain: _Chain, count: int) -> GraphError:
+    """The error for a number of slots that cannot be had, with those that can."""
+    numbers = chain.numbers()
+    hint = "; ".join(f"'{path}': {why}" for path, why in list(found.torn.items())[:2])
+    if not numbers:
+        return GraphError(f"{graph.name} cannot be cut into slots", hint=hint or "no one value leads to its output")
+    if count > numbers[-1]:
+        return GraphError(f"{graph.name} can be cut into {numbers[-1]} slots at most, not {count}", hint=hint)
+    taps = [piece.output for piece, tapped in zip(found.chain[:-1], found.tapped, strict=False) if tapped]
+    hint = hint or f"{' and '.join(taps)} {'is' if len(taps) == 1 else 'are'} read elsewhere too" * bool(taps)
+    return GraphError(f"{graph.name} can be cut into {numbers[0]} slots at least, not {count}", hint=hint)
+
+
 @dataclass(frozen=True)
 class _Chain:
-    """Weights of a chain's pieces; the first and last piece that each has to be with; which may be left out."""
+    """Weights of a chain's pieces, the first and last piece that each has to be with, which may be left out.
+
+    A piece that is `tapped` is the last of its part: what it makes is read elsewhere too.
+    """
 
     weights: tuple[int, ...]
     first: tuple[int, ...]
     last: tuple[int, ...]
     spare: tuple[bool, ...]
+    tapped: tuple[bool, ...]
 
     @staticmethod
     def of(graph: Graph, found: Cuts, weights: Mapping[str, int], together: Sequence[Collection[str]]) -> _Chain:
@@ -75,20 +89,31 @@ class _Chain:
             for n in group - {-1}:
                 first[n], last[n] = min(first[n], *group), max(last[n], *group)
         sums = tuple(sum(weights.get(i, 0) for i in piece.ids) for piece in found.chain)
-        return _Chain(sums, tuple(first), tuple(last), tuple(spare))
+        return _Chain(sums, tuple(first), tuple(last), tuple(spare), found.tapped)
 
     def best(self, count: int) -> tuple[tuple[int, int], ...] | None:
         """The (begin, end) of each of `count` parts, or None where there are no so many."""
-        parts = self._solve(count)
+        n = len(self.weights)
+        if count > n:
+            return None
+        left, came = self._solve(count)
+        parts = _parts(came, count, n) if left[count, n] <= n else None
         if parts is None:
             return None
-        limit = max(sum(self.weights[a:b]) for a, b in parts)
-        return self._solve(count, limit)
+        return _parts(self._solve(count, max(sum(self.weights[a:b]) for a, b in parts))[1], count, n)
 
-    def _solve(self, count: int, limit: int | None = None) -> tuple[tuple[int, int], ...] | None:
-        """Dynamic programming over the chain: (pieces left out, cost) of its first `end` pieces in `k` parts.
+    def numbers(self) -> list[int]:
+        """How many parts there may be."""
+        n = len(self.weights)
+        left, _ = self._solve(n)
+        return [k for k in range(1, n + 1) if left[k, n] <= n]
 
-        The cost is the heaviest part; with a `limit` on that it is the sum of the parts' squares.
+    def _solve(self, count: int, limit: int | None = None) -> tuple[Any, Any]:
+        """Dynamic programming over the chain: how many of its first `end` pieces are left out of `k` parts, and where
+        the last part begins, which is -1 where the last piece is left out.
+
+        Of two ways with as few left out that of less cost is taken: the heaviest part, or with a `limit` on that the
+        sum of the parts' squares.
         """
         import numpy as np
 
@@ -111,21 +136,22 @@ class _Chain:
                 begin = int(np.argmin(np.where(out == out.min(), spent, np.inf)))
                 if out[begin] < far and (out[begin], spent[begin]) < (left[k, end], cost[k, end]):
                     left[k, end], cost[k, end], came[k, end] = out[begin], spent[begin], begin
-        return _parts(came, left[count, n] < far, count, n)
+        return left, came
 
     def _whole(self, np: Any, end: int) -> Any:
         """For each begin whether the pieces up to `end` hold all that any of them has to be with."""
         first = np.minimum.accumulate(np.array(self.first[:end])[::-1])[::-1]
         last = np.maximum.accumulate(np.array(self.last[:end])[::-1])[::-1]
-        return (first >= np.arange(end)) & (last < end)
+        tap = max((n for n in range(end - 1) if self.tapped[n]), default=-1)
+        return (first >= np.arange(end)) & (last < end) & (np.arange(end) > tap)
 
 
-def _parts(came: Any, there: bool, count: int, end: int) -> tuple[tuple[int, int], ...] | None:
+def _parts(came: Any, count: int, end: int) -> tuple[tuple[int, int], ...]:
     found = []
-    while there and count:
+    while count:
         begin = int(came[count, end])
         if begin >= 0:
             found.append((begin, end))
             count -= 1
         end = begin if begin >= 0 else end - 1
-    return tuple(reversed(found)) if there else None
+    return tuple(reversed(found))

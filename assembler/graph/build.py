@@ -6,18 +6,21 @@ from collections.abc import Iterator
 
 from assembler.errors import Problem, RecipeError
 from assembler.graph.core import Graph
+from assembler.graph.initial import begun
 from assembler.graph.interface import inputs_of, only_of, outputs_of
 from assembler.graph.modes import MODES, has_modes, in_mode
 from assembler.graph.wiring import Builder
 from assembler.recipe.expand import expand
 from assembler.recipe.notes import in_order, note_all
+from assembler.recipe.pause import no_collection
 from assembler.recipe.values import Map
 
 
 def build(tree: Map, *, name: str = "model") -> Graph:
     """The graph of a model recipe. Raises RecipeError with every problem of the recipe at once, each once."""
     problems: list[Problem] = []
-    graph = draft(tree, problems, name=name)
+    with no_collection():
+        graph = draft(tree, problems, name=name)
     if problems:
         raise RecipeError(in_order(problems))
     return graph
@@ -36,6 +39,7 @@ def draft(tree: Map, problems: list[Problem], *, name: str = "model") -> Graph:
     last = work.run(steps)
     outputs = outputs_of(tree, work, last)
     graph = Graph(tuple(inputs.items()), work.nodes, outputs, work.names, name, only_of(tree, problems))
+    graph = begun(graph, tree, problems)
     if not problems:
         note_all(problems, unread(graph))
         note_all(problems, _read_out_of_mode(graph, tree))

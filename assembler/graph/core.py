@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -17,6 +16,10 @@ SWITCH = "switch"
 
 Arg = None | bool | int | float | str | tuple["Arg", ...]
 """What an argument may be once it is evaluated: scalars and tuples of them."""
+
+
+Init = tuple[str, tuple[tuple[str, Arg], ...]]
+"""A parameter and how it begins: (("name", an initialiser's), then its arguments, sorted)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class Node:
     The value of a node is its first output; an `item` node reads another. `body` is the sub-graph of an op that calls
     one: its inputs bear the names of this node's inputs. `share` says whose weights it uses: (("", "a.b"),) all those
     of step `a.b`, (("weight", "a.b.weight"),) for one parameter. A `frozen` step is not trained and stays in
-    evaluation. `span` is provenance: it plays no part in equality, hash or fingerprint.
+    evaluation. `init` says how parameters begin that the op would draw otherwise. `span` is provenance: it plays no
+    part in equality, hash or fingerprint.
     """
 
     op: str
@@ -48,6 +52,7 @@ class Node:
     body: Graph | None = None
     share: tuple[tuple[str, str], ...] = ()
     frozen: bool = False
+    init: tuple[Init, ...] = ()
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -80,6 +85,7 @@ class Graph:
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
     name: str = field(default="model", compare=False)
     only: tuple[tuple[str, str], ...] = ()
+    _fingerprint: str = field(default="", init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", MappingProxyType(dict(self.nodes)))
@@ -153,16 +159,13 @@ class Graph:
     @property
     def fingerprint(self) -> str:
         """A digest that names and the order of independent branches do not change, and everything else does."""
-        return _fingerprint(self)
+        if not self._fingerprint:
+            from assembler.graph.fingerprint import fingerprint
+
+            object.__setattr__(self, "_fingerprint", fingerprint(self))
+        return self._fingerprint
 
     def __str__(self) -> str:
         from assembler.graph.text import to_text
 
         return to_text(self)
-
-
-@functools.lru_cache(maxsize=4096)
-def _fingerprint(graph: Graph) -> str:
-    from assembler.graph.fingerprint import fingerprint
-
-    return fingerprint(graph)

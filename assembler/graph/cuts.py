@@ -1,23 +1,23 @@
 """Where a graph can be cut: every region that one value enters and one leaves.
 
-On the graph of values, with one begin above all inputs and one end below all outputs, a value that every path to
-another passes through is its dominator (networkx has the algorithm of Cooper, Harvey & Kennedy 2001). The smallest
-region that a value can be the exit of begins at its nearest dominator; it is one where every way out leads through the
-value, its post-dominator. All other regions are runs of such (Johnson, Pearson & Pingali 1994, "The program structure
-tree").
+On the graph of values, with one begin above all inputs, a value that every path to another passes through is its
+dominator (networkx has the algorithm of Cooper, Harvey & Kennedy 2001). The smallest region that a value can be the
+exit of begins at its nearest dominator; it is one where every way out leads through the value, its post-dominator. All
+other regions are runs of such (Johnson, Pearson & Pingali 1994, "The program structure tree").
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from assembler.graph.core import ITEM, Graph
 from assembler.graph.edit import Slot, bonds, torn
-from assembler.graph.runs import named, sizes_of
+from assembler.graph.runs import named, sizes_of, upstream
 
-_BEGIN, _END = "\0begin", "\0end"
-Readers = Mapping[str, Collection[str]]
+_BEGIN, _END = "\0begin", "\0end"  # no ids
+Readers = Mapping[str, set[str]]
 """Who reads each value; an output of the graph is read by a reader called `\\0end`."""
 
 
@@ -25,12 +25,14 @@ Readers = Mapping[str, Collection[str]]
 class Cuts:
     """The slots of a graph, the smallest ones and the containers, in the order of their values.
 
-    `chain` lists the smallest that follow each other down to the last value that all outputs come from; any run of
-    neighbours there is a slot too. `torn` says, by a region's name, why one that would be a slot is none.
+    `chain` lists the smallest that follow each other down to the output that most steps lead to. Neighbours there are
+    one slot together unless the value between them is read elsewhere too, which `tapped` says of the first of them.
+    `torn` says, by a region's name, why one that would be a slot is none.
     """
 
     slots: tuple[Slot, ...]
     chain: tuple[Slot, ...]
+    tapped: tuple[bool, ...]
     torn: Mapping[str, str]
 
 
@@ -43,7 +45,8 @@ def cuts(graph: Graph) -> Cuts:
     found = {s.ids: s for s in (*whole, *pieces.values())}
     why = {s.path: said for s in found.values() if (said := torn(pairs, s.ids))}
     kept = sorted((s for s in found.values() if s.path not in why), key=lambda s: (place[s.output], len(s.ids)))
-    return Cuts(tuple(kept), tuple(_chain(above, pieces)), why)
+    line = _chain(graph, above, pieces)
+    return Cuts(tuple(kept), line, _tapped(graph, line), why)
 
 
 def joined(graph: Graph, pieces: Sequence[Slot], sizes: Mapping[str, int] | None = None) -> Slot:
@@ -58,7 +61,7 @@ def _named(graph: Graph, slot: Slot, sizes: Mapping[str, int] | None) -> Slot:
 
 
 def _dominators(graph: Graph) -> dict[str, str]:
-    """The nearest dominator of every value that an input has a part in, and of the end."""
+    """The nearest dominator of every value that an input has a part in."""
     import networkx as nx
 
     view: nx.DiGraph[str] = nx.DiGraph()
@@ -66,7 +69,6 @@ def _dominators(graph: Graph) -> dict[str, str]:
     for i, node in graph:
         # What comes of no input (a table of positions) is no way in: it belongs to what reads it.
         view.add_edges_from([(s, i) for s in node.sources if s in view])
-    view.add_edges_from((i, _END) for _, i in graph.outputs if i in view)
     found = nx.immediate_dominators(view, _BEGIN)
     return {i: over for i, over in found.items() if over is not None and i != _BEGIN}
 
@@ -132,13 +134,19 @@ def _containers(graph: Graph, place: Mapping[str, int]) -> Iterator[Slot]:
             yield Slot(path, tuple(ids), entering.pop(), leaving.pop())
 
 
-def _chain(above: Mapping[str, str], pieces: Mapping[str, Slot]) -> list[Slot]:
-    """The pieces that lie one behind the other above the end; where one is no region the chain begins behind it."""
+def _chain(graph: Graph, above: Mapping[str, str], pieces: Mapping[str, Slot]) -> tuple[Slot, ...]:
+    """The pieces that lie one behind the other; where one is no region the chain begins behind it."""
+    output = max((i for _, i in graph.outputs), key=lambda i: len(upstream(graph, i)), default=_BEGIN)
     found: list[Slot] = []
-    output = above.get(_END, _BEGIN)
     while output not in pieces and output in above:
         output = above[output]
     while output in pieces:
         found.append(pieces[output])
         output = pieces[output].source
-    return found[::-1]
+    return tuple(reversed(found))
+
+
+def _tapped(graph: Graph, chain: Sequence[Slot]) -> tuple[bool, ...]:
+    readers = _readers(graph)
+    between = itertools.pairwise(chain)
+    return (*(not readers[piece.output] <= set(behind.ids) for piece, behind in between), *(False for _ in chain[-1:]))

@@ -68,6 +68,7 @@ def _step(old: Node, new: Node) -> Iterator[str]:
     if old.op == new.op or old.sources != new.sources:  # another op calls the same inputs by other names
         yield from _pairs("input", dict(old.inputs), dict(new.inputs), ": ")
     yield from _pairs("share", dict(old.share), dict(new.share), " ")
+    yield from _pairs("init", _inits(old), _inits(new), " ")
     if old.frozen != new.frozen:
         yield "frozen" if new.frozen else "no longer frozen"
     if old.body is not None and new.body is not None:
@@ -79,6 +80,10 @@ def _step(old: Node, new: Node) -> Iterator[str]:
 
 def _texts(node: Node) -> dict[str, str]:
     return {name: value_text(value) for name, value in node.args}
+
+
+def _inits(node: Node) -> dict[str, str]:
+    return {name: value_text(rule) for name, rule in node.init}
 
 
 def _pairs(kind: str, old: dict[str, str], new: dict[str, str], gap: str) -> Iterator[str]:

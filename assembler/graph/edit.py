@@ -94,7 +94,7 @@ def replace_step(graph: Graph, path: str, op: str | None, args: Mapping[str, Any
         merged = dict(node.args) | _arguments(node.op, args) if op is None else args
         new = step(op or node.op, merged, node.sources, node)
         if op is None:
-            new = replace(new, body=node.body, share=node.share)
+            new = replace(new, body=node.body, share=node.share, init=node.init)
         return _verified(replace(graph, nodes={**graph.nodes, path: new}))
     if owner := _holder(graph, path):
         body = graph.nodes[owner].body

@@ -87,13 +87,14 @@ def _web(graph: Graph, named: bool) -> _Web:
 
 
 def _is_plain(node: Node) -> bool:
-    return node.body is None and not node.frozen
+    return node.body is None and not node.frozen and not node.init
 
 
 def _marked(node: Node) -> bytes:
     """The label of a step with a body or a mark."""
     body = b"" if node.body is None else _body(node.body)
-    return _digest(_label(node.op, node.args), body, b"frozen" * node.frozen)
+    init = repr(sorted((n, _equalised(r)) for n, r in node.init)).encode() if node.init else b""
+    return _digest(_label(node.op, node.args), body, b"frozen" * node.frozen, init)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -35,6 +35,7 @@ _STEP = {
     "outputs": "What the steps inside give out, by name; the first is the step's own value.",
     "share": "The step whose weights this one uses, or {weight: embed.weight}; true: one set for all copies.",
     "frozen": "Not trained, and always as in evaluation.",
+    "initializers": "How parameters begin: {weight: {name: normal, std: 0.02}, bias: zeros}.",
 }
 _KEYS = {
     "kind": "What the file describes: a model, a space of models, or a run.",
@@ -49,6 +50,7 @@ _KEYS = {
     "blocks": "Ops of this recipe's own, made of steps.",
     "graph": "The steps, in order.",
     "outputs": "Names of what leaves, and the steps that give it, or {from: step, when: train}; they nest.",
+    "initializers": "How parameters begin, by op: {linear.weight: {name: normal, std: 0.02}, linear.bias: zeros}.",
     "weights": "Weights to begin with, and how their names map to these: {file: m.safetensors, map: {a.*: b.*}}.",
     "base": "The model that the space is about.",
     "choose": "Choices by path: {stage.*.block.mixer: {$oneof: [pool, attention]}}.",
@@ -80,6 +82,7 @@ def schema() -> Schema:
         ],
         "definitions": {
             "choice": _choice(),
+            "initializers": {"type": "object", "minProperties": 1, "additionalProperties": _named("init", loose=True)},
             "model": _model(),
             "space": _space(),
             "run": _run(),
@@ -221,6 +224,7 @@ def _model() -> Schema:
         "graph": {"allOf": [_steps(top=True)]},
         "outputs": {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": leaving}]},
         "weights": _ref("weights"),
+        "initializers": _ref("initializers"),
     }
     return _section("model", properties, ["inputs", "graph"])
 
@@ -267,13 +271,14 @@ def _step_keys(*keys: str) -> Schema:
         "outputs": {"type": "object", "minProperties": 1, "additionalProperties": source},
         "share": _loose({"anyOf": [{"const": True}, source, {"type": "object", "additionalProperties": source}]}),
         "frozen": _loose({"type": "boolean"}),
+        "initializers": _ref("initializers"),
     }
     return {key: {"allOf": [found[key]], "description": _STEP[key]} for key in keys}
 
 
 def _bodied(*own: str) -> Schema:
     """A step with a body, and what only it takes; one copy of many may be changed by its number."""
-    keys = _step_keys("op", "from", "for", "repeat", "body", "share", "frozen", *own)
+    keys = _step_keys("op", "from", "for", "repeat", "body", "share", "frozen", "initializers", *own)
     return {
         "required": ["body"],
         "properties": keys,
@@ -285,7 +290,7 @@ def _bodied(*own: str) -> Schema:
 def _op(entry: Entry) -> Schema:
     found = _arguments(entry, loose=True)
     nested = ("body", "outputs") if entry.has_body else ()
-    found["properties"] |= _step_keys("op", "from", "for", "repeat", "share", "frozen", *nested)
+    found["properties"] |= _step_keys("op", "from", "for", "repeat", "share", "frozen", "initializers", *nested)
     return {**found, "patternProperties": {"^[0-9]+$": {}}}
 
 
@@ -368,12 +373,12 @@ def _term() -> Schema:
     return {"type": "object", "required": ["loss", "value", "target"], "properties": common, "allOf": each}
 
 
-def _named(kind: str) -> Schema:
+def _named(kind: str, *, loose: bool = False) -> Schema:
     """The name of a registered thing, or `{name: ..., arguments}`."""
     names = registry.names(kind)
     each = []
     for name in names:
-        found = _arguments(registry.lookup(kind, name))
+        found = _arguments(registry.lookup(kind, name), loose=loose)
         found["properties"]["name"] = {"const": name}
         each.append({"if": _const("name", [name]), "then": found})
     mapping = {"type": "object", "required": ["name"], "properties": {"name": {"enum": names}}, "allOf": each}

@@ -1,4 +1,4 @@
-"""What a step says of its weights: that they are those of another step, or that they stay as they are."""
+"""What a step says of its weights: how they begin, that they are another step's, that they stay as they are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from assembler import registry
 from assembler.errors import near
 from assembler.graph.core import Node
+from assembler.graph.initial import initializers_of
 from assembler.graph.names import Names
 from assembler.recipe.steps import Step
 
@@ -22,6 +23,11 @@ def mark(builder: Builder, step: Step, names: Names) -> None:
     if step.frozen:
         for i in region:
             builder.nodes[i] = replace(builder.nodes[i], frozen=True)
+    if "initializers" in step.written:
+        rules = initializers_of(step.written.get("initializers"), step.scope, builder.problems)
+        for i in region:
+            if may_have_weights(builder.nodes[i]):
+                builder.nodes[i] = replace(builder.nodes[i], init=(*rules, *builder.nodes[i].init))
     if isinstance(step.share, dict):
         _tie(builder, step, names)
     elif step.share:

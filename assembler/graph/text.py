@@ -6,6 +6,7 @@ Grammar, one statement per line; blank lines and lines that start with `#` are s
     input    = '%' PATH ':' DTYPE '[' [ INT { ',' INT } ] ']' [ MODE ]
     step     = '%' PATH '=' OP '(' [ edge { ',' edge } ] ')' [ '{' arg { ',' arg } '}' ] { mark } [ graph ]
     mark     = 'share' '(' [ NAME '=' ] '%' PATH { ',' [ NAME '=' ] '%' PATH } ')' | 'frozen'
+             | 'init' '{' arg { ',' arg } '}'    a parameter and ["name", ..., ["argument", value], ...]
     edge     = [ PORT '=' ] '%' PATH              no port: the edge's position, counted from 0
     arg      = NAME '=' JSON                      scalars and lists; lists become tuples; NaN and Infinity are allowed
     name     = 'name' PATH '=' '%' PATH           a container and the step that holds its value
@@ -59,7 +60,9 @@ def step_text(node: Node) -> str:
     edges = ", ".join(f"%{s}" if port == str(n) else f"{port}=%{s}" for n, (port, s) in enumerate(node.inputs))
     args = ", ".join(f"{name} = {value_text(value)}" for name, value in node.args)
     shares = ", ".join(f"{name}=%{path}" if name else f"%{path}" for name, path in node.share)
+    inits = ", ".join(f"{name} = {value_text([r[0][1], *r[1:]])}" for name, r in node.init)  # type: ignore[arg-type]
     marks = (f" {{{args}}}" if args else "") + (f" share({shares})" if shares else "") + " frozen" * node.frozen
+    marks += f" init {{{inits}}}" if inits else ""
     body = f" {to_text(node.body).rstrip()}" if node.body is not None else ""
     return f"{node.op}({edges}){marks}{body}"
 
@@ -252,7 +255,13 @@ class _Reader:
             line.need("(")
             share = tuple(line.items(lambda: self.shared(line), ")"))
         frozen = line.keyword() == "frozen" and bool(line.word("a mark"))
-        self.nodes[i] = Node(op, args, inputs, share=share, frozen=frozen)
+        init: tuple[Any, ...] = ()
+        if line.keyword() == "init":
+            line.word("a mark")
+            line.need("{")
+            said = line.items(lambda: self.argument(line), "}")
+            init = tuple((name, (("name", rule[0]), *rule[1:])) for name, rule in said if isinstance(rule, tuple))
+        self.nodes[i] = Node(op, args, inputs, share=share, frozen=frozen, init=init)
         if line.keyword() == "graph":
             self.inner, self.open = _Reader(self.file), i
             self.inner.statement(line)

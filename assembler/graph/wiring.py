@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from keyword import iskeyword
 from typing import Any
 
 from assembler import registry
@@ -44,14 +45,18 @@ class Builder:
         for step in steps:
             self.check_name(step)
             current = self.step(step, current, names)
-            if step.share or step.frozen:
+            if step.share or step.frozen or "initializers" in step.written:
                 mark(self, step, names)
             names.paths[step.path.rpartition(".")[2]] = step.path
         return current
 
     def check_name(self, step: Step) -> None:
         """A compiled model has its steps as attributes, and the graph its inputs beside them."""
-        if step.name in RESERVED_STEPS:
+        if iskeyword(step.name):
+            self.note(
+                f"'{step.name}' cannot name a step, it is a word of Python", step.named, f"for instance {step.name}_1"
+            )
+        elif step.name in RESERVED_STEPS:
             hint = f"every torch module has an attribute of that name; for instance {step.name}_1"
             self.note(f"'{step.name}' cannot name a step", step.named, hint)
         elif step.path in self.inputs:
@@ -90,7 +95,9 @@ class Builder:
             if not i:
                 known = [*inside.all()]
                 hint = near(path, known) or f"steps inside: {', '.join(list(dict.fromkeys(inside.paths))[:12])}"
-                self.note(f"output '{name}' of step '{step.name}' names '{path}', which is no step inside", written.span, hint)
+                self.note(
+                    f"output '{name}' of step '{step.name}' names '{path}', which is no step inside", written.span, hint
+                )
             found.append((name, i))
         return found
 
@@ -126,6 +133,24 @@ class Builder:
         i = f"{owner}.{name}"
         self.nodes[i] = Node(ITEM, (("output", name),), (("input", owner),), node.span)
         return i
+
+    def matching(self, pattern: str, step: Step, names: Names, *at: str) -> list[str]:
+        """The ids of all values before a step that a pattern names, in order: `layer.*.load`."""
+        head, _, rest = pattern.partition(".")
+        path = names.find(head) or head
+        owner, _, last = f"{path}.{rest}".rpartition(".")
+        known = list(dict.fromkeys([*self.nodes, *self.names]))
+        found = [self.names.get(i, i) for i in known if _matches(f"{path}.{rest}", i) and i != step.path]
+        if not found and last != "*":  # one output of each of several steps
+            found = [i for i in (self.item(f"{o}.{last}") for o in known if _matches(owner, o)) if i]
+        if not found:
+            hint = "* stands for one part of a path, for instance layer.*.load"
+            self.note(
+                f"step '{step.name}' reads '{pattern}', and no step before it is called so",
+                step.value_span("from", *at),
+                hint,
+            )
+        return list(dict.fromkeys(found))
 
     def no_such_output(self, source: str, names: Names) -> tuple[str, str] | None:
         """What is wrong with a name behind a step, where it is none of the step's outputs, and a hint."""
@@ -262,7 +287,10 @@ class Builder:
             found = self.named(step, entry, names, wanted)
         else:
             sources = step.source if isinstance(step.source, list) else [step.source]
-            ids = [self.find(s, step, names, k) for k, s in _numbered(step, sources)]
+            ids = []
+            for k, s in _numbered(step, sources):
+                several = entry.variadic and isinstance(s, str) and "*" in s
+                ids += self.matching(s, step, names, k) if several else [self.find(s, step, names, k)]
             ports = [str(i) for i in range(len(ids))] if entry.variadic else list(wanted)
             if len(ids) > len(ports):
                 self.too_many(f"op '{entry.name}'", len(wanted), len(ids), step)
@@ -287,6 +315,11 @@ class Builder:
 
 def _nowhere(name: str) -> None:
     """A place that is not looked up."""
+
+
+def _matches(pattern: str, path: str) -> bool:
+    parts, words = pattern.split("."), path.split(".")
+    return len(parts) == len(words) and all(p in ("*", w) for p, w in zip(parts, words, strict=True))
 
 
 def _numbered(step: Step, sources: list[Any]) -> list[tuple[str, Any]]:

@@ -121,6 +121,9 @@ class _Expander:
         if "for" not in step and "repeat" not in step:
             return self.lay_one(step, place, span)
         chain = Draft(place.path, "chain", step.drop("share", "frozen", "outputs"), place.scope, span, span)
+        op = step.get("op")
+        block = self.blocks.get(str(op.value)) if isinstance(op, Leaf) else None
+        chain.inputs = _inputs(block) if block else ()
         loops = self.loops(step, place)
         copies = self.copies.setdefault(place.template, Copies())
         patches = {k: v for k, v in step if k.isdigit()}
@@ -262,9 +265,8 @@ class _Expander:
         for key, change in draft.step:
             if key not in STEP_KEYS and key not in params and key in body:
                 body = body.set(key, patch(body.get(key), change))
-        inputs = block.get("inputs")
         draft.outputs = block.get("outputs")
-        draft.inputs = tuple(str(plain(i)) for i in inputs) if isinstance(inputs, Seq) else ()
+        draft.inputs = _inputs(block)
         inner = Place(place.path, place.template, scope, place.depth, (*place.blocks, draft.op))
         draft.body = self.lay_all(body, inner)
 
@@ -303,7 +305,7 @@ class _Expander:
         )
 
     def check_container(self, draft: Draft) -> None:
-        allowed = {"for", "repeat", "from", "op", "body", "share", "frozen"}
+        allowed = {"for", "repeat", "from", "op", "body", "share", "frozen", "initializers"}
         allowed |= {"merge"} if draft.kind == "branches" else {"outputs"} if draft.kind == "chain" else set()
         if draft.kind == "residual":
             allowed.add("shortcut")
@@ -370,6 +372,11 @@ def unknown_parameters(name: str, block: Map, step: Map) -> Iterator[Problem]:
         if key not in STEP_KEYS and key not in known:
             hint = near(key, known) or (f"it has {', '.join(known)}" if known else "it has none")
             yield Problem(f"block '{name}' has no parameter '{key}'", step.key_span(key), hint=hint)
+
+
+def _inputs(block: Map) -> tuple[str, ...]:
+    inputs = block.get("inputs")
+    return tuple(str(plain(i)) for i in inputs) if isinstance(inputs, Seq) else ()
 
 
 def _spliced(first: Map, then: Map) -> Map:

@@ -51,9 +51,16 @@ def _sum(values: list[Any]) -> Any:
     return sum(values)
 
 
+def _str(value: Any) -> str:
+    if isinstance(value, list | tuple | dict):
+        raise ValueError("str takes a number, a word or a flag")
+    return str(value)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": min, "max": max, "round": _round, "int": int, "float": float, "abs": abs, "len": len, "sum": _sum,
     "sqrt": math.sqrt, "log2": math.log2, "ceil": math.ceil, "floor": math.floor, "range": _range, "list": list,
+    "str": _str,
 }  # fmt: skip
 BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,

@@ -27,6 +27,7 @@ SECTIONS = (
     "graph",
     "outputs",
     "weights",
+    "initializers",
 )
 _COMMON = ("kind", "version", "name", "doc", "extends", "set")
 KEYS = {
@@ -35,7 +36,7 @@ KEYS = {
     "run": (*_COMMON, "model", "space", "split", "data", "train", "task", "metric", "seeds", "phases"),
 }
 """What each kind of recipe may hold at its top."""
-STEP_KEYS = ("op", "from", "for", "repeat", "merge", "body", "shortcut", "outputs", "share", "frozen")
+STEP_KEYS = ("op", "from", "for", "repeat", "merge", "body", "shortcut", "outputs", "share", "frozen", "initializers")
 _NAMED = ("data", "task", "train", "search", "phases")
 """Sections in which a bare word is short for `{name: word}`; in steps it is short for `{op: word}`."""
 _WORDS = re.compile(r"[\w.*-]*")

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from assembler.errors import InputError, Problem, RecipeError, Span, near
+from assembler.recipe.pause import no_collection
 from assembler.recipe.scalars import ScalarError, bad_key, bad_string, resolve, shortened
 from assembler.recipe.syntax import Source, cut_expression, is_cut, syntax_problem
 from assembler.recipe.values import Leaf, Map, Scalar, Seq, Value
@@ -63,7 +64,8 @@ def read_text(text: str, file: str) -> Map:
     >>> read_text("a: {b: [1, on]}", "x.yaml")
     Map(items=(('a', Map(items=(('b', Seq(items=(Leaf(value=1), Leaf(value='on')))),))),))
     """
-    return Reader(text, file).read()
+    with no_collection():
+        return Reader(text, file).read()
 
 
 @dataclass(frozen=True, slots=True)

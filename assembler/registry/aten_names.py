@@ -25,7 +25,9 @@ PLACES = "places"
 """Where the numbered inputs of an operator go that takes lists of tensors (`indices.1`); unless given, in order."""
 
 _LIST = "packaged/ATen/native/native_functions.yaml"
-_NAME = re.compile(r"(?:__[a-z]+__|[a-z][A-Za-z0-9_]*|_to_copy|_softmax|_log_softmax|_weight_norm|_unsafe_view)(?:\.\w+)?")
+_NAME = re.compile(
+    r"(?:__[a-z]+__|[a-z][A-Za-z0-9_]*|_to_copy|_softmax|_log_softmax|_weight_norm|_unsafe_view)(?:\.\w+)?"
+)
 _REFUSED = re.compile(r"from_file|(?:mkldnn|cudnn|miopen|fbgemm|xnn|sparse|quantize|choose_qparams|sspaddmm)")
 _ARGUMENT = re.compile(r"(?P<type>\w+(?:\([^)]*\))?(?:\[\d*\])?\??(?:\[\d*\])?\??) (?P<name>\w+)(?:=(?P<default>.*))?")
 _DROPPED = ("Device?", "Layout?", "Generator?", "Stream?")

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from assembler.errors import AssemblerError, InputError, near
-from assembler.registry import aten_names, torch_names
+from assembler.registry import aten_names, torch_inits, torch_names
 from assembler.registry.entry import Entry, digest
 from assembler.registry.live import LIVE
 from assembler.registry.static import Found, class_signature, read, scan
@@ -55,7 +55,7 @@ def plugins() -> tuple[Path, ...]:
 
 def _files(kind: str) -> list[tuple[str, Path]]:
     found = []
-    for folder in _FOLDERS[kind]:
+    for folder in _FOLDERS.get(kind, ()):
         for path in sorted((_PACKAGE / folder).glob("*.py")):
             found.append((f"assembler.{folder.replace('/', '.')}.{path.stem}", path))
     found += _installed()
@@ -126,6 +126,8 @@ def find(kind: str, name: str) -> Entry | None:
     if name in _index(kind):
         found, module, path = _index(kind)[name]
         return read(found, module, str(path))
+    if kind == "init":
+        return torch_inits.find(name)
     return torch_names.find(name) or find("loss", name) if kind == "op" else None
 
 
@@ -145,7 +147,7 @@ def has_body(op: str) -> bool:
 
 def names(kind: str, *, torch: bool = False) -> list[str]:
     """Registered names of a kind, sorted; with `torch` also the op names of `torch.nn` classes."""
-    known = {*_index(kind), *(n for k, n in LIVE if k == kind)}
+    known = {*_index(kind), *(n for k, n in LIVE if k == kind), *(torch_inits.names() if kind == "init" else ())}
     if kind == "op" and torch:
         known |= set(torch_names.by_snake())
     return sorted(known)

@@ -11,7 +11,14 @@ from assembler.registry.entry import Entry
 SpanOf = Callable[[str], Span | None]
 
 
-_WORDS = {"phase": "option", "rewrite": "option", "train": "setting", "training": "setting", "turn": "setting", "search": "setting"}
+_WORDS = {
+    "phase": "option",
+    "rewrite": "option",
+    "train": "setting",
+    "training": "setting",
+    "turn": "setting",
+    "search": "setting",
+}
 _KEYS = {"op": "op", "phase": "phase", "loss": "loss", "rewrite": "rewrite"}
 
 

@@ -42,7 +42,6 @@ class Body(Protocol):
         """
 
 
-
 INFERRED = {"Channels": "axis 1", "Features": "axis -1", "Shape": "shape", "Shapes": "shapes", "Body": "body"}
 
 _PLAIN: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "None": type(None)}
