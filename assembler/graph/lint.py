@@ -8,10 +8,10 @@ from dataclasses import replace
 from assembler.errors import Problem, RecipeError
 from assembler.graph.build import draft
 from assembler.graph.wiring import Builder
+from assembler.recipe.blocks import unknown_parameters
 from assembler.recipe.choices import decide, first, space
 from assembler.recipe.document import Document, scale_changes
 from assembler.recipe.document import changed as with_changes
-from assembler.recipe.expand import unknown_parameters
 from assembler.recipe.expressions import parse
 from assembler.recipe.notes import in_order, note, note_all
 from assembler.recipe.paths import STEP_KEYS

@@ -35,6 +35,7 @@ _STEP = {
     "outputs": "What the steps inside give out, by name; the first is the step's own value.",
     "share": "The step whose weights this one uses, or {weight: embed.weight}; true: one set for all copies.",
     "frozen": "Not trained, and always as in evaluation.",
+    "if": "Whether there is such a step; where there is none, its first input is passed on.",
     "initializers": "How parameters begin: {weight: {name: normal, std: 0.02}, bias: zeros}.",
 }
 _KEYS = {
@@ -225,6 +226,7 @@ def _model() -> Schema:
         "outputs": {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": leaving}]},
         "weights": _ref("weights"),
         "initializers": _ref("initializers"),
+        "if": _loose({"type": ["boolean", "integer"]}),
     }
     return _section("model", properties, ["inputs", "graph"])
 
@@ -278,7 +280,7 @@ def _step_keys(*keys: str) -> Schema:
 
 def _bodied(*own: str) -> Schema:
     """A step with a body, and what only it takes; one copy of many may be changed by its number."""
-    keys = _step_keys("op", "from", "for", "repeat", "body", "share", "frozen", "initializers", *own)
+    keys = _step_keys("op", "from", "for", "repeat", "body", "share", "frozen", "initializers", "if", *own)
     return {
         "required": ["body"],
         "properties": keys,
@@ -290,7 +292,7 @@ def _bodied(*own: str) -> Schema:
 def _op(entry: Entry) -> Schema:
     found = _arguments(entry, loose=True)
     nested = ("body", "outputs") if entry.has_body else ()
-    found["properties"] |= _step_keys("op", "from", "for", "repeat", "share", "frozen", "initializers", *nested)
+    found["properties"] |= _step_keys("op", "from", "for", "repeat", "share", "frozen", "initializers", "if", *nested)
     return {**found, "patternProperties": {"^[0-9]+$": {}}}
 
 

@@ -6,17 +6,17 @@ evaluates the arguments.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from assembler import registry
 from assembler.errors import Problem, RecipeError, Span, near
+from assembler.recipe.blocks import inputs_of, unknown_parameters
 from assembler.recipe.drafts import Draft, Place
 from assembler.recipe.notes import note, note_all
 from assembler.recipe.paths import STEP_KEYS, patch
 from assembler.recipe.scope import Copies, Depth, Lazy, Scope, origin, resolve, scope_of
 from assembler.recipe.steps import BAD_OP, Step, bad_name, check_outputs, check_sections, name_of
-from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice, plain
+from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
 from assembler.registry.checks import shown
 
 MOST_STEPS = 50_000
@@ -123,7 +123,7 @@ class _Expander:
         chain = Draft(place.path, "chain", step.drop("share", "frozen", "outputs"), place.scope, span, span)
         op = step.get("op")
         block = self.blocks.get(str(op.value)) if isinstance(op, Leaf) else None
-        chain.inputs = _inputs(block) if block else ()
+        chain.inputs = inputs_of(block) if block else ()
         loops = self.loops(step, place)
         copies = self.copies.setdefault(place.template, Copies())
         patches = {k: v for k, v in step if k.isdigit()}
@@ -183,6 +183,8 @@ class _Expander:
 
     def lay_one(self, step: Map, place: Place, span: Span | None) -> Draft:
         self.bounded(1, span)
+        if "if" in step and not self.condition(step, place):
+            return self.left_out(step, place, span)
         step, op = self.op_of(step, place)
         draft = Draft(place.path, "op", step, place.scope, step.span or span, span, op)
         body = step.get("body")
@@ -203,6 +205,22 @@ class _Expander:
             self.note("a step needs 'op' or 'body'", step.key_span("op") or span, _nearest_key(step))
         self.check_keys(draft)
         return draft
+
+    def condition(self, step: Map, place: Place) -> bool:
+        found = self.value(step.get("if"), place.scope)
+        if found is not BAD and not isinstance(found, bool | int):
+            hint = "for instance if: =depth > 0"
+            self.note(f"'if' is true or false, not {shown(found)}", origin(step.get("if"), place.scope), hint)
+        return found is BAD or bool(found)
+
+    def left_out(self, step: Map, place: Place, span: Span | None) -> Draft:
+        """A step whose `if` is false: it passes its first input on."""
+        source = step.get("from")
+        only = Map(tuple((k, v) for k, v in step if k == "from"), step.span)
+        inputs = tuple(source.keys()) if isinstance(source, Map) and not is_choice(source) else ()
+        if isinstance(source, Seq):
+            inputs = tuple(str(n) for n in range(len(source)))
+        return Draft(place.path, "chain", only, place.scope, step.span or span, span, inputs=inputs)
 
     def check_keys(self, draft: Draft) -> None:
         """Keys of the language that steps of this kind do not have."""
@@ -266,7 +284,7 @@ class _Expander:
             if key not in STEP_KEYS and key not in params and key in body:
                 body = body.set(key, patch(body.get(key), change))
         draft.outputs = block.get("outputs")
-        draft.inputs = _inputs(block)
+        draft.inputs = inputs_of(block)
         inner = Place(place.path, place.template, scope, place.depth, (*place.blocks, draft.op))
         draft.body = self.lay_all(body, inner)
 
@@ -305,7 +323,7 @@ class _Expander:
         )
 
     def check_container(self, draft: Draft) -> None:
-        allowed = {"for", "repeat", "from", "op", "body", "share", "frozen", "initializers"}
+        allowed = {"for", "repeat", "from", "op", "body", "share", "frozen", "initializers", "if"}
         allowed |= {"merge"} if draft.kind == "branches" else {"outputs"} if draft.kind == "chain" else set()
         if draft.kind == "residual":
             allowed.add("shortcut")
@@ -362,21 +380,6 @@ _BELONGS = {
     "shortcut": "only 'residual' has a shortcut",
     "merge": "only 'branches' are merged",
 }
-
-
-def unknown_parameters(name: str, block: Map, step: Map) -> Iterator[Problem]:
-    """What a call of a block gives that the block does not take."""
-    sections = (block.get("params"), block.get("body"))
-    known = [key for section in sections if isinstance(section, Map) for key in section.keys()]
-    for key in step.keys():
-        if key not in STEP_KEYS and key not in known:
-            hint = near(key, known) or (f"it has {', '.join(known)}" if known else "it has none")
-            yield Problem(f"block '{name}' has no parameter '{key}'", step.key_span(key), hint=hint)
-
-
-def _inputs(block: Map) -> tuple[str, ...]:
-    inputs = block.get("inputs")
-    return tuple(str(plain(i)) for i in inputs) if isinstance(inputs, Seq) else ()
 
 
 def _spliced(first: Map, then: Map) -> Map:

@@ -36,7 +36,20 @@ KEYS = {
     "run": (*_COMMON, "model", "space", "split", "data", "train", "task", "metric", "seeds", "phases"),
 }
 """What each kind of recipe may hold at its top."""
-STEP_KEYS = ("op", "from", "for", "repeat", "merge", "body", "shortcut", "outputs", "share", "frozen", "initializers")
+STEP_KEYS = (
+    "op",
+    "from",
+    "for",
+    "repeat",
+    "merge",
+    "body",
+    "shortcut",
+    "outputs",
+    "share",
+    "frozen",
+    "initializers",
+    "if",
+)
 _NAMED = ("data", "task", "train", "search", "phases")
 """Sections in which a bare word is short for `{name: word}`; in steps it is short for `{op: word}`."""
 _WORDS = re.compile(r"[\w.*-]*")
