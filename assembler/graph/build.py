@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from assembler.errors import Problem, RecipeError
+from assembler.errors import GraphError, Problem, RecipeError, Span
 from assembler.graph.core import Graph
 from assembler.graph.initial import begun
 from assembler.graph.interface import inputs_of, only_of, outputs_of
 from assembler.graph.modes import MODES, has_modes, in_mode
+from assembler.graph.text import from_text
+from assembler.graph.verify import verify
 from assembler.graph.wiring import Builder
 from assembler.recipe.expand import expand
 from assembler.recipe.notes import in_order, note_all
 from assembler.recipe.pause import no_collection
-from assembler.recipe.values import Map
+from assembler.recipe.values import Leaf, Map
 
 
 def build(tree: Map, *, name: str = "model") -> Graph:
@@ -28,6 +30,8 @@ def build(tree: Map, *, name: str = "model") -> Graph:
 
 def draft(tree: Map, problems: list[Problem], *, name: str = "model") -> Graph:
     """Like `build`, but adds what is wrong to `problems` and goes on as well as it can."""
+    if (text := tree.get("graph")) is not None and isinstance(text, Leaf) and isinstance(text.value, str):
+        return _read(text.value, text.span, problems)
     inputs = inputs_of(tree, problems)
     try:
         steps = expand(tree, problems)
@@ -43,6 +47,17 @@ def draft(tree: Map, problems: list[Problem], *, name: str = "model") -> Graph:
     if not problems:
         note_all(problems, unread(graph))
         note_all(problems, _read_out_of_mode(graph, tree))
+    return graph
+
+
+def _read(text: str, span: Span | None, problems: list[Problem]) -> Graph:
+    """The graph of a recipe that holds it as text."""
+    try:
+        graph = from_text(text, span.file if span else "<graph>")
+        verify(graph)
+    except GraphError as error:
+        note_all(problems, error.problems)
+        return Graph((), {}, ())
     return graph
 
 

@@ -20,7 +20,8 @@ def has_modes(graph: Graph) -> bool:
 def in_mode(graph: Graph, mode: Mode) -> Graph:
     """The graph as it is in one mode: without switches, and without what is there for the other mode alone.
 
-    Steps that nothing depends on are then left out, and so are inputs of one mode that nothing reads.
+    Steps that nothing depends on are then left out, and so are inputs of one mode that nothing reads. A frozen switch
+    stays in evaluation like every frozen step.
     """
     if not has_modes(graph):
         return graph
@@ -29,7 +30,7 @@ def in_mode(graph: Graph, mode: Mode) -> Graph:
     nodes: dict[str, Node] = {}
     for i, node in graph.nodes.items():
         if node.op == SWITCH:
-            source = dict(node.inputs)[mode]
+            source = dict(node.inputs)["eval" if node.frozen else mode]
             moved[i] = moved.get(source, source)
         else:
             inputs = tuple((port, moved.get(s, s)) for port, s in node.inputs)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
+ABSENT = "<absent>"
+"""Stands for an input of a block that a call leaves out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """Step names that a `from` can see: those of this body, then those of the bodies around it."""

@@ -28,13 +28,23 @@ def ends(path: str) -> tuple[str, str] | None:
 def steps_of(graph: Graph, path: str) -> tuple[str, ...]:
     """The ids of a run, in order. Raises GraphError where `last` does not depend on `first`, or an end is no step."""
     first, last = ends(path) or (path, path)
-    out, begin = graph.resolve(last), entry(graph, first)
+    out, begin = _value(graph, last), entry(graph, first)
     reached = upstream(graph, out)
     found = reached - upstream(graph, begin)
     if begin not in reached or not set(graph.region(first)) <= found:
         what = f"there is no run '{path}': '{last}' does not come of '{first}'"
         raise GraphError(what, path=path, hint=f"write {last}{DOTS}{first}" if last != first else "")
     return tuple(i for i in graph.nodes if i in found)
+
+
+def _value(graph: Graph, path: str) -> str:
+    """The id of the value at a path, which may be that of a container that only the ids of its steps tell of."""
+    inside = set(graph.region(path))
+    if path in graph.nodes or path in graph.names:
+        return graph.resolve(path)
+    kept = {i for _, i in graph.outputs} | {s for i, node in graph if i not in inside for s in node.sources}
+    leaving = [i for i in inside if i in kept]
+    return leaving[0] if len(leaving) == 1 else graph.resolve(path)
 
 
 def entry(graph: Graph, first: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from assembler import registry
 from assembler.errors import AssemblerError, Problem, Span, near
 from assembler.graph.core import ITEM, Arg, Node, TensorType
-from assembler.graph.names import Names
+from assembler.graph.names import ABSENT, Names
 from assembler.graph.nesting import nest
 from assembler.graph.reserved import RESERVED_STEPS
 from assembler.graph.sharing import mark
@@ -69,7 +69,7 @@ class Builder:
             return nest(self, step, current, names)
         entry = self.entering(step, current, names)
         if step.kind == "chain":
-            inside = Names({"input": entry[0][1] if entry else current}, names)
+            inside = Names({"input": entry[0][1] if entry else current} | self.left_out(step, names), names)
             for name, source in entry:
                 inside.paths[name] = source
             found = self.chain(step.body, entry[0][1] if entry else current, inside)
@@ -108,6 +108,8 @@ class Builder:
         """
         head, _, rest = source.partition(".")
         path = names.find(head)
+        if path == ABSENT:
+            return ABSENT
         for here in (f"{path}.{rest}" if rest else path, source):
             if here is None or here == besides:
                 continue
@@ -164,23 +166,38 @@ class Builder:
 
     def entering(self, step: Step, current: str, names: Names) -> list[tuple[str, str]]:
         """(name, id) of what enters a container."""
+        wanted = [name.removesuffix("?") for name in step.inputs] or ["input"]
         if step.source is None:
             if not current:
                 self.unfed(step)
-            return [(step.inputs[0] if step.inputs else "input", current)]
+            return [(wanted[0], current)]
         given = step.source
         if isinstance(given, dict):
-            wanted = step.inputs or ("input",)
             for name in given:
                 if name not in wanted:
                     hint = near(name, wanted) or f"its inputs are {', '.join(wanted)}"
                     self.note(f"step '{step.name}' has no input '{name}'", step.key_span("from", name), hint)
             return [(n, self.find(s, step, names, n)) for n, s in given.items()]
         sources = given if isinstance(given, list) else [given]
-        wanted = step.inputs or ("input",)
         if len(sources) > len(wanted):
             self.too_many(f"step '{step.name}'", len(wanted), len(sources), step)
         return [(n, self.find(s, step, names, k)) for n, (k, s) in zip(wanted, _numbered(step, sources), strict=False)]
+
+    def left_out(self, step: Step, names: Names) -> dict[str, str]:
+        """The inputs of a block that a call may leave out; a copy of a repeated step has those of the whole."""
+        may = [name[:-1] for name in step.inputs if name.endswith("?")]
+        copied = step.path.rpartition(".")[2].isdecimal()
+        return {name: ABSENT for name in may if not (copied and name in names.paths)}
+
+    def present(self, found: list[tuple[str, str]], step: Step, entry: Entry) -> list[tuple[str, str]]:
+        """What is fed to an op, without what the call of the block around it leaves out."""
+        may = entry.inputs[len(entry.inputs) - entry.optional :]
+        for port, source in found:
+            if source == ABSENT and not entry.variadic and port not in may:
+                said = f"'{step.path}' needs its input '{port}', which the call of the block leaves out"
+                self.note(said, step.span, "give it with from:, or leave the step out with if:")
+        kept = [(port, source) for port, source in found if source != ABSENT]
+        return [(str(n), source) for n, (_, source) in enumerate(kept)] if entry.variadic else kept
 
     def unfed(self, step: Step) -> None:
         if self.inputs:
@@ -295,6 +312,8 @@ class Builder:
             if len(ids) > len(ports):
                 self.too_many(f"op '{entry.name}'", len(wanted), len(ids), step)
             found = list(zip(ports, ids, strict=False))
+        if any(source == ABSENT for _, source in found):
+            return tuple(self.present(found, step, entry))
         needed = () if entry.variadic else wanted[: len(wanted) - entry.optional]
         missing = [n for n in needed if n not in dict(found)]
         if missing and len(found) < len(needed):

@@ -18,6 +18,7 @@ from assembler.recipe.pause import no_collection
 from assembler.recipe.scalars import ScalarError, bad_key, bad_string, resolve, shortened
 from assembler.recipe.syntax import Source, cut_expression, is_cut, syntax_problem
 from assembler.recipe.values import Leaf, Map, Scalar, Seq, Value
+from assembler.resources import GRAPH
 
 MAX_BYTES = 4_000_000
 MAX_VALUES = 100_000
@@ -33,9 +34,16 @@ _SCANNER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 def read_file(path: str | os.PathLike[str]) -> Map:
     """The top-level mapping of the recipe file at `path`.
 
-    Raises InputError where there is no readable file, RecipeError for what is wrong inside it.
+    A graph file (`graph.txt`) stands for a recipe whose `graph` is that text and whose weights lie beside it. Raises
+    InputError where there is no readable file, RecipeError for what is wrong inside it.
     """
-    return read_text(load_text(path), str(path))
+    text, place = load_text(path), Path(path)
+    if not place.name.endswith(GRAPH):
+        return read_text(text, str(path))
+    start = Span(str(path), 1, 1)
+    tree = Map((("name", Leaf(place.resolve().parent.name)), ("graph", Leaf(text, start))))
+    beside = place.with_name("model.safetensors")
+    return tree.set("weights", Map((("file", Leaf(beside.name)),))) if beside.is_file() else tree
 
 
 def load_text(path: str | os.PathLike[str]) -> str:

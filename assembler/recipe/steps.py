@@ -26,9 +26,9 @@ class Step:
 
     `source` is None (the previous step), a path, a list of paths or a dict of input name to path. `body` holds the
     steps inside (of a nested step, those of the op's sub-graph); `shortcut` those of a residual's other arm; `merge`
-    joins branches; `outputs` pairs names with the steps inside that they give out; `share` is the path (or the mapping
-    of parameters to paths) of the weights to use. `args` are evaluated. `written` is the step as the recipe has it,
-    read in `scope`; `named` is where its name stands.
+    joins branches; `inputs` are a block's, a `?` behind those that a call may leave out; `outputs` pairs names with the
+    steps inside that they give out; `share` is the path (or the mapping of parameters to paths) of the weights to use.
+    `args` are evaluated. `written` is the step as the recipe has it, read in `scope`; `named` is where its name stands.
     """
 
     path: str
@@ -138,7 +138,8 @@ def _check_block(name: str, block: Map, span: Span | None) -> Iterator[Problem]:
         if param in STEP_KEYS or not param.isidentifier() or keyword.iskeyword(param):
             yield Problem(f"'{param}' cannot name a parameter", params.key_span(param), hint="choose another name")
     if not isinstance(inputs, Seq) or not all(isinstance(i, Leaf) and isinstance(i.value, str) for i in inputs):
-        yield Problem("'inputs' of a block is a list of names", inputs.span, hint="for instance [x, context]")
+        hint = "for instance [x, context, mask?]; ? is behind what a call may leave out"
+        yield Problem("'inputs' of a block is a list of names", inputs.span, hint=hint)
     yield from check_outputs(block.get("outputs"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from assembler.errors import GraphError, ShapeError
+from assembler.errors import GraphError, RecipeError, ShapeError
 from assembler.graph.core import Graph, Node, TensorType
 from assembler.graph.edit import extract, graft
 from assembler.graph.structure import flatten, pack
@@ -105,3 +105,28 @@ def test_verify_and_inference_refuse_an_output_that_is_not_there(output: str, sa
         verify(graph)
     with pytest.raises(ShapeError, match=said):
         shapes(graph)
+
+
+OPTIONAL = """
+    inputs: {x: [B, 4, 8], y: [B, 4, 8]}
+    blocks:
+      layer:
+        inputs: [x, more?]
+        body: {norm: layer_norm, sum: {op: add, from: [norm, more]}, ffn: {op: linear, out: 8}}
+    graph:
+      plain: {op: layer, from: x}
+      with: {op: layer, repeat: 2, from: [plain, y]}
+"""
+
+
+def test_a_block_may_be_called_without_an_optional_input(graph) -> None:
+    whole = graph(OPTIONAL.replace("with:", "both:"))
+    assert whole.nodes["plain.sum"].sources == ("plain.norm",)
+    assert whole.nodes["both.0.sum"].sources == ("both.0.norm", "y")
+    assert whole.nodes["both.1.sum"].sources == ("both.1.norm", "y")
+
+
+def test_an_op_that_needs_what_a_call_leaves_out_says_so(graph) -> None:
+    text = OPTIONAL.replace("with:", "both:").replace("op: add, from: [norm, more]", "op: sub, from: [norm, more]")
+    with pytest.raises(RecipeError, match="'plain.sum' needs its input 'b', which the call of the block leaves out"):
+        graph(text)
