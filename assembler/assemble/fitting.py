@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from assembler.assemble.frozen import Frozen, kept
-from assembler.assemble.models import Training, named
+from assembler.assemble.frozen import AVERAGE, Frozen, kept
+from assembler.assemble.hybrid import value_paths, values_of, with_items
+from assembler.assemble.models import Move, Training, named
+from assembler.assemble.sharing import sharing
+from assembler.errors import RecipeError
 from assembler.graph.core import Graph
+from assembler.infer.cost import total, train_flops
 from assembler.train.data.batches import Augment, Batches
 from assembler.train.data.core import Data
-from assembler.train.loop import FitResult, Hooks, fit
+from assembler.train.ema import Average
+from assembler.train.evaluate import Forward
+from assembler.train.loop import FitResult, Hooks, fit_turns
+from assembler.train.turns import Turn
+
+Params = Mapping[str, nn.Parameter]
 
 
 @dataclass(frozen=True)
 class Bench:
     """A module to train, its graph, the frozen models beside it, and where it is trained.
 
-    The frozen models' values are fields of a batch: inputs of the module, or targets of the objective.
+    The frozen models' values are fields of a batch: inputs of the module, or targets of the objective. `names` are the
+    values that the graph's outputs stand for, where they bear other names; `validate` scores the module, or the
+    average of its weights.
     """
 
     module: nn.Module
     graph: Graph
     frozen: Sequence[Frozen]
     device: torch.device | str = "cpu"
+    names: Mapping[str, str] | None = None
+    validate: Callable[[nn.Module], float] | None = None
 
-    def fit(
-        self, trained: Mapping[str, nn.Parameter], data: Data, training: Training, hooks: Hooks | None = None
-    ) -> tuple[FitResult, int]:
-        """Train the parameters `trained` and nothing else; also gives the FLOPs that the frozen models cost."""
+    def fit(self, trained: Params, data: Data, training: Training, hooks: Hooks | None = None) -> tuple[FitResult, int]:
+        """Train the parameters `trained` and nothing else; also gives the FLOPs that the models beside it cost.
+
+        With an average of the weights as the result, the module has those weights in the end.
+        """
         for parameter in self.module.parameters():
             parameter.requires_grad_(False)
         for parameter in trained.values():
@@ -40,13 +54,79 @@ class Bench:
         augment = Augment.from_spec(training.spec.augment)
         # Without augmentation the frozen models say the same of a sample in every epoch.
         held = kept(train, self.frozen) if augment == Augment() else None
-        forward = named(self.module, self.graph)
-
-        def live(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            values = {n: v for one in self.frozen for n, v in one(batch).items()}
-            return {**values, **forward({**batch, **values})}
-
+        average, decides = self._average(training)
+        beside: list[Forward] = [] if held else list(self.frozen)
+        mean, mean_flops = self._read(average, training)
+        turns = [self._turn(move, trained, [*beside, *mean], training) for move in training.moves]
         batches = Batches(held or train, training.spec.batch, training.seed, augment)
-        result = fit(forward if held else live, batches, training.objective, trained, training.spec, hooks)
+        told = self._told(hooks or Hooks(), average, decides)
+        result = fit_turns(turns, batches, training.spec, told)
+        if average and decides:
+            average.keep()
         looked = len(train) if held else result.samples
-        return result, looked * sum(one.flops for one in self.frozen)
+        return result, looked * sum(one.flops for one in self.frozen) + sum(result.seen) * mean_flops
+
+    def flops(self, training: Training, result: FitResult) -> int:
+        """FLOPs of a run by turns, forward and backward: each turn runs the steps that it reads, and no others."""
+        spent = 0
+        for move, seen in zip(training.moves, result.seen, strict=True):
+            graph = values_of(self.graph, self._read_by(move))
+            spent += train_flops(graph, [i for i in graph.nodes if move.trains(i)]) * seen
+        return spent
+
+    def _read_by(self, move: Move) -> dict[str, str]:
+        """The outputs of the graph that a turn reads, name -> id."""
+        known = self.names or {}
+        found = {n: i for n, i in self.graph.outputs if known.get(n, n) in move.objective.needs}
+        if not found:
+            raise RecipeError(f"the objective of turn '{move.name}' reads no value of the model")
+        return found
+
+    def _turn(self, move: Move, trained: Params, beside: Sequence[Forward], training: Training) -> Turn:
+        params = {name: p for name, p in trained.items() if move.trains(name)}
+        if not params:
+            raise RecipeError(f"turn '{move.name}' trains {', '.join(move.paths)}, which has no weights to train")
+        module, graph = self.module, self.graph
+        if len(training.moves) > 1:
+            module, graph = sharing(module, graph, self._read_by(move))
+        forward = named(module, graph, self.names)
+        return Turn(_joined(beside, forward), move.objective, params, move.spec, move.name, move.every)
+
+    def _average(self, training: Training) -> tuple[Average | None, bool]:
+        if training.spec.average is None:
+            return None, False
+        decay, decides = training.spec.average
+        return Average(self.module, decay), decides
+
+    def _read(self, average: Average | None, training: Training) -> tuple[list[Forward], int]:
+        """What gives the values of the average that an objective reads, and its FLOPs for a sample."""
+        names = sorted(n for n in training.needs if n.startswith(AVERAGE))
+        if not names:
+            return [], 0
+        if average is None:
+            raise RecipeError(f"the objective reads '{names[0]}', and no average is kept", hint="ema: {decay: 0.999}")
+        inner = [n.removeprefix(AVERAGE) for n in names]
+        whole = with_items(self.graph, inner)
+        paths = value_paths(whole, inner)
+        module, graph = sharing(average.module, whole, {f"v{i}": paths[n] for i, n in enumerate(inner)})
+        forward = named(module, graph, {f"v{i}": n for i, n in enumerate(names)})
+        return [torch.no_grad()(forward)], total(graph).flops
+
+    def _told(self, hooks: Hooks, average: Average | None, decides: bool) -> Hooks:
+        if self.validate:
+            judged = average.module if average and decides else self.module
+            validate = self.validate
+            hooks = replace(hooks, validate=lambda: validate(judged))
+        return replace(hooks, after=average.update) if average else hooks
+
+
+def _joined(beside: Sequence[Forward], forward: Forward) -> Forward:
+    """The values of the models beside and of the one in training, which may read theirs."""
+    if not beside:
+        return forward
+
+    def both(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        values = {n: v for one in beside for n, v in one(batch).items()}
+        return {**values, **forward({**batch, **values})}
+
+    return both

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from assembler.assemble.hybrid import value_paths, values_of
-from assembler.assemble.models import Model
+from assembler.assemble.hybrid import value_paths, values_of, with_items
+from assembler.assemble.models import Model, named
 from assembler.assemble.weights import load_there
 from assembler.compile.lower import lower
 from assembler.errors import InputError
 from assembler.graph.core import Graph
 from assembler.infer.cost import total
-from assembler.train.data.core import Split
+from assembler.train.data.core import Data, Split
 
+AVERAGE = "ema."
+"""How the names of values of the averaged copy begin."""
 MOST_BYTES = 1 << 31
 """Above this a split's frozen values are computed batch by batch instead of being kept."""
 
@@ -38,9 +40,7 @@ class Frozen:
     def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The named values for a batch that holds the graph's inputs."""
         self.module.eval()
-        found = self.module(*(batch[name] for name in self.graph.input_names))
-        values = found if isinstance(found, dict) else {self.graph.outputs[0][0]: found}
-        return {self.names[name]: value for name, value in values.items()}
+        return named(self.module, self.graph, self.names)(batch)
 
 
 def piece(model: Model, wanted: Mapping[str, str], names: Mapping[str, str], device: torch.device | str) -> Frozen:
@@ -57,6 +57,13 @@ def owner(name: str, models: Mapping[str, Model]) -> str | None:
     return head if dot and head in models else None
 
 
+def own_values(needs: Iterable[str], models: Mapping[str, Model], graph: Graph, data: Data) -> list[str]:
+    """Those of the named values that the model in training itself gives: no other model's, no field of the data."""
+    outputs, fields = dict(graph.outputs), data.train.fields
+    theirs = (n for n in needs if owner(n, models) is None and not n.startswith(AVERAGE))
+    return sorted(n for n in theirs if n not in fields or n in outputs)
+
+
 def compared(
     models: Mapping[str, Model], needs: Iterable[str], slot: str = "", device: torch.device | str = "cpu"
 ) -> list[Frozen]:
@@ -65,14 +72,19 @@ def compared(
     for key, model in models.items():
         names = sorted(n for n in needs if owner(n, models) == key)
         if names:
-            paths = value_paths(model.graph, [n.partition(".")[2] for n in names], slot)
-            wanted = {f"v{i}": paths[n.partition(".")[2]] for i, n in enumerate(names)}
+            inner = [n.partition(".")[2] for n in names]
+            model = Model(with_items(model.graph, inner), model.weights)
+            paths = value_paths(model.graph, inner, slot)
+            wanted = {f"v{i}": paths[n] for i, n in enumerate(inner)}
             found.append(piece(model, wanted, {f"v{i}": n for i, n in enumerate(names)}, device))
     return found
 
 
 def kept(split: Split, frozen: Sequence[Frozen], *, batch: int = 512) -> Split | None:
-    """The split with the frozen values as further fields, or None where they would not fit in memory."""
+    """The split with the frozen values as further fields, or None where they cannot be kept.
+
+    That is so where they would not fit in memory, and where axis 0 of one is not the sample.
+    """
     if not frozen:
         return split
     parts: dict[str, list[Tensor]] = {}
@@ -81,19 +93,25 @@ def kept(split: Split, frozen: Sequence[Frozen], *, batch: int = 512) -> Split |
         for one in frozen:
             for name, value in one(fields).items():
                 parts.setdefault(name, []).append(value)
-        if start == 0 and _bytes(parts) * len(split) > MOST_BYTES * min(batch, len(split)):
+        if start == 0 and not _keepable(parts, min(batch, len(split)), len(split)):
             return None
     values = {name: torch.cat(tensors) for name, tensors in parts.items()}
     return Split({**split.fields, **values}, (*split.targets, *values))
 
 
-def _bytes(parts: Mapping[str, Sequence[Tensor]]) -> int:
-    return sum(t.numel() * t.element_size() for tensors in parts.values() for t in tensors)
+def _keepable(parts: Mapping[str, Sequence[Tensor]], size: int, total: int) -> bool:
+    """Whether the values of `total` samples fit in memory, judged by those of the first `size`, and can be cut up."""
+    first = [tensor for tensors in parts.values() for tensor in tensors]
+    taken = sum(t.numel() * t.element_size() for t in first)
+    return taken * total <= MOST_BYTES * size and all(t.ndim and len(t) == size for t in first)
 
 
 def check_inputs(graph: Graph, split: Split) -> None:
     """Raise InputError unless the data has a field of the right shape for every input of the model."""
+    bound = dict(graph.only)
     for name, kind in graph.inputs:
+        if name not in split.fields and name in bound:
+            continue
         if name not in split.fields:
             have = ", ".join(split.inputs)
             raise InputError(f"the model reads '{name}', the data has {have}", hint="name the model's inputs alike")

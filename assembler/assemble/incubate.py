@@ -9,13 +9,15 @@ import torch
 from torch import nn
 
 from assembler.assemble.fitting import Bench
-from assembler.assemble.frozen import compared, owner, piece
-from assembler.assemble.hybrid import SLOT, split, value_paths
+from assembler.assemble.frozen import compared, own_values, piece
+from assembler.assemble.hybrid import SLOT, split, value_paths, with_items
 from assembler.assemble.models import Model, Task, Training, assess
-from assembler.assemble.weights import Weights, copy_fitting, load_there, part_keys, whole_keys, within
+from assembler.assemble.weights import Weights, copy_fitting, load_there, part_keys, whole_keys
 from assembler.compile.lower import lower
 from assembler.graph.core import Graph
 from assembler.graph.edit import graft
+from assembler.graph.modes import in_mode
+from assembler.graph.runs import holder
 from assembler.infer.cost import train_flops
 from assembler.infer.shape import shapes
 from assembler.train.data.core import Data
@@ -52,19 +54,25 @@ def incubate(
     (`host.slot`) and of teachers (`teacher.logits`). Returns the part's weights by the part graph's own keys, what the
     training did (None where the part has no weights), and the FLOPs that it cost.
     """
-    graph, needs = seat.graph, training.objective.needs
-    own = sorted(n for n in needs if owner(n, seat.references) is None and n not in data.train.targets)
+    needs = training.needs
+    own = own_values(needs, seat.references, seat.graph, data)
+    graph = in_mode(with_items(seat.graph, own), "train")
     # What leaves the slot is always computed: weights that no term reaches are part of the part too.
-    cut = split(graph, seat.slot, value_paths(graph, [*own, SLOT], seat.slot), shapes(graph))
-    tail = _tail(seat, cut.tail, training)
-    trained = {n: p for n, p in tail.named_parameters() if within(n, seat.slot)}
+    paths = value_paths(graph, dict.fromkeys([*own, SLOT]), seat.slot)
+    names = {f"v{i}": name for i, name in enumerate(paths)}
+    cut = split(graph, seat.slot, {safe: paths[name] for safe, name in names.items()}, shapes(graph))
+    tail, inside = _tail(seat, cut.tail, training), holder(seat.graph, seat.slot)
+    trained = {n: p for n, p in tail.named_parameters() if inside(n)}
     frozen = [piece(Model(graph, seat.host.weights), cut.frontier, {n: n for n in cut.frontier}, seat.device)]
-    bench = Bench(tail, cut.tail, [*frozen, *compared(seat.references, needs, seat.slot, seat.device)], seat.device)
+    bench = Bench(
+        tail, cut.tail, [*frozen, *compared(seat.references, needs, seat.slot, seat.device)], seat.device, names
+    )
     result, spent = None, 0
     if trained:
         result, beside = bench.fit(trained, data, training, hooks)
-        spent = train_flops(cut.tail, [seat.slot]) * result.samples + beside
-    return part_keys({n: t.cpu() for n, t in tail.state_dict().items()}, seat.slot, seat.part), result, spent
+        spent = train_flops(cut.tail, seat.graph.region(seat.slot)) * result.samples + beside
+    made = {n: t.cpu() for n, t in tail.state_dict().items() if inside(n)}
+    return part_keys(made, seat.slot, seat.part), result, spent
 
 
 def judge(seat: Seat, weights: Weights, data: Data, task: Task) -> tuple[float, float]:
@@ -75,13 +83,13 @@ def judge(seat: Seat, weights: Weights, data: Data, task: Task) -> tuple[float, 
 
 
 def _tail(seat: Seat, tail: Graph, training: Training) -> nn.Module:
-    module = lower(tail, seed=training.seed)
-    rest = {n: t for n, t in module.state_dict().items() if within(n, seat.slot)}
+    module, inside = lower(tail, seed=training.seed), holder(seat.graph, seat.slot)
+    rest = {n: t for n, t in module.state_dict().items() if inside(n)}
     load_there(module, {**seat.host.weights, **rest})
     if training.start == "host":
         copy_fitting(module, seat.host.weights)
     module.eval()
     for path, inner in module.named_modules():
-        if within(path, seat.slot):
+        if inside(path):
             inner.training = True  # drop-out and running statistics work in the part alone
     return module.to(seat.device)

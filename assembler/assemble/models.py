@@ -10,13 +10,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from assembler.assemble.hybrid import covers
 from assembler.assemble.weights import Weights
-from assembler.errors import TrainingError
+from assembler.errors import RecipeError, TrainingError
 from assembler.graph.core import Graph
-from assembler.train.data.core import Data
-from assembler.train.evaluate import evaluating, measure
+from assembler.graph.structure import flatten, pack
+from assembler.train.data.core import Data, Split
+from assembler.train.evaluate import Forward, evaluating, measure
 from assembler.train.objective import Objective
 from assembler.train.spec import FitSpec
+
+_MOST = 700.0  # e to the power of more overflows
 
 
 @dataclass(frozen=True)
@@ -29,23 +33,62 @@ class Model:
 
 @dataclass(frozen=True)
 class Task:
-    """What a model is for: the loss on the labels, and the metric that people read."""
+    """What a model is for: the loss on the data, and the metric that people read.
+
+    The metric is "accuracy", "loss" (the task's own), "perplexity" (e to the power of it) or the name of a loss.
+    """
 
     loss: Objective
     metric: str = "accuracy"
 
 
 @dataclass(frozen=True)
+class Move:
+    """One turn of every training step: what it trains, on which objective, with which settings, every how many steps.
+
+    `paths` are those of the steps that it trains, `*` standing for any one part; none means all.
+    """
+
+    objective: Objective
+    spec: FitSpec
+    paths: tuple[str, ...] = ()
+    name: str = ""
+    every: int = 1
+
+    def trains(self, path: str) -> bool:
+        """Whether the step, container or parameter at a path is one that this turn trains."""
+        return not self.paths or any(covers(pattern, path) for pattern in self.paths)
+
+
+@dataclass(frozen=True)
 class Training:
     """How something is trained: objective, settings, seed, and what it starts from.
 
-    With `start` "host" a part begins with the host's weights wherever name and shape agree.
+    With `start` "host" a part begins with the host's weights wherever name and shape agree. `paths` are the steps that
+    are trained, all where there are none; the others keep their weights and stay in evaluation mode. `turns` stand in
+    the objective's place where parts of the model are trained by turns.
     """
 
     objective: Objective
     spec: FitSpec
     seed: int = 0
     start: Literal["random", "host"] = "random"
+    paths: tuple[str, ...] = ()
+    turns: tuple[Move, ...] = ()
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        """The turns, of which there is at least one."""
+        return self.turns or (Move(self.objective, self.spec),)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The named values that training reads."""
+        return frozenset(name for move in self.moves for name in move.objective.needs)
+
+    def holds(self, path: str) -> bool:
+        """Whether what lies at a path is kept as it is."""
+        return bool(self.paths) and not any(covers(pattern, path) for pattern in self.paths)
 
 
 def assess(
@@ -55,22 +98,42 @@ def assess(
 
     Raises TrainingError where the loss is not finite.
     """
-    term = task.loss.terms[0]
-    forward = named(module, graph)
-    validation = data.validation.to(device)
-    with evaluating(module):
-        score = measure(forward, validation, task.metric, value=term.value, target=term.target)
-        loss = measure(forward, validation, task.loss)
-    if not math.isfinite(loss):
-        raise TrainingError(f"the validation loss of {graph.name} is {loss}")
-    return score, loss
+    return score(module, named(module, graph), data.validation.to(device), task, f"the validation loss of {graph.name}")
 
 
-def named(module: nn.Module, graph: Graph) -> Callable[[Mapping[str, Tensor]], dict[str, Tensor]]:
-    """The module as a function of a batch by field name, giving its outputs by the graph's names."""
+def score(module: nn.Module, forward: Forward, split: Split, task: Task, what: str = "the loss") -> tuple[float, float]:
+    """(metric, task loss) of a model on a split, in evaluation mode; `forward` gives its named values.
+
+    Random steps draw the same numbers whenever this is called. Raises TrainingError where the loss is not finite,
+    RecipeError for a metric that compares where the task has nothing to compare with.
+    """
+    with evaluating(module), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        loss = measure(forward, split, task.loss)
+        if not math.isfinite(loss):
+            raise TrainingError(f"{what} is {loss}")
+        if task.metric in ("loss", "perplexity"):
+            return loss if task.metric == "loss" else math.exp(min(loss, _MOST)), loss
+        term = next((t for t in task.loss.terms if t.target), None)
+        if term is None:
+            hint = "metric: loss, or a task that has a target"
+            raise RecipeError(f"the metric '{task.metric}' compares, and the task compares nothing", hint=hint)
+        torch.manual_seed(0)
+        axis = int(term.arg("axis", 1))
+        return measure(forward, split, task.metric, value=term.value, target=term.target, axis=axis), loss
+
+
+def named(
+    module: nn.Module, graph: Graph, names: Mapping[str, str] | None = None
+) -> Callable[[Mapping[str, Tensor]], dict[str, Tensor]]:
+    """The module as a function of a batch by field name, giving its outputs by the graph's names, or by `names`."""
+    inputs, known, bound = graph.input_names, names or {}, dict(graph.only)
+    first = graph.outputs[0][0]
 
     def forward(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        found = module(*(batch[name] for name in graph.input_names))
-        return found if isinstance(found, dict) else {graph.outputs[0][0]: found}
+        given = {name: batch[name] for name in inputs if name in batch or name not in bound}
+        found = module(**pack(given.items()))
+        values = dict(flatten(found)) if isinstance(found, dict) else {first: found}
+        return {known.get(name, name): value for name, value in values.items()}
 
     return forward

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from assembler.assemble.fitting import Bench
-from assembler.assemble.frozen import check_inputs, compared, owner
-from assembler.assemble.hybrid import value_paths, with_values
-from assembler.assemble.models import Model, Task, Training, assess
+from assembler.assemble.frozen import check_inputs, compared, own_values
+from assembler.assemble.hybrid import covers, value_paths, with_items, with_values
+from assembler.assemble.models import Model, Task, Training, named, score
 from assembler.assemble.weights import Weights, load_there
 from assembler.compile.lower import lower
+from assembler.errors import RecipeError, near
 from assembler.graph.core import Graph
 from assembler.infer.cost import train_flops
 from assembler.train.data.core import Data
 from assembler.train.loop import FitResult, Hooks
+from assembler.train.steps import free
 
 
 @dataclass(frozen=True)
@@ -41,24 +44,55 @@ def train_model(
     device: torch.device | str = "cpu",
     hooks: Hooks | None = None,
 ) -> Trained:
-    """Train every parameter of `graph`, from `weights` or from the seed's initial ones.
+    """Train the parameters of `graph` that are not frozen, from `weights` or from the seed's initial ones.
 
-    The objective may read the model's outputs and any step's path, and the same of `teachers` (`teacher.logits`).
+    The objectives may read the model's outputs and any step's path, the same of `teachers` (`teacher.logits`) and of
+    the averaged copy (`ema.logits`), and the data's fields. Raises RecipeError for a value or path that is not there.
     """
     check_inputs(graph, data.train)
     teachers = teachers or {}
-    needs = {*training.objective.needs, *task.loss.needs} - set(data.train.targets)
-    own = sorted(n for n in needs if owner(n, teachers) is None)
-    whole = with_values(graph, value_paths(graph, own))
-    module = lower(whole, seed=training.seed)
+    needs = training.needs | task.loss.needs
+    module, whole, names = _watched(graph, own_values(needs, teachers, graph, data), training.seed)
     if weights is not None:
         load_there(module, weights)
     module.to(device).train()
-    before = assess(module, whole, data, task, device)
-    bench = Bench(module, whole, compared(teachers, needs, device=device), device)
-    told = hooks or Hooks()
-    told = Hooks(told.progress, told.log, lambda: assess(module, whole, data, task, device)[0])
-    result, beside = bench.fit(dict(module.named_parameters()), data, training, told)
-    spent = train_flops(graph) * result.samples + beside
+    trained = _trained(module, graph, training)
+
+    def judged(one: nn.Module) -> tuple[float, float]:
+        return score(one, named(one, whole, names), data.validation.to(device), task, f"the loss of {graph.name}")
+
+    before = judged(module)
+    frozen = compared(teachers, needs, device=device)
+    bench = Bench(module, whole, frozen, device, names, lambda one: judged(one)[0])
+    result, beside = bench.fit(trained, data, training, hooks)
     state = {name: tensor.cpu() for name, tensor in module.state_dict().items()}
-    return Trained(state, before, assess(module, whole, data, task, device), result, spent)
+    spent = beside + (bench.flops(training, result) if training.turns else _flops(graph, training) * result.samples)
+    return Trained(state, before, judged(module), result, spent)
+
+
+def _watched(graph: Graph, values: Sequence[str], seed: int) -> tuple[nn.Module, Graph, dict[str, str]]:
+    """The module, its graph with every one of `values` among the outputs, and the outputs that stand for them."""
+    whole = with_items(graph, values)
+    outputs, taken = dict(graph.outputs), set(dict(graph.outputs))
+    paths = {n: i for n, i in value_paths(whole, values).items() if n not in outputs}
+    names = {free(n, taken): n for n in paths}
+    whole = with_values(whole, {safe: paths[n] for safe, n in names.items()})
+    return lower(whole, seed=seed), whole, names
+
+
+def _trained(module: nn.Module, graph: Graph, training: Training) -> dict[str, nn.Parameter]:
+    """The parameters to train. What is not to be trained is put into evaluation mode, to stay as it is."""
+    wanted = [path for move in training.moves for path in move.paths]
+    for pattern in (*training.paths, *wanted):
+        if not any(covers(pattern, path) for path in graph.nodes):
+            hint = near(pattern, [*graph.names, *graph.nodes]) or "`assembler show` lists the paths"
+            raise RecipeError(f"there is no step '{pattern}' in {graph.name} to train", hint=hint)
+    for path, inner in module.named_modules():
+        if path and training.holds(path):
+            inner.training = False
+    return {n: p for n, p in module.named_parameters() if p.requires_grad and not training.holds(n)}
+
+
+def _flops(graph: Graph, training: Training) -> int:
+    """FLOPs of one training step for one sample."""
+    return train_flops(graph, [i for i in graph.nodes if not training.holds(i)] if training.paths else None)

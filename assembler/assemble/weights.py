@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from assembler.errors import InputError, Problem
 from assembler.graph.core import Graph
 from assembler.graph.edit import ROOT
+from assembler.graph.runs import ends
 
 Weights = dict[str, Tensor]
 
@@ -21,11 +22,18 @@ def within(path: str, slot: str) -> bool:
 
 def whole_keys(weights: Mapping[str, Tensor], slot: str, part: Graph) -> Weights:
     """A part's weights under the keys that the whole model has for them."""
+    if ends(slot):
+        return dict(weights)
     return {_outer(key, slot, part): tensor for key, tensor in weights.items()}
 
 
 def part_keys(weights: Mapping[str, Tensor], slot: str, part: Graph) -> Weights:
-    """The weights of a slot, out of a whole model's, under the part graph's own keys."""
+    """The weights of a slot under the part graph's own keys. What else of the model is among them is left out.
+
+    Of a run's slot the caller gives those of the slot alone; there they have the same keys.
+    """
+    if ends(slot):
+        return dict(weights)
     found = {}
     for key, tensor in weights.items():
         if within(key, slot):

@@ -12,13 +12,13 @@ from torch import fx
 from assembler.assemble.models import Task, Training
 from assembler.assemble.train import Trained, train_model
 from assembler.compile.lower import lower
-from assembler.compile.weights import load_weights
 from assembler.errors import InputError
 from assembler.graph.build import build as build_graph
 from assembler.graph.core import Graph
 from assembler.graph.diff import Diff
 from assembler.graph.diff import diff as diff_graphs
 from assembler.pipeline import run as running
+from assembler.pipeline.loading import load_into
 from assembler.pipeline.plan import Plan, plan_model, plan_run
 from assembler.pipeline.searching import costs_of
 from assembler.pipeline.spec import TASK, read
@@ -71,12 +71,17 @@ def build(
 ) -> fx.GraphModule:
     """The `torch.nn.Module` of a model recipe; its `state_dict` keys are recipe paths.
 
-    Initial weights depend on `seed` and the path of each step alone (None: torch's own generator); `weights` names a
-    file to load instead.
+    Initial weights depend on `seed` and the path of each step alone (None: torch's own generator). `weights` are loaded
+    instead: a file, the folder of a Hugging Face checkpoint, or `hf:org/name`; without, those that the recipe names.
+    Their names are the recipe's own, or are mapped by its `weights:`.
     """
-    module = lower(graph(source, *overrides), seed=seed, device=device)
-    if weights is not None:
-        load_weights(module, weights)
+    if isinstance(source, Graph):
+        tree, folder = Map(), Path()
+    else:
+        source = source if isinstance(source, Recipe) else _document(source, overrides)
+        tree, folder = _model(source)[1], source.folder if isinstance(source, Document) else Path()
+    module = lower(graph(source), seed=seed, device=device)
+    load_into(module, tree, folder, weights)
     return module
 
 

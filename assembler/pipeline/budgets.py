@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from assembler.errors import RecipeError, near
+from assembler.errors import GraphError, RecipeError, near
 from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.graph.edit import extract
 from assembler.infer.cost import Cost, total
 from assembler.infer.shape import shapes
 from assembler.pipeline.check import COSTS
+from assembler.pipeline.rewriting import planned
 from assembler.pipeline.slots import check_host, variants
 from assembler.pipeline.spec import RunSpec
 from assembler.recipe.document import changed
@@ -53,6 +54,8 @@ def check(spec: RunSpec) -> None:
         kind = phase.entry.name
         if kind in _MODELS:
             graphs[phase.name] = model_of(spec, phase.options.get("set"))
+        elif kind == "rewrite" and (source := graphs.get(str(phase.options["of"]))) is not None:
+            _plan(spec, phase.name, source, phase.options["apply"], graphs)
         elif kind == "incubate":
             host = str(phase.options.get("host", host))
             if host in graphs and spec.split:
@@ -61,7 +64,17 @@ def check(spec: RunSpec) -> None:
             try:
                 _solve(spec, graphs, host, phase.options["budget"])
             except (BudgetError, RecipeError) as error:
-                raise error.at(_place(spec, phase.name)) from None
+                raise error.at(_place(spec, phase.name, "budget")) from None
+
+
+def _plan(spec: RunSpec, phase: str, source: Graph, apply: list[Any], graphs: dict[str, Graph]) -> None:
+    """Note what a model will be once it is rewritten, where that does not depend on its weights."""
+    try:
+        found = planned(source, apply)
+    except GraphError as error:
+        raise error.at(_place(spec, phase, "apply")) from None
+    if found is not None:
+        graphs[phase] = found
 
 
 def _solve(spec: RunSpec, graphs: Mapping[str, Graph], host: str, budget: Mapping[str, Any]) -> None:
@@ -83,6 +96,6 @@ def _limit(name: str, said: Any, costs: Mapping[str, Cost]) -> float:
     return float(said)
 
 
-def _place(spec: RunSpec, phase: str) -> Any:
+def _place(spec: RunSpec, phase: str, key: str) -> Any:
     body = spec.document.tree.get("phases").get(phase)
-    return body.get("budget").span if isinstance(body, Map) and "budget" in body else None
+    return body.get(key).span if isinstance(body, Map) and key in body else None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from assembler import registry
 from assembler.assemble.task import module_code
 from assembler.graph.core import Graph
-from assembler.train.spec import FitSpec
+from assembler.train.spec import FitSpec, turn_settings
+from assembler.train.terms import Spec, read
 
 METHOD = (
     "assembler.assemble.fitting",
@@ -16,24 +17,51 @@ METHOD = (
     "assembler.assemble.hybrid",
     "assembler.assemble.incubate",
     "assembler.assemble.models",
+    "assembler.assemble.sharing",
     "assembler.assemble.train",
     "assembler.assemble.weights",
+    "assembler.compile.code",
     "assembler.compile.lower",
+    "assembler.compile.model",
+    "assembler.compile.steps",
+    "assembler.graph.modes",
     "assembler.train.data.batches",
+    "assembler.train.ema",
     "assembler.train.evaluate",
     "assembler.train.loop",
     "assembler.train.objective",
     "assembler.train.optimizers",
     "assembler.train.schedule",
+    "assembler.train.steps",
+    "assembler.train.terms",
+    "assembler.train.turns",
 )
 """Modules that every trained product depends on."""
 
 
-def code_of(graph: Graph, objective: Iterable[Mapping[str, Any]], train: Mapping[str, Any]) -> list[str]:
-    """The digests for a product of `graph`: its ops, its losses, its optimiser, the method."""
-    ops = {registry.lookup("op", node.op).code for _, node in graph}
-    losses = {registry.lookup("loss", term["loss"]).code for term in objective}
+def code_of(
+    graph: Graph, objective: Spec, train: Mapping[str, Any], turns: Iterable[Mapping[str, Any]] = ()
+) -> list[str]:
+    """The digests for a product of `graph`: its ops, its losses, its optimisers, the method.
+
+    `turns` are those of the recipe, each with its objective; where there are some, `objective` is not used.
+    """
+    turns = list(turns)
+    objectives = [turn["objective"] for turn in turns] or ([objective] if objective else [])
+    graphs = [graph, *(read(spec).graph for spec in objectives)]
+    ops = {registry.lookup("op", op).code for one in graphs for op in _ops(one)}
+    settings = [train, *(turn_settings(turn, train) for turn in turns)]
+    optimizers = {registry.lookup("optimizer", _optimizer(spec)).code for spec in settings}
+    return sorted(ops | optimizers | {module_code(m) for m in METHOD})
+
+
+def _ops(graph: Graph) -> Iterator[str]:
+    """The ops of a graph, and of those inside its steps."""
+    for _, node in graph:
+        yield node.op
+        yield from _ops(node.body) if node.body else ()
+
+
+def _optimizer(train: Mapping[str, Any]) -> str:
     wanted = FitSpec.from_spec(train).optimizer
-    name = wanted if isinstance(wanted, str) else str(wanted.get("name"))
-    optimizer = {registry.lookup("optimizer", name).code}
-    return sorted(ops | losses | optimizer | {module_code(m) for m in METHOD})
+    return wanted if isinstance(wanted, str) else str(wanted.get("name"))

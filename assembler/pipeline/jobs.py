@@ -7,20 +7,20 @@ from typing import Any
 
 from assembler.assemble.incubate import Seat, incubate, judge
 from assembler.assemble.job import Job
-from assembler.assemble.models import Model, Task, Training, assess, named
+from assembler.assemble.models import Model, Move, Task, Training, assess, named, score
 from assembler.assemble.product import Product
 from assembler.assemble.train import train_model
-from assembler.assemble.weights import Weights, load_there, whole_keys, within
+from assembler.assemble.weights import Weights, load_there, whole_keys
 from assembler.compile.lower import lower
 from assembler.compile.weights import load_weights, read_weights, save_weights
+from assembler.graph.runs import holder
 from assembler.graph.text import from_text
 from assembler.infer.cost import total
 from assembler.train.data.core import Data, load, load_test
 from assembler.train.device import resolve
-from assembler.train.evaluate import evaluating, measure
 from assembler.train.loop import Hooks
 from assembler.train.objective import Objective
-from assembler.train.spec import FitSpec
+from assembler.train.spec import FitSpec, TurnSpec, turn_settings
 
 WEIGHTS = "weights.safetensors"
 
@@ -80,12 +80,9 @@ def test(job: Job) -> dict[str, Any]:
     device = resolve(job.inputs["device"])
     module = lower(model.graph)
     load_there(module, model.weights)
-    term = task_of(job.inputs).loss.terms[0]
     split = load_test(job.inputs["data"]).to(device)
-    with evaluating(module.to(device)):
-        metric = job.inputs["metric"]
-        value = measure(named(module, model.graph), split, metric, value=term.value, target=term.target)
-    return {"test": value, "samples": len(split)}
+    forward = named(module.to(device), model.graph)
+    return {"test": score(module, forward, split, task_of(job.inputs), "the test loss")[0], "samples": len(split)}
 
 
 def model_of(product: Product) -> Model:
@@ -105,12 +102,14 @@ def assembled(job: Job) -> Weights | None:
     """
     if "host" not in job.needs:
         return None
-    weights = dict(model_of(job.needs["host"]).weights)
+    host = model_of(job.needs["host"])
+    weights = dict(host.weights)
     for name, product in job.needs.items():
         if name.startswith("part:"):
             slot = name.removeprefix("part:")
             graph = from_text(product.card["inputs"]["part"])
-            kept = {k: v for k, v in weights.items() if not within(k, slot)}
+            inside = holder(host.graph, slot)
+            kept = {k: v for k, v in weights.items() if not inside(k)}
             weights = {**kept, **whole_keys(read_weights(product.file(WEIGHTS)), slot, graph)}
     return weights
 
@@ -121,14 +120,22 @@ def data_of(job: Job) -> Data:
 
 
 def task_of(inputs: Mapping[str, Any]) -> Task:
-    """The loss on the labels and the metric."""
-    return Task(Objective.from_spec([inputs["task"]]), inputs["metric"])
+    """The loss on the data and the metric."""
+    return Task(Objective.from_spec(inputs["task"], path="task"), inputs["metric"])
 
 
 def _training(inputs: Mapping[str, Any]) -> Training:
-    objective = Objective.from_spec(inputs["objective"])
     spec = FitSpec.from_spec(inputs["train"])
-    return Training(objective, spec, inputs["seed"], inputs.get("start", "random"))
+    turns = tuple(_move(turn, inputs["train"]) for turn in inputs.get("turns", ()))
+    objective = turns[0].objective if turns else Objective.from_spec(inputs["objective"])
+    paths = tuple(inputs.get("trained", ()))
+    return Training(objective, spec, inputs["seed"], inputs.get("start", "random"), paths, turns)
+
+
+def _move(turn: Mapping[str, Any], train: Mapping[str, Any]) -> Move:
+    said = TurnSpec.from_spec(turn)
+    objective = Objective.from_spec(said.objective)
+    return Move(objective, FitSpec.from_spec(turn_settings(turn, train)), tuple(said.train), said.name, said.every)
 
 
 def _hooks(job: Job) -> Hooks:

@@ -39,6 +39,7 @@ class Plan:
     slots: tuple[SlotPlan, ...] = ()
     phases: tuple[str, ...] = ()
     parts: int = 0
+    split: str = ""
 
     def data(self) -> dict[str, Any]:
         """The plan as plain data, for `--json`."""
@@ -51,6 +52,7 @@ class Plan:
             "space_size": self.space_size,
             "slots": [{"name": s.name, "variants": [label for label, _ in s.variants]} for s in self.slots],
             "assemblies": math.prod(len(s.variants) for s in self.slots) if self.slots else None,
+            "split": self.split,
             "phases": list(self.phases),
             "parts": self.parts,
         }
@@ -78,7 +80,8 @@ def plan_run(spec: RunSpec) -> Plan:
     budgets.check(spec)
     phases = tuple(phase.name for phase in spec.phases)
     parts = sum(len(s.variants) for s in found) * len(spec.seeds)
-    return Plan(spec.name, _rows(graph), total(graph), graph.fingerprint, spec.space.size, found, phases, parts)
+    rows, cost, size = _rows(graph), total(graph), spec.space.size
+    return Plan(spec.name, rows, cost, graph.fingerprint, size, found, phases, parts, spec.split_how)
 
 
 def _rows(graph: Graph) -> tuple[PlanRow, ...]:

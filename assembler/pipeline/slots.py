@@ -34,16 +34,16 @@ def variants(spec: RunSpec) -> dict[str, tuple[Variant, ...]]:
     Raises RecipeError where a choice belongs to no slot or to several, and GraphError where a variant does not have
     one tensor entering and one leaving, of the shapes that the slot has.
     """
+    base = build(spec.document.default, name=spec.document.name)
     by_slot: dict[str, list[Decision]] = {slot: [] for slot in spec.split}
     problems: list[Problem] = []
     for decision in spec.space.decisions:
         try:
-            by_slot[slot_of(decision.name, spec.split)].append(decision)
+            by_slot[slot_of(decision.name, spec.split, base)].append(decision)
         except RecipeError as error:
             problems += error.problems
     if problems:
         raise RecipeError(problems)
-    base = build(spec.document.default, name=spec.document.name)
     types = shapes(base)
     return {slot: tuple(_variants(spec, slot, tuple(found), base, types)) for slot, found in by_slot.items()}
 

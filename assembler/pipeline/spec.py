@@ -8,13 +8,14 @@ from typing import Any
 
 from assembler import registry
 from assembler.errors import RecipeError
+from assembler.graph.build import build
 from assembler.pipeline.check import TASK as TASK
-from assembler.pipeline.check import check, settings_of, slot_items
-from assembler.pipeline.check import slot_of as slot_of
+from assembler.pipeline.check import check, settings_of
+from assembler.pipeline.splitting import Split, split_of
+from assembler.pipeline.splitting import slot_of as slot_of
 from assembler.recipe.choices import Space, space
 from assembler.recipe.choices import first as first
 from assembler.recipe.document import Document
-from assembler.recipe.spread import spread
 from assembler.recipe.values import Leaf, Map, plain
 from assembler.registry import Entry
 
@@ -41,6 +42,7 @@ class RunSpec:
     metric: str
     phases: tuple[Phase, ...]
     space: Space
+    split_how: str = ""
 
     @property
     def name(self) -> str:
@@ -55,17 +57,19 @@ def read(document: Document) -> RunSpec:
     if problems := check(document):
         raise RecipeError(problems)
     tree, decisions = document.tree, space(document.model)
-    data = plain(tree.get("data"))
+    split = split_of(document, build(document.default, name=document.name), decisions) if "split" in tree else Split()
+    data, task = plain(tree.get("data")), settings_of(tree.get("task")) or TASK
     return RunSpec(
         document,
         {"name": data} if isinstance(data, str) else data,
-        tuple(slot for item in slot_items(tree.get("split")) for slot in spread(document.default, str(plain(item)))),
+        split.slots,
         settings_of(tree.get("train")),
         tuple(plain(tree.get("seeds"))) if "seeds" in tree else (0,),
-        settings_of(tree.get("task")) or TASK,
-        str(plain(tree.get("metric", Leaf("accuracy")))),
+        task,
+        str(plain(tree.get("metric", Leaf("accuracy" if task.get("loss") == "cross_entropy" else "loss")))),
         tuple(_phase(name, body) for name, body in tree.get("phases")),
         decisions,
+        split.how,
     )
 
 

@@ -21,8 +21,9 @@ from assembler.pipeline.exporting import FORMATS, Format
 from assembler.pipeline.slots import Variant, variants
 from assembler.pipeline.spec import RunSpec
 from assembler.train.data.core import fingerprint
+from assembler.train.terms import read
 
-Objective = list[dict[str, Any]]
+Objective = list[dict[str, Any]] | dict[str, Any]
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Run:
     device: str = "auto"
     phase: str = ""
     host: str = ""
+    main: str = ""
     models: dict[str, dict[int, Task]] = field(default_factory=dict)
     graphs: dict[str, Graph] = field(default_factory=dict)
     parts: dict[int, dict[tuple[str, int], Task]] = field(default_factory=dict)
@@ -63,14 +65,20 @@ class Run:
         return model_of(self.spec, changes)
 
     def add_model(
-        self, name: str, graph: Graph, train: Mapping[str, Any] | None, objective: Objective | None = None
+        self,
+        name: str,
+        graph: Graph,
+        train: Mapping[str, Any] | None,
+        objective: Objective | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
-        """Plan one training of `graph` a seed, known as `name` from now on."""
+        """Plan one training of `graph` a seed, known as `name` from now on; `more` is as in `training`."""
         self.graphs[name] = graph
-        self.models[name] = {
-            seed: self.training(name, graph, seed, train, objective, self.teachers(seed, objective))
-            for seed in self.seeds
-        }
+        objectives = [turn["objective"] for turn in (more or {}).get("turns", ())] or [objective]
+        self.models[name] = {}
+        for seed in self.seeds:
+            teachers = {n: t for said in objectives for n, t in self.teachers(seed, said).items()}
+            self.models[name][seed] = self.training(name, graph, seed, train, objective, teachers, more)
 
     def add_loaded(self, name: str, graph: Graph, weights: str) -> None:
         """Take a model's weights from a file instead of training it; every seed has the same one."""
@@ -97,16 +105,17 @@ class Run:
         train: Mapping[str, Any] | None,
         objective: Objective | None,
         needs: Mapping[str, Task] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> Task:
-        """The task that trains a whole model."""
-        inputs = {"graph": to_text(graph), **self.common(seed, train, objective)}
+        """The task that trains a whole model; `more` are its turns and the paths that are trained, where it has any."""
+        inputs = {"graph": to_text(graph), **self.common(seed, train, objective), **(more or {})}
         return task(
             "assembler.pipeline.jobs:train",
             inputs,
             needs,
             label=self.say(label, seed),
             phase=self.phase,
-            code=code_of(graph, inputs["objective"], inputs["train"]),
+            code=code_of(graph, inputs["objective"], inputs["train"], inputs.get("turns", ())),
         )
 
     def common(self, seed: int, train: Mapping[str, Any] | None, objective: Objective | None) -> dict[str, Any]:
@@ -117,14 +126,14 @@ class Run:
             "task": dict(self.spec.task),
             "metric": self.spec.metric,
             "train": {**self.spec.train, **(train or {})},
-            "objective": [dict(term) for term in (objective or [dict(self.spec.task)])],
+            "objective": objective or [dict(self.spec.task)],
             "seed": seed,
             "device": self.device,
         }
 
     def teachers(self, seed: int, objective: Objective | None) -> dict[str, Task]:
         """The models that an objective reads values of (`teacher.logits`), as needs. Raises InputError without one."""
-        values = [str(term.get(end)).partition(".") for term in objective or () for end in ("value", "target")]
+        values = [name.partition(".") for name in sorted(read(objective).needs)] if objective else []
         heads = dict.fromkeys(head for head, dot, _ in values if dot and head != "host")
         if "teacher" in heads and "teacher" not in self.models:
             raise InputError(f"phase '{self.phase}' reads the teacher, and no phase before it makes one")

@@ -50,8 +50,8 @@ def summary(run: Run, tests: Tests, wall: float) -> dict[str, Any]:
 
 
 def main_model(run: Run) -> str:
-    """The model that a run is about: the assembled one, or without it the last that was trained."""
-    return NAME if NAME in run.models else list(run.models)[-1]
+    """The model that a run is about: the one rewritten last, else the assembled one, else the last that was trained."""
+    return run.main or (NAME if NAME in run.models else list(run.models)[-1])
 
 
 def _mean_by_phase(run: Run, paths: list[dict[str, Any]]) -> dict[str, float]:
@@ -111,7 +111,7 @@ def _model(run: Run, tests: Tests, name: str) -> dict[str, Any]:
 
 
 def _baseline(run: Run, tests: Tests, name: str) -> dict[str, Any]:
-    scores, ours = _scores(run, tests, name), _spread(_scores(run, tests, NAME))[0]
+    scores, ours = _scores(run, tests, name), _spread(_scores(run, tests, main_model(run)))[0]
     mean, std = _spread(scores)
     spent = [p.result["train_flops"] for p in _products(run, name)]
     if name == "random_assembly":  # it stands on the same parts, so it costs what we spent but for the tuning

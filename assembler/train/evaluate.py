@@ -12,6 +12,7 @@ from assembler.errors import RecipeError, near
 from assembler.registry import names
 from assembler.train.data.core import Split
 from assembler.train.objective import Objective
+from assembler.train.terms import metrics
 
 Values = Mapping[str, Tensor]
 Forward = Callable[[Values], Values]
@@ -76,14 +77,16 @@ def measure(
     *,
     value: str = "logits",
     target: str = "label",
+    axis: int = 1,
     batch: int = 512,
 ) -> float:
     """The metric of `values[value]` against `values[target]`, averaged over the samples of `split`.
 
-    `metric` is "accuracy", the name of a registered loss ("mse"), or an objective, whose total is taken. The caller
-    sees to the modules' modes. Raises RecipeError for an unknown metric.
+    `metric` is "accuracy" (of logits with the classes along `axis`, over every label that is not -100), the name of a
+    registered loss ("mse"), or an objective, whose total is taken. The caller sees to the modules' modes. Raises
+    RecipeError for an unknown metric.
     """
-    score = _score(metric, value, target)
+    score = _score(metric, value, target, axis)
     total, count = torch.zeros((), dtype=torch.float64), 0
     for start in range(0, len(split), batch):
         fields = {name: tensor[start : start + batch] for name, tensor in split.fields.items()}
@@ -98,13 +101,18 @@ def higher_is_better(metric: Metric) -> bool:
     return metric == "accuracy"
 
 
-def _score(metric: Metric, value: str, target: str) -> Callable[[Values], Tensor]:
+def _score(metric: Metric, value: str, target: str, axis: int) -> Callable[[Values], Tensor]:
     if metric == "accuracy":
-        return lambda values: (values[value].argmax(dim=1) == values[target]).double().mean()
+        return lambda values: _accuracy(values[value].argmax(dim=axis), values[target])
     if isinstance(metric, str):
         if metric not in names("loss"):
-            known = ["accuracy", *names("loss")]
-            raise RecipeError(f"unknown metric '{metric}'", hint=near(metric, known) or "there are " + ", ".join(known))
+            hint = near(metric, metrics()) or "there are " + ", ".join(metrics())
+            raise RecipeError(f"unknown metric '{metric}'", hint=hint)
         metric = Objective.from_spec([{"loss": metric, "value": value, "target": target}])
     objective = metric
     return lambda values: objective(values)[0]
+
+
+def _accuracy(found: Tensor, label: Tensor) -> Tensor:
+    counts = label != -100
+    return (found == label)[counts].double().mean()

@@ -1,112 +1,105 @@
-"""An objective: weighted loss terms over named values ("logits", "label", "teacher.logits", "host.stage.1")."""
+"""An objective at work: the graph that its terms are, lowered and called on named values."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from assembler.errors import Problem, RecipeError, near
-from assembler.train.arguments import check, entry_of
+from assembler.compile.lower import lower
+from assembler.errors import RecipeError, ShapeError, near
+from assembler.graph.core import Graph, TensorType
+from assembler.infer.shape import shapes
+from assembler.train.terms import Spec, Term, Terms, read
 
-_KEYS = ("loss", "value", "target", "weight", "name")
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One loss: `weight * loss(value, target, **args)`, where `value` and `target` name tensors."""
-
-    name: str
-    loss: str
-    value: str
-    target: str
-    weight: float
-    call: Callable[..., Tensor]
-    args: tuple[tuple[str, Any], ...] = ()
+Values = Mapping[str, Tensor]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Objective:
-    """A weighted sum of loss terms."""
+    """A weighted sum of loss terms over named values ("logits", "label", "teacher.logits", "host.stage.1")."""
 
-    terms: tuple[Term, ...]
+    said: Terms
+    _made: list[nn.Module] = field(default_factory=list, init=False, compare=False, repr=False)
 
     @classmethod
-    def from_spec(cls, spec: Sequence[Mapping[str, Any]], *, path: str = "objective") -> Objective:
-        """The objective that a recipe writes: a list of `{loss, value, target, weight: 1.0, name, **arguments}`.
+    def from_spec(cls, spec: Spec, *, path: str = "objective") -> Objective:
+        """The objective that a recipe writes; see `assembler.train.terms.read`."""
+        return cls(read(spec, path))
 
-        A term without a name is called after its loss, and after its value too where that loss stands twice.
-        Raises RecipeError for an unknown loss, argument or key and for a wrong type.
-        """
-        if not spec:
-            raise RecipeError(
-                "the objective has no terms", hint="[{loss: cross_entropy, value: logits, target: label}]"
-            )
-        terms = [_term(item, f"{path}.{i}") for i, item in enumerate(spec)]
-        return cls(tuple(_distinct(terms, path)))
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The terms, in order."""
+        return self.said.terms
 
     @property
     def needs(self) -> frozenset[str]:
-        """The names of all values that the terms read."""
-        return frozenset(name for term in self.terms for name in (term.value, term.target))
+        """The names of all values that are read."""
+        return self.said.needs
 
-    def __call__(self, values: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    @property
+    def graph(self) -> Graph:
+        """The objective as a graph, which can be printed, drawn and fingerprinted; its inputs have no shapes yet."""
+        return self.said.graph
+
+    def __call__(self, values: Values) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar total and every term's own value, unweighted and detached, by name.
 
-        Half precision is raised to float32 first. Raises RecipeError where a named value is missing or the shapes of
-        a term's value and target do not go together.
+        Half precision is raised to float32 first. Raises RecipeError where a named value is missing or a step refuses
+        the shapes that reach it.
         """
-        parts = {term.name: _evaluate(term, values) for term in self.terms}
-        total = torch.stack([term.weight * parts[term.name] for term in self.terms]).sum()
-        return total, {name: part.detach() for name, part in parts.items()}
+        try:
+            given = [_full(values[name]) for name in self.said.names.values()]
+        except KeyError as missing:
+            raise self._unknown(missing.args[0], values) from None
+        if not self._made:
+            self._made.append(self._lowered(given))
+        try:
+            found = self._made[0](*given)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise self._refused(given, error) from error
+        total, *terms = found.values()
+        return total, {term.name: part.detach() for term, part in zip(self.terms, terms, strict=True)}
 
+    def _typed(self, given: list[Tensor]) -> Graph:
+        kinds = [TensorType(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for t in given]
+        return self.said.typed(dict(zip(self.said.names.values(), kinds, strict=True)))
 
-def _term(item: Mapping[str, Any], path: str) -> Term:
-    if missing := [key for key in _KEYS[:3] if not isinstance(item.get(key), str)]:
-        raise RecipeError([Problem(f"a term of an objective needs '{key}', a string", path=path) for key in missing])
-    weight, name = item.get("weight", 1.0), item.get("name", "")
-    if isinstance(weight, bool) or not isinstance(weight, int | float):
-        raise RecipeError(f"'weight' must be a number, not {weight!r}", path=path)
-    entry = entry_of("loss", item["loss"], path=path)
-    if set(entry.inputs) != {"value", "target"}:
-        inputs = ", ".join(entry.inputs) or "none"
-        raise RecipeError(f"loss '{entry.name}' must take tensors named value and target, not {inputs}", path=path)
-    args = check(entry, {k: v for k, v in item.items() if k not in _KEYS}, path=path, reserved=_KEYS)
-    return Term(name, entry.name, item["value"], item["target"], float(weight), entry.load(), tuple(args.items()))
+    def _lowered(self, given: list[Tensor]) -> nn.Module:
+        graph = self._typed(given)
+        try:
+            module = lower(graph, device=given[0].device)
+        except ShapeError as error:
+            raise self._shapeless(error) from error
+        if weights := next((name for name, _ in module.named_parameters()), ""):
+            step = weights.rpartition(".")[0]
+            raise RecipeError(
+                f"the step '{step}' of the objective has weights, and nothing trains or keeps them",
+                hint="make it a step of the model and read its value",
+            )
+        return module
 
+    def _unknown(self, name: str, values: Values) -> RecipeError:
+        hint = near(name, values) or "there are " + ", ".join(sorted(values))
+        term = next((f"term '{t.name}'" for t in self.terms if name in dict(t.reads).values()), "the objective")
+        return RecipeError(f"{term} reads '{name}', and there is no such value", hint=hint)
 
-def _distinct(terms: list[Term], path: str) -> list[Term]:
-    often = Counter(term.loss for term in terms if not term.name)
-    named = []
-    for term in terms:
-        name = term.name or (term.loss if often[term.loss] == 1 else f"{term.loss}.{term.value}")
-        named.append(Term(name, term.loss, term.value, term.target, term.weight, term.call, term.args))
-    for name, count in Counter(term.name for term in named).items():
-        if count > 1:
-            raise RecipeError(f"{count} terms are called '{name}'", path=path, hint="give each its own `name`")
-    return named
+    def _refused(self, given: list[Tensor], error: Exception) -> Exception:
+        """What to raise for an error of the lowered graph: the step that refuses its shapes, where that is why."""
+        if isinstance(error, torch.OutOfMemoryError):
+            return error
+        try:
+            shapes(self._typed(given))
+        except ShapeError as why:
+            return self._shapeless(why)
+        return RecipeError(f"the objective cannot be computed: {(str(error).splitlines() or [''])[0]}")
 
-
-def _evaluate(term: Term, values: Mapping[str, Tensor]) -> Tensor:
-    for name in (term.value, term.target):
-        if name not in values:
-            hint = near(name, values) or "there are " + ", ".join(sorted(values))
-            raise RecipeError(f"term '{term.name}' reads '{name}', and there is no such value", hint=hint)
-    value, target = _full(values[term.value]), _full(values[term.target])
-    try:
-        return term.call(value, target, **dict(term.args))
-    except (RuntimeError, ValueError) as error:
-        shapes = f"'{term.value}' {list(value.shape)} with '{term.target}' {list(target.shape)}"
-        raise RecipeError(f"term '{term.name}' cannot compare {shapes}: {_first_line(error)}") from error
+    def _shapeless(self, error: ShapeError) -> RecipeError:
+        problem = error.problems[0]
+        return RecipeError(f"in the objective, {problem.message}", hint=problem.hint)
 
 
 def _full(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

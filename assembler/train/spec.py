@@ -22,7 +22,8 @@ class FitSpec:
     `epochs` may be a fraction and `steps` overrides it; `lr` is the peak rate and `weight_decay` spares vectors;
     `warmup` is a share of the steps; `clip` bounds the norm of all gradients together; `precision` "auto" is bfloat16
     autocast on CUDA and float32 elsewhere; `validate_every` counts epochs, 0 is at the end alone; `augment` is
-    `{shift: pixels, flip: true}`.
+    `{shift: pixels, flip: true}`; `ema` is `{decay: 0.999, result: true}`: an average of the weights after every step,
+    which an objective may read (`ema.logits`) and which is the result unless that is false.
     """
 
     epochs: float = 10
@@ -37,10 +38,11 @@ class FitSpec:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     validate_every: int = 1
     augment: dict[str, Any] | None = None
+    ema: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         wrong = [Problem(f"'{name}' must be {rule}, not {getattr(self, name)!r}") for name, rule in self._broken()]
-        if wrong:
+        if wrong := wrong + _average_problems(self.ema):
             raise RecipeError(wrong)
 
     def _broken(self) -> list[tuple[str, str]]:
@@ -56,6 +58,11 @@ class FitSpec:
         ]
         return [(name, rule) for name, rule, holds in rules if not holds]
 
+    @property
+    def average(self) -> tuple[float, bool] | None:
+        """(decay, whether it is the result) of the average of the weights, or None where none is kept."""
+        return (self.ema["decay"], self.ema.get("result", True)) if self.ema else None
+
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any], *, path: str = "") -> FitSpec:
         """The settings that a recipe's mapping gives. Raises RecipeError for unknown keys and wrong values."""
@@ -68,6 +75,63 @@ class FitSpec:
     def total_steps(self, per_epoch: int) -> int:
         """How many steps to take where an epoch has `per_epoch` of them."""
         return self.steps or max(1, math.ceil(round(self.epochs * per_epoch, 6)))
+
+
+def _average_problems(ema: Mapping[str, Any] | None) -> list[Problem]:
+    if ema is None:
+        return []
+    hint = "for instance {decay: 0.999}, or {decay: 0.99, result: false}"
+    found = [f"'ema' has no '{key}'" for key in ema if key not in ("decay", "result")]
+    decay = ema.get("decay")
+    if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0 <= decay < 1:
+        found.append(f"'decay' of 'ema' must be a number from 0 to below 1, not {decay!r}")
+    if not isinstance(ema.get("result", True), bool):
+        found.append(f"'result' of 'ema' must be true or false, not {ema['result']!r}")
+    return [Problem(message, hint=hint) for message in found]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSpec:
+    """One turn of a training step: the steps that it trains, on what objective, every how many steps.
+
+    `train` are paths, in which `*` stands for any one part; `name` is the first of them where it is left out. The
+    other settings are the phase's where they are left out.
+    """
+
+    train: list[str]
+    objective: list[dict[str, Any]] | dict[str, Any]
+    name: str = ""
+    every: int = 1
+    lr: float | None = None
+    weight_decay: float | None = None
+    optimizer: str | dict[str, Any] | None = None
+    schedule: Literal["cosine", "linear", "constant"] | None = None
+    warmup: float | None = None
+    clip: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.train:
+            raise RecipeError("a turn trains nothing", hint="train: [generator]")
+        if self.every < 1:
+            raise RecipeError(f"'every' must be at least 1, not {self.every}")
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any], *, path: str = "") -> TurnSpec:
+        """The turn that a recipe's mapping gives. Raises RecipeError for unknown keys and wrong values."""
+        args = check(describe("turn", "", cls, {}), spec, path=path)
+        try:
+            return cls(**{**args, "name": args["name"] or ".".join(args["train"][:1])})
+        except RecipeError as error:
+            raise RecipeError([replace(problem, path=path) for problem in error.problems]) from None
+
+
+OWN = ("lr", "weight_decay", "optimizer", "schedule", "warmup", "clip")
+"""The settings that a turn may have for itself."""
+
+
+def turn_settings(turn: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a turn as a recipe writes it, over those of the phase."""
+    return {**base, **{name: turn[name] for name in OWN if name in turn}}
 
 
 def signature() -> Entry:

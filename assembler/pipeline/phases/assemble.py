@@ -18,7 +18,9 @@ NAME = "assembled"
 
 
 @phase
-def assemble(run: Run, *, objective: list[dict[str, Any]] | None = None, train: dict[str, Any] | None = None) -> None:
+def assemble(
+    run: Run, *, objective: list[dict[str, Any]] | dict[str, Any] | None = None, train: dict[str, Any] | None = None
+) -> None:
     """Assemble each seed's winner from its trained parts and tune all of it.
 
     The objective is the task's loss unless the recipe gives terms, for instance with

@@ -23,7 +23,7 @@ def incubate(
     *,
     host: str = "meta",
     start: Literal["random", "host"] = "random",
-    objective: list[dict[str, Any]] | None = None,
+    objective: list[dict[str, Any]] | dict[str, Any] | None = None,
     train: dict[str, Any] | None = None,
 ) -> None:
     """Train each slot's variants inside the frozen `host`, independently of each other.
@@ -52,7 +52,7 @@ def _part(
     variant: Variant,
     seed: int,
     start: str,
-    objective: list[dict[str, Any]] | None,
+    objective: list[dict[str, Any]] | dict[str, Any] | None,
     train: dict[str, Any] | None,
 ) -> Task:
     inputs = {

@@ -37,7 +37,15 @@ def train_phase(
     *,
     set: dict[str, Any] | None = None,
     train: dict[str, Any] | None = None,
-    objective: list[dict[str, Any]] | None = None,
+    objective: list[dict[str, Any]] | dict[str, Any] | None = None,
+    turns: list[dict[str, Any]] | None = None,
+    trained: list[str] | None = None,
 ) -> None:
-    """Train a model end to end, known to later phases by this phase's name."""
-    run.add_model(run.phase, run.model_graph(set), train, objective)
+    """Train a model end to end, known to later phases by this phase's name.
+
+    `objective` is a list of loss terms over named values, or {graph: steps, terms: [...]}. `turns` stand in its place
+    where several sub-models are trained in turn on every batch: {train: [generator], objective: [...], every: 1, lr:
+    ...}. `trained` are the steps that are trained, all by default; the others keep their weights.
+    """
+    more = {name: list(value) for name, value in (("turns", turns), ("trained", trained)) if value}
+    run.add_model(run.phase, run.model_graph(set), train, objective, more)

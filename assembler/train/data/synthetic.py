@@ -32,3 +32,33 @@ def blobs(
         return {"image": image.astype(np.float32), "label": label.astype(np.int64)}
 
     return Source(lambda: (draw(train, 1), draw(validation, 2)), lambda: draw(test, 3))
+
+
+@dataset
+def gaussian_mixture(
+    train: int = 2000,
+    validation: int = 500,
+    test: int = 500,
+    components: int = 8,
+    radius: float = 2.0,
+    noise: float = 0.2,
+    latent: int = 0,
+    seed: int = 0,
+) -> Source:
+    """Points [2] around `components` centres on a circle, with the number of the centre as label.
+
+    `noise` is the deviation from the centres. With `latent` there is a field `noise` [latent] too, standard normal and
+    independent of the point, for what makes points of it. A generator that finds only some of the centres shows it at
+    once (the ring of Goodfellow 2016 and Metz et al. 2017).
+    """
+    angles = 2 * np.pi * np.arange(components) / components
+    centres = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+    def draw(count: int, part: int) -> Arrays:
+        random = np.random.RandomState([seed, part])
+        label = np.arange(count) % components
+        point = centres[label] + noise * random.standard_normal((count, 2))
+        source = {"noise": random.standard_normal((count, latent)).astype(np.float32)} if latent else {}
+        return {**source, "point": point.astype(np.float32), "label": label.astype(np.int64)}
+
+    return Source(lambda: (draw(train, 1), draw(validation, 2)), lambda: draw(test, 3))

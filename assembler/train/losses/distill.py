@@ -10,16 +10,16 @@ from assembler.registry import loss
 
 
 @loss
-def kl(value: Tensor, target: Tensor, temperature: float = 4.0) -> Tensor:
-    """KL divergence from the teacher's softened distribution to the student's, logits [N, classes, ...] both.
+def kl(value: Tensor, target: Tensor, temperature: float = 4.0, axis: int = 1) -> Tensor:
+    """KL divergence from the teacher's softened distribution to the student's, logits with the classes along `axis`.
 
     Mean over distributions, not over classes, times temperature squared, so that its gradient keeps its size when
     the temperature changes (Hinton, Vinyals, Dean 2015, section 2).
     """
-    student = functional.log_softmax(value / temperature, dim=1)
-    teacher = functional.log_softmax(target.detach() / temperature, dim=1)
+    student = functional.log_softmax(value / temperature, dim=axis)
+    teacher = functional.log_softmax(target.detach() / temperature, dim=axis)
     pointwise = functional.kl_div(student, teacher, reduction="none", log_target=True)
-    return pointwise.sum(dim=1).mean() * temperature**2
+    return pointwise.sum(dim=axis).mean() * temperature**2
 
 
 @loss

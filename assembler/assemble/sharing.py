@@ -1,0 +1,33 @@
+"""A second module over some of a module's own steps: what one turn of training runs of the whole model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from assembler.assemble.hybrid import values_of
+from assembler.compile.lower import lower
+from assembler.graph.core import Graph
+from assembler.graph.modes import in_mode
+
+
+def sharing(module: nn.Module, graph: Graph, wanted: Mapping[str, str]) -> tuple[nn.Module, Graph]:
+    """A module that computes `wanted` (output name -> id) alone, as in training, and its graph.
+
+    Its steps are the very modules of `module`, which `graph` was lowered to: weights, buffers and modes are shared.
+    """
+    inner = values_of(in_mode(graph, "train"), wanted)
+    made = lower(inner)
+    for path in inner.nodes:
+        step = _step(module, path)
+        if step is not None:
+            made.set_submodule(path, step)
+    return made, inner
+
+
+def _step(module: nn.Module, path: str) -> nn.Module | None:
+    try:
+        return module.get_submodule(path)
+    except AttributeError:  # a function has no module
+        return None

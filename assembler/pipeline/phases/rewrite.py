@@ -1,0 +1,71 @@
+"""Rewrite a trained model: fold, fuse, factorise, grow, prune."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from assembler.assemble.task import Task, task
+from assembler.errors import InputError, near
+from assembler.graph.core import Graph
+from assembler.graph.text import to_text
+from assembler.pipeline.code import code_of
+from assembler.pipeline.jobs import model_of
+from assembler.pipeline.rewriting import all_applied, code
+from assembler.registry import phase
+from assembler.rewrites.spec import orders
+
+if TYPE_CHECKING:
+    from assembler.pipeline.state import Run
+
+ASSEMBLED = "assembled"
+
+
+@phase
+def rewrite(
+    run: Run,
+    *,
+    of: str,
+    apply: list[str | dict[str, Any]],
+    train: dict[str, Any] | None = None,
+    objective: list[dict[str, Any]] | dict[str, Any] | None = None,
+) -> None:
+    """Apply rewrites to the model `of` in order; the result is the run's model from then on, by this phase's name.
+
+    `[fold_batch_norm, {rewrite: low_rank, at: head, rank: 8}]`; `of: assembled` is the model of the assemble phase.
+    Weights are carried over. With `train` or an `objective` the rewritten model is trained further.
+    """
+    if of not in run.models:
+        known = near(of, run.models) or f"models made before it: {', '.join(run.models) or 'none yet'}"
+        raise InputError(f"phase '{run.phase}' needs the model '{of}'", hint=known)
+    made: dict[int, Task] = {}
+    for seed, source in run.models[of].items():
+        graph = _graph(run, of, seed, source, apply)
+        made[seed] = _rewriting(run, seed, source, graph, apply)
+        if train is not None or objective is not None:
+            needs = {"host": made[seed], **run.teachers(seed, objective)}
+            made[seed] = run.training(run.phase, graph, seed, train, objective, needs)
+        run.graphs.setdefault(run.phase, graph)
+    run.models[run.phase] = made
+    run.main = run.phase
+    run.make(made.values())
+
+
+def _graph(run: Run, of: str, seed: int, source: Task, apply: list[str | dict[str, Any]]) -> Graph:
+    """The rewritten graph; weights are read where a rewrite goes by them."""
+    wanted = orders(apply)
+    before = run.assembled[seed] if of == ASSEMBLED else run.graphs[of]
+    if not any(one.rewrite.needs_weights for one in wanted):
+        return all_applied(before, wanted)[0]
+    return all_applied(before, wanted, model_of(run.product(source)).weights)[0]
+
+
+def _rewriting(run: Run, seed: int, source: Task, graph: Graph, apply: list[str | dict[str, Any]]) -> Task:
+    common = run.common(seed, None, None)
+    return task(
+        "assembler.pipeline.rewriting:rewrite_model",
+        {"graph": to_text(graph), "apply": list(apply), **common},
+        {"model": source},
+        label=run.say(run.phase, seed),
+        phase=run.phase,
+        code=[*code_of(graph, common["objective"], common["train"]), *code(apply)],
+    )

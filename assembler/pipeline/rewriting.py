@@ -1,0 +1,88 @@
+"""Rewrites in runs and as a call: of trained models, of modules and of graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
+
+from torch import Tensor, nn
+
+from assembler.assemble.job import Job
+from assembler.assemble.models import assess
+from assembler.assemble.task import module_code
+from assembler.compile.weights import save_weights
+from assembler.graph.core import Graph
+from assembler.graph.text import from_text
+from assembler.pipeline.jobs import WEIGHTS, data_of, model_of, task_of
+from assembler.registry import lookup
+from assembler.rewrites.core import Rewrite
+from assembler.rewrites.drive import ALL, rewritten
+from assembler.rewrites.modules import filled, rewritten_module
+from assembler.rewrites.spec import Order, Written, order, orders
+from assembler.train.device import resolve
+
+METHOD = tuple(
+    f"assembler.rewrites.{name}" for name in ("arguments", "carry", "core", "drive", "ops", "traits", "view")
+)
+"""Modules that every rewritten product depends on, beside the rewrites themselves."""
+
+
+@overload
+def rewrite(source: nn.Module, what: Written | Rewrite, at: str = ALL) -> nn.Module: ...
+@overload
+def rewrite(source: Any, what: Written | Rewrite, at: str = ALL) -> Graph: ...
+def rewrite(source: Any, what: Written | Rewrite, at: str = ALL) -> nn.Module | Graph:
+    """A model rewritten: a built module gives a new module with its weights carried over, anything else a graph.
+
+    `what` is a rewrite, its name, or a mapping such as `{"rewrite": "low_rank", "rank": 8}`. `at` is a path, a
+    container, or a pattern in which `*` stands for one part; by default all sites. Raises RecipeError for a rewrite
+    that there is not or options that it does not take, GraphError where `at` means no site.
+    """
+    wanted = Order(what, at) if isinstance(what, Rewrite) else order(what, at)
+    if isinstance(source, nn.Module):
+        return rewritten_module(source, wanted.rewrite, wanted.at)
+    from assembler.pipeline.api import graph
+
+    return rewritten(graph(source), wanted.rewrite, at=wanted.at)[0]
+
+
+def all_applied(
+    graph: Graph, wanted: Sequence[Order], state: Mapping[str, Tensor] | None = None
+) -> tuple[Graph, dict[str, Tensor] | None]:
+    """A graph after several rewrites in order, and its weights if `state` is given."""
+    found = None if state is None else dict(state)
+    for one in wanted:
+        graph, found = rewritten(graph, one.rewrite, found, one.at)
+    return graph, found
+
+
+def planned(graph: Graph, apply: Sequence[Written]) -> Graph | None:
+    """What a model will be after the rewrites of a phase; None where its weights decide.
+
+    Raises GraphError where a rewrite finds no place.
+    """
+    wanted = orders(apply)
+    return None if any(one.rewrite.needs_weights for one in wanted) else all_applied(graph, wanted)[0]
+
+
+def code(wanted: Sequence[Written]) -> list[str]:
+    """Digests of the code that rewrites depend on."""
+    names = {one if isinstance(one, str) else str(one.get("rewrite")) for one in wanted}
+    return sorted([*(module_code(m) for m in METHOD), *(_code(name) for name in names)])
+
+
+def _code(name: str) -> str:
+    entry = lookup("rewrite", name)
+    return module_code(entry.module) if entry.module.startswith("assembler.") else entry.code
+
+
+def rewrite_model(job: Job) -> dict[str, Any]:
+    """A trained model after rewrites, and what it is worth on the validation split."""
+    source = model_of(job.needs["model"])
+    graph, state = all_applied(source.graph, orders(job.inputs["apply"]), source.weights)
+    assert state is not None and graph == from_text(job.inputs["graph"])
+    save_weights(state, job.out / WEIGHTS)
+    device = resolve(job.inputs["device"])
+    score, loss = assess(filled(graph, state).to(device), graph, data_of(job), task_of(job.inputs), device)
+    before = job.needs["model"].result.get("validation", score)
+    return {"validation": score, "loss": loss, "before": before, "train_flops": 0, "steps": 0}
