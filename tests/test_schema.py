@@ -30,6 +30,9 @@ SEEN = [
     "run_phase_unknown", "run_sampler", "run_seeds", "run_train_key", "space_not_a_choice", "space_search",
     "space_without_base", "step_name_a_key", "step_name_a_number", "step_name_reserved", "step_name_with_dot",
     "step_name_with_hyphen", "step_not_a_mapping", "vars_not_a_mapping", "version_unknown",
+    "weights_file_not_a_name", "weights_key_unknown", "weights_map_a_list", "weights_map_bad_transpose",
+    "weights_map_concat_of_one", "weights_map_key_unknown", "weights_map_made_of_nothing", "weights_map_made_of_two",
+    "weights_map_not_a_name", "weights_not_a_mapping",
 ]  # fmt: skip
 
 

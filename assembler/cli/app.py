@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import keyword
 from collections.abc import Callable
 from types import ModuleType
 from typing import Annotated, Any
@@ -18,8 +19,8 @@ from assembler.cli.options import Json, Plugins
 from assembler.errors import near
 
 VERBS = (
-    *("run", "plan", "lint", "show", "build", "train", "search", "export", "report"),
-    *("ls", "ops", "parts", "schema", "fmt"),
+    *("run", "plan", "lint", "show", "cuts", "build", "train", "search", "rewrite", "export", "report"),
+    *("ls", "ops", "parts", "schema", "fmt", "import", "bench"),
 )
 
 
@@ -39,7 +40,7 @@ class Verbs(TyperGroup):
 
 def _typer(verb: str) -> typer.Typer:
     """A verb as typer knows it: the function that its module is named after, or the functions that `VERBS` names."""
-    module = importlib.import_module(f"assembler.cli.verbs.{verb}")
+    module = importlib.import_module(f"assembler.cli.verbs.{verb}{'_' * keyword.iskeyword(verb)}")
     several: tuple[str, ...] = getattr(module, "VERBS", ())
     found = typer.Typer(**_PLAIN, name=verb, help=module.__doc__ if several else None, no_args_is_help=bool(several))
     for name in several or (verb,):

@@ -20,7 +20,13 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N o
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of initial weights and batches.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder to write to.")]
 Weights = Annotated[
-    Path | None, typer.Option("-w", "--weights", metavar="FILE", help="Weights to load, keyed by recipe path.")
+    str | None,
+    typer.Option(
+        "-w",
+        "--weights",
+        metavar="PLACE",
+        help="Weights to load: a file, a checkpoint's folder, or hf:org/name; under the recipe's paths or its map.",
+    ),
 ]
 Plugins = Annotated[
     list[Path] | None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-
 ABSENT = "<absent>"
 """Stands for an input of a block that a call leaves out."""
 

@@ -61,7 +61,8 @@ class Plan:
 def plan_model(document: Document) -> Plan:
     """The plan of a model or a space. What is laid out is the model as written, a space's choices left aside."""
     graph = build(document.default, name=document.name)
-    return Plan(document.name, _rows(graph), total(graph), graph.fingerprint, space(document.model).size)
+    types = measured(graph)
+    return Plan(document.name, _rows(graph, types), total(graph, types), graph.fingerprint, space(document.model).size)
 
 
 def plan_run(spec: RunSpec) -> Plan:
@@ -80,12 +81,13 @@ def plan_run(spec: RunSpec) -> Plan:
     budgets.check(spec)
     phases = tuple(phase.name for phase in spec.phases)
     parts = sum(len(s.variants) for s in found) * len(spec.seeds)
-    rows, cost, size = _rows(graph), total(graph), spec.space.size
+    types = measured(graph)
+    rows, cost, size = _rows(graph, types), total(graph, types), spec.space.size
     return Plan(spec.name, rows, cost, graph.fingerprint, size, found, phases, parts, spec.split_how)
 
 
-def _rows(graph: Graph) -> tuple[PlanRow, ...]:
-    types, spent = shapes(graph), costs(graph)
+def _rows(graph: Graph, types: Mapping[str, TensorType]) -> tuple[PlanRow, ...]:
+    spent = costs(graph, types)
     return tuple(
         PlanRow(i, node.op, _shape(types[i].shape), spent[i].params, spent[i].flops) for i, node in graph.nodes.items()
     )

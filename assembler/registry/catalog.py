@@ -27,6 +27,7 @@ _FOLDERS = {
     "sampler": ("search/samplers",),
     "phase": ("pipeline/phases",),
     "rewrite": ("rewrites",),
+    "check": ("checks",),
 }
 _SETTINGS = {
     "train": ("train/spec.py", "FitSpec"),

@@ -19,7 +19,7 @@ _WORDS = {
     "turn": "setting",
     "search": "setting",
 }
-_KEYS = {"op": "op", "phase": "phase", "loss": "loss", "rewrite": "rewrite"}
+_KEYS = {"op": "op", "phase": "phase", "loss": "loss", "rewrite": "rewrite", "check": "check"}
 
 
 def problems(

@@ -52,6 +52,7 @@ sampler = Decorator("sampler")
 optimizer = Decorator("optimizer")
 phase = Decorator("phase")
 rewrite = Decorator("rewrite")
+check = Decorator("check")
 
 
 def describe(kind: str, name: str, obj: Any, options: dict[str, Any]) -> Entry:

@@ -13,7 +13,8 @@ def build(
 ) -> dict[str, Any]:
     """Build a model's module, say what it costs, write it.
 
-    Loading weights checks every name and shape. --out writes model.safetensors, model.py and model.pt2.
+    Loading weights checks every name and shape; a recipe's `weights:` maps other names. --out writes
+    model.safetensors, model.py and model.pt2.
 
     \b
         assembler build poolformer@s24 --out built/
@@ -32,6 +33,10 @@ def build(
     say.line(f"params       {cost.params:,}")
     say.line(f"FLOPs        {cost.flops:,}")
     say.line(f"fingerprint  {graph.fingerprint}")
+    unread = module.meta.get("unread", ())
+    if unread:
+        some = ", ".join(unread[:5]) + (", ..." if len(unread) > 5 else "")
+        say.line(f"unread       {len(unread)} tensor{'s' * (len(unread) > 1)} of the weights: {some}")
     files = export(module.eval(), out) if out else []
     for file in files:
         say.line(f"wrote {file}")

@@ -36,27 +36,23 @@ def export(
     """Write a trained model to files for use elsewhere.
 
     These are weights (model.safetensors), stand-alone source (model.py) and an exported program (model.pt2). A run
-    folder brings its own weights, a recipe needs --weights. Without --out the files go to the run folder, or for a
-    recipe to the folder of the weights.
+    folder brings its own weights, a recipe names some or needs --weights. Without --out the files go to the run folder,
+    or for a recipe to the folder of the weights.
 
     \b
         assembler export runs/quickstart/latest --out exported/
         assembler export my/model.yaml --weights model.safetensors --format pt2
     """
     folder = _run(source)
-    if folder is None and weights is None:
-        raise InputError(f"'{source}' is a recipe, which has no weights", hint="give --weights FILE, or a run folder")
     from assembler.pipeline.exporting import export as write
 
     if folder is not None:
         if override:
             raise InputError("-o changes a recipe, and a run folder's model is trained already")
-        module = _trained(folder, weights or folder / "model.safetensors")
+        module = _trained(folder, Path(weights) if weights else folder / "model.safetensors")
     else:
-        from assembler.pipeline.api import build
-
-        module = build(source, *(override or ()), weights=weights)
-    place = out or folder or (weights or Path()).parent
+        module = _loaded(source, override or [], weights)
+    place = out or folder or _beside(weights, module)
     files = write(module.eval(), place, [one.value for one in format or Format])
     for file in files:
         say.line(f"wrote {file}")
@@ -70,6 +66,28 @@ def _run(source: str) -> Path | None:
 
         return run_folder(source)
     return None
+
+
+def _loaded(source: str, override: list[str], weights: str | None) -> fx.GraphModule:
+    """The model of a recipe with the weights that are given, or those that it names itself."""
+    from assembler.recipe.document import load
+
+    document = load(source, override)
+    section = document.model.get("weights")
+    if weights is None and not (section and "file" in section):
+        raise InputError(f"'{source}' is a recipe, which has no weights", hint="give --weights FILE, or a run folder")
+    from assembler.pipeline.api import build
+
+    return build(document, weights=weights)
+
+
+def _beside(weights: str | None, module: fx.GraphModule) -> Path:
+    """The folder of the weights, unless they are somebody else's."""
+    if weights is None or not Path(weights).is_file() or "unread" in module.meta:
+        raise InputError(
+            "these weights are another model's files, nothing is written beside them", hint="give --out DIR"
+        )
+    return Path(weights).parent
 
 
 def _trained(folder: Path, weights: Path) -> fx.GraphModule:

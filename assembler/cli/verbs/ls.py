@@ -12,9 +12,11 @@ from assembler.cli import say
 from assembler.errors import AssemblerError, InputError, near
 from assembler.recipe.read import read_file
 from assembler.recipe.values import plain
+from assembler.registry import checks
 
 KINDS = {
     "phases": "phase",
+    "rewrites": "rewrite",
     "losses": "loss",
     "datasets": "dataset",
     "samplers": "sampler",
@@ -29,8 +31,8 @@ What = Annotated[
 def ls(what: What = None) -> dict[str, Any]:
     """List recipes, spaces and registered things.
 
-    The registered things are phases, losses, data sets, samplers and optimisers. Ops have a verb of their own,
-    `assembler ops`.
+    The registered things are phases, rewrites, losses, data sets, samplers and optimisers. Ops have a verb of their
+    own, `assembler ops`.
 
     \b
         assembler ls
@@ -51,7 +53,16 @@ def ls(what: What = None) -> dict[str, Any]:
 
 
 def _registered(kind: str) -> list[tuple[str, str, str]]:
-    return [(name, kind, sentence(registry.lookup(kind, name).doc)) for name in registry.names(kind)]
+    return [(name, kind, _about(registry.lookup(kind, name))) for name in registry.names(kind)]
+
+
+def _about(entry: registry.Entry) -> str:
+    said = sentence(entry.doc)
+    if entry.kind != "rewrite":
+        return said
+    options = ", ".join(p.name if p.required else f"{p.name}={checks.shown(p.default)}" for p in entry.params)
+    keeps = "keeps the function" if entry.option("keeps", True) else "changes the function"
+    return f"{said}; {keeps}" + (f"; options {options}" if options else "")
 
 
 def _shipped(section: str) -> list[tuple[str, str, str]]:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from assembler.cli import say
 from assembler.cli.options import Overrides, Recipe
-from assembler.recipe.document import load
+from assembler.recipe.document import Document, load
 
 if TYPE_CHECKING:
     from assembler.pipeline.plan import Plan, SlotPlan
 
 
-def plan(recipe: Recipe, override: Overrides = None) -> dict[str, Any]:
+Time = Annotated[bool, typer.Option("--time", help="Also run each step and show the ten slowest.")]
+_SLOWEST = 10
+
+
+def plan(recipe: Recipe, override: Overrides = None, time: Time = False) -> dict[str, Any]:
     """Show shapes, parameters, FLOPs and the size of the space.
 
     For a run also the variants of each slot and how many parts are to be trained. FLOPs are those of one sample.
-    Nothing is trained.
+    Nothing is trained. With --time each step is run alone, in training mode for forward and backward.
 
     \b
         assembler plan quickstart
@@ -33,7 +40,30 @@ def plan(recipe: Recipe, override: Overrides = None) -> dict[str, Any]:
     if found.slots:
         say.show(_slots(found.slots))
     _tell(found)
-    return found.data()
+    return found.data() | ({"time": _timed(document)} if time else {})
+
+
+def _timed(document: Document) -> list[dict[str, Any]]:
+    """Time every step, and show the slowest."""
+    from assembler.compile.timing import REPEATS, timings
+    from assembler.graph.build import build
+
+    graph = build(document.default, name=document.name)
+    found = sorted(timings(graph), key=lambda t: t.both, reverse=True)
+    whole = sum(t.both for t in found)
+    forward = sum(t.forward for t in found)
+    table = say.table("slowest steps", "op", "place", "forward ms", "and backward ms", "share", left=3)
+    for t in found[:_SLOWEST]:
+        place = f"{os.path.relpath(t.span.file)}:{t.span.line}" if t.span else ""
+        say.row(table, t.path, t.op, place, f"{t.forward:.3f}", f"{t.both:.3f}", f"{t.both / whole:.0%}")
+    say.show(table)
+    batch = graph.inputs[0][1].shape[0] if graph.inputs[0][1].shape else 1
+    said = f"time         {forward:.3f} ms forward, {whole:.3f} ms with backward, all {len(found):,} steps"
+    say.line(f"{said}; a batch of {batch} on the CPU, medians of {REPEATS}")
+    return [
+        {"path": t.path, "op": t.op, "line": str(t.span or ""), "forward_ms": t.forward, "both_ms": t.both}
+        for t in found
+    ]
 
 
 def _slots(slots: Iterable[SlotPlan]) -> Any:
@@ -58,6 +88,8 @@ def _tell(found: Plan) -> None:
     say.line(f"FLOPs        {found.cost.flops:,}")
     say.line(f"fingerprint  {found.fingerprint}")
     say.line(f"space        {'countless' if found.space_size is None else f'{found.space_size:,}'}")
+    if found.split:
+        say.line(f"slots        {len(found.slots)}: {found.split}")
     if found.phases:
         say.line(f"phases       {', '.join(found.phases)}")
         say.line(f"parts        {found.parts:,} to train, over all seeds")

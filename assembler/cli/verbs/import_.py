@@ -1,0 +1,71 @@
+"""`assembler import`: a module from elsewhere as a graph with its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from assembler.cli import say
+from assembler.cli.values import mapping
+from assembler.errors import InputError
+
+Source = Annotated[str, typer.Argument(metavar="FILE.py:FUNCTION|hf:MODEL", help="What makes the module.")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", metavar="NAME=SHAPE", help="An input, e.g. image=[B,3,32,32]. Repeatable."),
+]
+Opaque = Annotated[
+    list[str] | None,
+    typer.Option("--opaque", metavar="PATH", help="A part to keep as it is, or auto. Repeatable."),
+]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder to write to.")]
+
+
+def import_(source: Source, out: Out, input: Inputs = None, opaque: Opaque = None) -> dict[str, Any]:
+    """Bring a model in: trace a torch.nn.Module, check the graph against it, write both.
+
+    The Python file that is named is run: its function returns the module, or the module and example inputs. A model of
+    transformers is a folder with a config.json or a name of the hub. DIR gets graph.txt, model.safetensors and
+    config.json.
+
+    \b
+        assembler import my_models.py:make --input "image=[B,3,32,32]" --out my/net
+        assembler import hf:openai-community/gpt2 --out my/gpt2
+        assembler import my_models.py:make --input "ids={shape: [B,16], dtype: int64}" --opaque auto --out my/net
+    """
+    shapes = _shapes(input or [])
+    from assembler.importing import from_module
+    from assembler.importing.folder import save
+    from assembler.importing.sources import example_of, module_of
+    from assembler.infer.cost import total
+
+    module, example = module_of(source)
+    example = example_of(shapes) if shapes else example
+    if example is None:
+        raise InputError(f"{source} brings no example inputs", hint='for instance --input "image=[B,3,32,32]"')
+    found = from_module(module, example, opaque="auto" if opaque == ["auto"] else opaque or [])
+    files = save(found, out, source)
+    cost = total(found.graph)
+    for path in found.opaque:
+        say.line(f"opaque       {path}")
+    say.line(f"steps        {len(found.graph)}")
+    say.line(f"params       {cost.params:,}")
+    say.line(f"FLOPs        {cost.flops:,}")
+    say.line(f"difference   {found.difference:.1e} from the module, on the example inputs")
+    say.line(f"fingerprint  {found.fingerprint}")
+    for file in files:
+        say.line(f"wrote {file}")
+    told = {"steps": len(found.graph), "params": cost.params, "flops": cost.flops, "difference": found.difference}
+    return {**told, "fingerprint": found.fingerprint, "opaque": list(found.opaque), "files": [str(f) for f in files]}
+
+
+def _shapes(given: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for text in given:
+        name, sign, shape = text.partition("=")
+        if not sign:
+            raise InputError(f"--input takes NAME=SHAPE, not '{text}'", hint='for instance --input "image=[B,3,32,32]"')
+        found |= mapping(f"{{{name}: {shape}}}", "--input")
+    return found

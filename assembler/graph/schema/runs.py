@@ -1,0 +1,106 @@
+"""Spaces and runs in a schema."""
+
+from __future__ import annotations
+
+from assembler import registry
+from assembler.graph.schema.arguments import Schema, arguments, const, ref
+from assembler.graph.schema.words import section
+from assembler.registry import Entry
+
+
+def space() -> Schema:
+    search = arguments(registry.settings("search"))
+    search["properties"] |= {"data": ref("dataset"), "sampler": ref("sampler"), "train": ref("train")}
+    choose = {"type": "object", "additionalProperties": ref("choice")}
+    base = {"anyOf": [{"type": "string"}, ref("model")]}
+    return section("space", {"base": base, "choose": choose, "search": search}, ["base"])
+
+
+def run() -> Schema:
+    names = registry.names("phase")
+    phases = {
+        "type": "object",
+        "minProperties": 1,
+        "properties": {name: ref(f"phase.{name}") for name in names},
+        "additionalProperties": {
+            "type": "object",
+            "required": ["phase"],
+            "properties": {"phase": {"enum": names}},
+            "allOf": [{"if": const("phase", [name]), "then": ref(f"phase.{name}")} for name in names],
+        },
+    }
+    properties = {
+        "model": {"anyOf": [{"type": "string"}, {"type": "object"}]},
+        "space": {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": ref("choice")}]},
+        "split": {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "integer", "minimum": 1},
+                {"type": "array", "minItems": 1, "items": {"type": "string"}},
+            ]
+        },
+        "data": ref("dataset"),
+        "train": ref("train"),
+        "task": ref("objective"),
+        "metric": {"enum": ["accuracy", "loss", "perplexity", *registry.names("loss")]},
+        "seeds": {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}},
+        "phases": phases,
+    }
+    return section("run", properties, ["model", "data", "phases"])
+
+
+def phase(entry: Entry) -> Schema:
+    found = arguments(entry)
+    uses = {key: ref(key) for key in ("train", "objective", "sampler")}
+    uses |= {"turns": {"type": "array", "minItems": 1, "items": ref("turn")}, "apply": ref("rewrites")}
+    for key, use in uses.items():
+        if key in found["properties"]:
+            found["properties"][key] = {"anyOf": [use, {"type": "null"}]}
+    found["properties"]["phase"] = {"type": "string"}
+    return {**found, "type": ["object", "null"]}
+
+
+def term() -> Schema:
+    """A loss term: the arguments and inputs of its loss, or of the op in its place, beside what every term has."""
+    losses = registry.names("loss")
+    text, number = {"type": "string"}, {"type": "number"}
+    common = {"loss": text, "value": text, "target": text, "weight": number, "name": text}
+    each = []
+    for name in losses:
+        entry = registry.lookup("loss", name)
+        found = arguments(entry)
+        found["properties"] |= common | {port: text for port in entry.inputs}
+        each.append({"if": const("loss", [name]), "then": found})
+    bare = {"if": {"not": {"required": ["loss"]}}, "then": {"required": ["value"], "additionalProperties": False}}
+    bare["then"]["properties"] = common
+    return {"type": "object", "properties": common, "allOf": [*each, bare]}
+
+
+def objective() -> Schema:
+    """One term, a list of terms, or terms over steps of the objective's own."""
+    several = {"type": "array", "minItems": 1, "items": ref("term")}
+    own = {
+        "type": "object",
+        "required": ["terms"],
+        "properties": {"graph": ref("steps"), "terms": several},
+        "additionalProperties": False,
+    }
+    return {"if": {"type": "object", "required": ["terms"]}, "then": own, "else": {"anyOf": [several, ref("term")]}}
+
+
+def turn() -> Schema:
+    """One turn of a training with several optimisers."""
+    found = arguments(registry.settings("turn"))
+    found["properties"] |= {"objective": ref("objective"), "optimizer": ref("optimizer")}
+    return found
+
+
+def rewrites() -> Schema:
+    """What is rewritten, one after another: names, or mappings with the rewrite's options and where it applies."""
+    names, each = registry.names("rewrite"), []
+    for name in names:
+        found = arguments(registry.lookup("rewrite", name))
+        found["properties"] |= {"rewrite": {"const": name}, "at": {"type": ["string", "array"]}}
+        each.append({"if": const("rewrite", [name]), "then": found})
+    mapping = {"type": "object", "required": ["rewrite"], "properties": {"rewrite": {"enum": names}}, "allOf": each}
+    return {"type": "array", "minItems": 1, "items": {"anyOf": [{"enum": names}, mapping]}}

@@ -1,0 +1,172 @@
+"""The contract of every rewrite that is shipped, and of one that a plug-in brings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+from assembler import registry
+from assembler.graph.core import Graph
+from assembler.rewrites.core import Rewrite, Types, Weights
+from assembler.testing import RewriteContract
+
+HEAD = 'graph "m" (%x: float32[2, 4, 6, 6]) {\n'
+NET = (
+    HEAD
+    + """\
+  %stem = conv2d(input=%x) {kernel_size = 3, out = 4, padding = 1}
+  %norm = batch_norm2d(input=%stem)
+  %act = relu(input=%norm)
+  %rep.wide = conv2d(input=%act) {bias = false, kernel_size = 3, out = 4, padding = 1}
+  %rep.wide_norm = batch_norm2d(input=%rep.wide)
+  %rep.thin = conv2d(input=%act) {kernel_size = 1, out = 4}
+  %rep.thin_norm = batch_norm2d(input=%rep.thin)
+  %rep.skip = batch_norm2d(input=%act)
+  %rep = add(%rep.wide_norm, %rep.thin_norm, %rep.skip)
+  %act2 = relu(input=%rep)
+  %drop = dropout(input=%act2) {p = 0.0}
+  %twin1 = gelu(input=%drop)
+  %twin2 = gelu(input=%drop)
+  %sum = add(%twin1, %twin2)
+  %pool = adaptive_avg_pool2d(input=%sum) {output_size = 2}
+  %flat = flatten(input=%pool)
+  %fc1 = linear(input=%flat) {out = 16}
+  %act3 = relu(input=%fc1)
+  %fc2 = linear(input=%act3) {out = 16}
+  %act4 = relu(input=%fc2)
+  %head = linear(input=%act4) {out = 3}
+  return y = %head
+}
+"""
+)
+
+
+class Contract(RewriteContract):
+    graph = NET
+
+
+class TestFoldBatchNorm(Contract):
+    name = "fold_batch_norm"
+
+
+class TestFuseBranches(Contract):
+    name = "fuse_branches"
+
+
+class TestDropIdentities(Contract):
+    name = "drop_identities"
+
+
+class TestMergeCommon(Contract):
+    name = "merge_common"
+
+
+class TestLowRank(Contract):
+    name = "low_rank"
+    options: ClassVar = {"rank": 2}
+
+
+class TestLowRankByEnergy(Contract):
+    name = "low_rank"
+    options: ClassVar = {"energy": 0.8}
+    at = "fc*"
+
+
+class TestLowRankBySize(Contract):
+    name = "low_rank"
+    options: ClassVar = {"ratio": 0.5}
+
+
+class TestExpand(RewriteContract):
+    name = "expand"
+    graph = (
+        HEAD
+        + """\
+  %block = conv_bn_act(x=%x) {kernel_size = 3, out = 6, stride = 2}
+  %thin = conv_bn_act(x=%block) {activation = null, groups = 2, kernel_size = 1}
+  %sep = separable_conv(x=%thin) {out = 8}
+  %mix = conv_mlp(x=%sep) {dropout = 0.1, ratio = 2.0}
+  %flat = flatten(input=%mix)
+  %head = mlp(x=%flat) {activation = "tanh", out = 3, ratio = 0.5}
+  return y = %head
+}
+"""
+    )
+
+
+class TestWiden(Contract):
+    name = "widen"
+
+
+class TestDeepen(Contract):
+    name = "deepen"
+
+
+class TestPrunePath(Contract):
+    name = "prune_path"
+
+
+class TestSwapOp(Contract):
+    name = "swap_op"
+    options: ClassVar = {"op": "gelu", "of": "relu", "args": {"approximate": "tanh"}}
+
+
+class TestInsertStep(Contract):
+    name = "insert_step"
+    options: ClassVar = {"op": "conv2d", "of": "relu", "args": {"out": 4, "kernel_size": 1}}
+
+
+class TestRemoveStep(Contract):
+    name = "remove_step"
+    options: ClassVar = {"of": "relu"}
+
+
+class TestWrapResidual(Contract):
+    name = "wrap_residual"
+
+
+class TestWrapResidualPlainly(Contract):
+    name = "wrap_residual"
+    options: ClassVar = {"init": None}
+    at = "rep"
+
+
+class TestShareSteps(Contract):
+    name = "share_steps"
+
+
+@registry.rewrite("halve_dropout")
+@dataclass(frozen=True)
+class HalveDropout(Rewrite):
+    """Halve the probability of every dropout."""
+
+    keeps: ClassVar[bool] = True
+
+    by: float = 2.0
+
+    def sites(self, graph: Graph, types: Types) -> tuple[str, ...]:
+        """Every dropout of more than nothing."""
+        return tuple(i for i, node in graph if node.op == "dropout" and node.arg("p", 0.5) > 0)
+
+    def edit(self, graph: Graph, types: Types, at: str, state: Weights | None) -> Graph:
+        """The graph with less dropout."""
+        return graph.replace(at, p=graph.nodes[at].arg("p", 0.5) / self.by)
+
+
+class TestOneOfOurOwn(RewriteContract):
+    name = "halve_dropout"
+    graph = HEAD + "  %a = conv2d(input=%x) {kernel_size = 1, out = 3}\n  %d = dropout(input=%a)\n  return y = %d\n}"
+
+
+def test_every_rewrite_has_a_contract() -> None:
+    tested = {c.name for c in RewriteContract.__subclasses__() + Contract.__subclasses__() if hasattr(c, "name")}
+    assert set(registry.names("rewrite")) <= tested
+
+
+@pytest.mark.parametrize("name", registry.names("rewrite"))
+def test_what_the_registry_says_of_a_rewrite_is_what_its_class_says(name: str) -> None:
+    entry = registry.lookup("rewrite", name)
+    assert entry.option("keeps") is entry.load().keeps
+    assert entry.doc and entry.name == entry.load().name.fget(entry.load().__new__(entry.load()))
