@@ -97,6 +97,16 @@ class TrainingError(AssemblerError):
     """Training could not go on, for instance because the loss is no longer finite."""
 
 
+class StepError(AssemblerError, RuntimeError):
+    """A step of a compiled model failed as it ran: the message names its recipe path, its line and what it was given.
+
+    `__cause__` is what the step raised. To those who catch torch's RuntimeError it is one. `failure` is for the module
+    around the one that failed, which knows more of the path.
+    """
+
+    failure: object = None
+
+
 class TaskError(AssemblerError):
     """A task failed; the message says which and why."""
 

@@ -32,6 +32,7 @@ class Code:
         self.values: dict[str, fx.Node] = {}
         self.several: dict[str, tuple[fx.Node, Mapping[str, tuple[int, ...]]]] = {}
         self.places: dict[int, str] = {}
+        self.tensors: dict[int, str] = {}
         for name, inner in pack((n, n) for n in inputs).items():
             default: tuple[Any, ...] = (None,) if name in optional else ()
             self._enter(self.fx.create_node("placeholder", name, default), inner)
@@ -65,6 +66,13 @@ class Code:
             self.places[id(module)] = path
         return self.fx.create_node("call_module", self.places[id(module)], args, dict(kwargs), name=flat(path))
 
+    def held(self, path: str, module: nn.Module) -> fx.Node:
+        """Append a read of the one tensor of `module`, which lies under `path` itself."""
+        if id(module) not in self.tensors:
+            attach(self.root, path, module, bare=True)
+            self.tensors[id(module)] = path
+        return self.fx.create_node("get_attr", self.tensors[id(module)], name=flat(path))
+
     def finish(self, outputs: Sequence[tuple[str, str]], *, bare: bool = True) -> Model:
         """The module of all steps so far, which returns the values of these (name, id) pairs: one alone if `bare`."""
         values = pack((name, self.values[i]) for name, i in outputs)
@@ -76,7 +84,7 @@ class Code:
     def _called(self, entry: Entry, node: Node, step: Callable[..., Any], path: str) -> fx.Node:
         args, kwargs = call_arguments(entry, node, self.values)
         if isinstance(step, nn.Module):
-            return self.call(path, step, args, kwargs)
+            return self.held(path, step) if entry.option("bare") else self.call(path, step, args, kwargs)
         if isinstance(step, functools.partial) and (body := _body(entry, node, step)):
             return self._inline(path, body, node)
         func, bound = (step.func, step.keywords) if isinstance(step, functools.partial) else (step, {})
@@ -109,10 +117,11 @@ def _body(entry: Entry, node: Node, step: Any) -> fx.Graph | None:
     return traced(step.func, tuple(sorted(step.keywords.items())), tuple(p for p, _ in node.inputs), named)
 
 
-def attach(root: nn.Module, path: str, module: nn.Module) -> None:
+def attach(root: nn.Module, path: str, module: nn.Module, *, bare: bool = False) -> None:
     """Make `module` the sub-module of `root` at `path`, with plain `nn.Module` containers on the way.
 
     A step that joins the arms of a container has the container's path; the arms are then sub-modules of its module.
+    With `bare` it is the one tensor of `module` that is put there.
     """
     *parents, name = path.split(".")
     for part in parents:
@@ -122,7 +131,11 @@ def attach(root: nn.Module, path: str, module: nn.Module) -> None:
         assert inner is not None
         root = inner
     held = root._modules.get(name)
-    if held is not None:
+    if bare:
+        _check_free(root, name, path)
+        root._parameters |= {name: p for p in module.parameters()}
+        root._buffers |= {name: b for b in module.buffers()}
+    elif held is not None:
         for child, inner in held.named_children():
             _add(module, child, inner, f"{path}.{child}")
         root._modules[name] = module
@@ -131,10 +144,14 @@ def attach(root: nn.Module, path: str, module: nn.Module) -> None:
 
 
 def _add(parent: nn.Module, name: str, module: nn.Module, path: str) -> None:
+    _check_free(parent, name, path)
+    parent.add_module(name, module)
+
+
+def _check_free(parent: nn.Module, name: str, path: str) -> None:
     if hasattr(parent, name) or isinstance(parent, nn.Sequential | nn.ModuleList | nn.ModuleDict):
         what = f"the weights of step '{path}' cannot lie inside those of the step around it, a {type(parent).__name__}"
         raise GraphError(what, path=path, hint="rename the step")
-    parent.add_module(name, module)
 
 
 @functools.cache

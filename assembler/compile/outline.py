@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,9 +50,7 @@ def outline(
                 mark(code.fx, slot.path)
     module = code.finish(graph.outputs)
     module.meta |= {"graph": graph, "slots": tuple(slots)}
-    if any(map(ends, slots)):
-        module._register_state_dict_hook(_without_runs)
-        module.register_load_state_dict_pre_hook(_with_runs)
+    _keep_keys(module)
     return module
 
 
@@ -92,6 +91,7 @@ def swap(module: fx.GraphModule, parts: Mapping[str, nn.Module]) -> fx.GraphModu
             assert child is not None
             here._modules[parent] = here = _shallow(child)
         here._modules[name] = inner
+    _keep_keys(new)
     return new
 
 
@@ -126,21 +126,31 @@ def _place(slot: str) -> str:
     return flat(slot) if ends(slot) else slot
 
 
-def _without_runs(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Mapping[str, Any]) -> None:
+def _keep_keys(module: fx.GraphModule) -> None:
+    """Let a run's steps have the keys in a `state_dict` that they have in `lower`'s."""
+    if any(map(ends, module.meta["slots"])):
+        module._state_dict_hooks = OrderedDict()
+        module._load_state_dict_pre_hooks = OrderedDict()  # each is bound to one module
+        module._register_state_dict_hook(_without_runs)  # type: ignore[no-untyped-call]
+        module.register_load_state_dict_pre_hook(_with_runs)  # type: ignore[no-untyped-call]
+
+
+def _without_runs(module: fx.GraphModule, state: dict[str, Any], prefix: str, metadata: Mapping[str, Any]) -> None:
     """A `state_dict` hook: the keys of a run's steps begin with their own paths."""
     for place in _runs(module, prefix):
         for key in [k for k in state if k.startswith(place)]:
             state[prefix + key.removeprefix(place)] = state.pop(key)
 
 
-def _with_runs(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+def _with_runs(module: fx.GraphModule, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """The inverse, before a `state_dict` is loaded."""
     for place in _runs(module, prefix):
-        for key in dict(module.get_submodule(place.removeprefix(prefix)[:-1]).named_parameters()):
-            pass
+        for key in module.get_submodule(place.removeprefix(prefix)[:-1]).state_dict():
+            if prefix + key in state:
+                state[place + key] = state.pop(prefix + key)
 
 
-def _runs(module: nn.Module, prefix: str) -> list[str]:
+def _runs(module: fx.GraphModule, prefix: str) -> list[str]:
     return [f"{prefix}{_place(slot)}." for slot in module.meta["slots"] if ends(slot)]
 
 

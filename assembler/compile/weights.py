@@ -86,7 +86,21 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], file: str = "the weight
             problems.append(Problem(f"{file}: '{k}' is {given}, the model needs {needed}", path=k))
     if problems:
         raise InputError(problems)
-    module.load_state_dict(dict(state), strict=True, assign=any(t.is_meta for t in wanted.values()))
+    if not any(t.is_meta for t in wanted.values()):
+        module.load_state_dict(dict(state), strict=True)
+        return
+    tied = _tied(module)
+    module.load_state_dict(dict(state), strict=True, assign=True)
+    for first, name in tied:  # each name was given a tensor of its own
+        owner, _, parameter = name.rpartition(".")
+        setattr(module.get_submodule(owner), parameter, module.get_parameter(first))
+
+
+def _tied(module: nn.Module) -> list[tuple[str, str]]:
+    """Names of parameters that are one, each further one with the first."""
+    first: dict[nn.Parameter, str] = {}
+    found = [(first.setdefault(p, name), name) for name, p in module.named_parameters(remove_duplicate=False)]
+    return [(one, other) for one, other in found if one != other]
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:

@@ -19,7 +19,19 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from assembler.graph.core import ITEM, Graph, Node, TensorType
 from assembler.graph.modes import in_mode
 from assembler.infer.interpret import Interpreter
-from assembler.infer.shape import Args, Ports, Types, meta_values, run_step, shapes, signature
+from assembler.infer.shape import (
+    Args,
+    Outputs,
+    Ports,
+    Refusal,
+    Types,
+    meta_values,
+    run_step,
+    shapes,
+    signature,
+    step_type,
+    types_of,
+)
 from assembler.registry import lookup
 
 # Of torch's own ops, those that do the work of a matrix product and have no formula in `flop_registry`.
@@ -47,14 +59,32 @@ def costs(graph: Graph, types: Mapping[str, TensorType] | None = None) -> dict[s
 
     A step is counted once per (op, its code, arguments, input types) and process.
     """
-    types = types or shapes(graph)
+    types = types or measured(graph)
     batch = _batch(graph, types)
     found = {}
     for i, node in graph.nodes.items():
         given = tuple([types[s] for _, s in node.inputs])
-        cost = Cost() if node.op == ITEM else _step_cost(*signature(node, given), batch)
+        cost = Cost() if node.op == ITEM else _per_sample(_counted(*signature(node, given)), batch)
         found[i] = _own(cost, node, graph, types) if node.share else cost
     return found
+
+
+def measured(graph: Graph) -> dict[str, TensorType]:
+    """Like `shapes`, for those who ask for `costs` next: both come of one run of a step."""
+    return shapes(graph, lambda *step: _step_cost(*step)[0])
+
+
+def _counted(*step: Any) -> Cost:
+    cost = _step_cost(*step)[1]
+    if cost is None:  # it runs, or there would be no types to ask with, and not while it is counted
+        with FlopCounterMode(display=False):
+            run_step(*step[1:5], step[6])
+        raise AssertionError(f"{step[1]} runs one time and not the next")
+    return cost
+
+
+def _per_sample(cost: Cost, batch: int) -> Cost:
+    return Cost(cost.params, cost.flops // batch, cost.bytes) if cost.flops else cost
 
 
 def _own(cost: Cost, node: Node, graph: Graph, types: Mapping[str, TensorType]) -> Cost:
@@ -116,15 +146,27 @@ def _step_cost(
     types: Types,
     kinds: tuple[type, ...],
     body: Graph | None,
-    batch: int,
-) -> Cost:
+) -> tuple[Outputs | Refusal, Cost | None]:
+    """The types of what a step makes, and its cost for the whole batch, of one run; the arguments are `signature`'s.
+
+    Where the run fails, there is no cost, and the types are those of a run without counting.
+    """
+    steps = []
+
+    def run() -> dict[str, Any]:
+        step, made = run_step(op, args, ports, types, body)
+        steps.append(step)
+        return made
+
     with FlopCounterMode(display=False) as counter:
-        step = run_step(op, args, ports, types, body)[0]
-    flops = counter.get_total_flops() // batch
+        found = types_of(run)
+    if isinstance(found, Refusal):
+        return step_type(code, op, args, ports, types, kinds, body), None
+    flops, step = counter.get_total_flops(), steps[0]
     if not isinstance(step, nn.Module):
-        return Cost(flops=flops)
+        return found, Cost(flops=flops)
     size = sum(t.numel() * t.element_size() for t in (*step.parameters(), *step.buffers()))
-    return Cost(sum(p.numel() for p in step.parameters()), flops, size)
+    return found, Cost(sum(p.numel() for p in step.parameters()), flops, size)
 
 
 @functools.lru_cache(maxsize=4096)

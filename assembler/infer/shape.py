@@ -25,12 +25,14 @@ Ports = tuple[str, ...]
 Types = tuple[TensorType, ...]
 
 
-def shapes(graph: Graph) -> dict[str, TensorType]:
+def shapes(graph: Graph, typed: Callable[..., Outputs | Refusal] | None = None) -> dict[str, TensorType]:
     """The type of every input and step of a graph, by id, in order.
 
-    A step is run once per (op, its code, arguments, input types) and process. Raises ShapeError with a problem for
+    A step is run once per (op, its code, arguments, input types) and process; `typed` is what runs it, by default
+    `step_type`. Raises ShapeError with a problem for
     every step that refuses what reaches it; steps that depend on such a step are not tried.
     """
+    typed = typed or step_type
     types: dict[str, TensorType] = {name: batched(name, given) for name, given in graph.inputs}
     further: dict[str, dict[str, TensorType]] = {}
     found: TensorType | Refusal
@@ -44,7 +46,7 @@ def shapes(graph: Graph) -> dict[str, TensorType]:
             continue
         if node.op == ITEM:
             found = _item(node, further.get(node.sources[0], {}))
-        elif isinstance(made := step_type(*signature(node, given)), Refusal):
+        elif isinstance(made := typed(*signature(node, given)), Refusal):
             found = made
         else:
             found = made[0][1]
@@ -106,13 +108,22 @@ class Refusal:
     at_call: bool = False
 
 
+Outputs = tuple[tuple[str, TensorType], ...]
+"""The types of what a step makes, by output name."""
+
+
 @functools.lru_cache(maxsize=65536)
 def step_type(
     code: str, op: str, args: Args, ports: Ports, types: Types, kinds: tuple[type, ...], body: Graph | None = None
-) -> tuple[tuple[str, TensorType], ...] | Refusal:
-    """The types of what one step makes by output name, or why it makes nothing; the arguments are `signature`'s."""
+) -> Outputs | Refusal:
+    """The types of what one step makes, or why it makes nothing; the arguments are `signature`'s."""
+    return types_of(lambda: run_step(op, args, ports, types, body)[1])
+
+
+def types_of(run: Callable[[], Mapping[str, Any]]) -> Outputs | Refusal:
+    """The types of what a step's run makes, or why it makes nothing."""
     try:
-        made = run_step(op, args, ports, types, body)[1]
+        made = run()
     except ShapeError as error:
         if error.__cause__:  # the constructor knew the shapes: to the user it is the step that refuses them
             return Refusal(reason(error.__cause__), at_call=True)
@@ -124,7 +135,9 @@ def step_type(
     for name, value in made.items():
         which = f"'{name}' is " if name else "makes "
         if not isinstance(value, torch.Tensor):
-            return Refusal(f"{which}a {type(value).__name__}, and a step has to make {'tensors' if name else 'one tensor'}")
+            return Refusal(
+                f"{which}a {type(value).__name__}, and a step has to make {'tensors' if name else 'one tensor'}"
+            )
         if not all(value.shape[1:]):
             return Refusal(f"{which}an empty tensor, {list(value.shape)}")
     return tuple((n, TensorType(tuple(v.shape), str(v.dtype).removeprefix("torch."))) for n, v in made.items())

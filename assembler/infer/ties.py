@@ -16,12 +16,12 @@ def tie(step: Any, name: str, owner: Any, parameter: str) -> None:
     """
     ours, theirs = _holder(step, name), _holder(owner, parameter)
     old, new = getattr(*ours, None), getattr(*theirs, None)
-    for found, said in ((old, name), (new, parameter)):
+    for module, found, said in ((step, old, name), (owner, new, parameter)):
         if not isinstance(found, nn.Parameter):
-            module = step if found is old else owner
             known = [n for n, _ in module.named_parameters()] if isinstance(module, nn.Module) else []
             hint = f"it has {', '.join(known)}" if known else "it has no parameters"
             raise GraphError(f"a {type(module).__name__} has no parameter '{said}' to share", hint=hint)
+    assert old is not None and new is not None
     if old.shape != new.shape:
         what = f"'{name}' {list(old.shape)} cannot be '{parameter}' {list(new.shape)}: their shapes differ"
         raise GraphError(what)

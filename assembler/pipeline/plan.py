@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from assembler.graph.build import build
-from assembler.graph.core import Graph
+from assembler.graph.core import Graph, TensorType
 from assembler.graph.edit import cut
-from assembler.infer.cost import Cost, costs, total
-from assembler.infer.shape import shapes
+from assembler.infer.cost import Cost, costs, measured, total
 from assembler.pipeline import budgets
 from assembler.pipeline.slots import variants
 from assembler.pipeline.spec import RunSpec

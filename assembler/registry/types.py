@@ -29,8 +29,13 @@ class Body(Protocol):
     `shape` and `dtype`. `outputs` are the names of what the body makes.
     """
 
-    types: Mapping[str, Any]
-    outputs: tuple[str, ...]
+    @property
+    def types(self) -> Mapping[str, Any]:
+        """The types of what enters, by name."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what the body makes."""
 
     def made(self, types: Mapping[str, Any]) -> dict[str, Any]:
         """The types of what the body makes from values of these types."""

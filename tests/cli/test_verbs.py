@@ -10,8 +10,8 @@ from cli_case import last
 from typer.testing import Result
 
 Call = Callable[..., Result]
-VERBS = ["run", "plan", "lint", "show", "build", "train", "search", "export", "report", "ls", "ops", "parts"]
-VERBS += ["schema", "fmt"]
+VERBS = ["run", "plan", "lint", "show", "cuts", "build", "train", "search", "rewrite", "export", "report", "ls", "ops"]
+VERBS += ["parts", "schema", "fmt", "bench"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -64,15 +64,21 @@ def term() -> Schema:
     """A loss term: the arguments and inputs of its loss, or of the op in its place, beside what every term has."""
     losses = registry.names("loss")
     text, number = {"type": "string"}, {"type": "number"}
-    common = {"loss": text, "value": text, "target": text, "weight": number, "name": text}
+    common = {
+        "loss": {"enum": [*losses, *registry.names("op", torch=True)]},
+        "value": text,
+        "target": text,
+        "weight": number,
+        "name": text,
+    }
     each = []
     for name in losses:
         entry = registry.lookup("loss", name)
         found = arguments(entry)
         found["properties"] |= common | {port: text for port in entry.inputs}
         each.append({"if": const("loss", [name]), "then": found})
-    bare = {"if": {"not": {"required": ["loss"]}}, "then": {"required": ["value"], "additionalProperties": False}}
-    bare["then"]["properties"] = common
+    alone = {"required": ["value"], "properties": common, "additionalProperties": False}
+    bare = {"if": {"not": {"required": ["loss"]}}, "then": alone}
     return {"type": "object", "properties": common, "allOf": [*each, bare]}
 
 
