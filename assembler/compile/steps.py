@@ -114,7 +114,7 @@ def begin(i: str, step: Any, name: str, rule: tuple[tuple[str, Any], ...]) -> No
     if known[name].is_meta:
         return
     try:
-        lookup("init", which).load()(known[name], **dict(args))
+        lookup("initializer", which).load()(known[name], **dict(args))
     except (ValueError, TypeError) as error:
         raise GraphError(f"{which} cannot initialise '{name}' of '{i}': {error}", path=i) from error
 

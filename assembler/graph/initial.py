@@ -43,7 +43,7 @@ def _wrong(rule: Any, written: Value) -> Iterator[Problem]:
         yield Problem("an initialiser is a name, or a mapping with 'name'", written.span, hint=_EXAMPLE)
         return
     try:
-        entry = registry.lookup("init", rule["name"])
+        entry = registry.lookup("initializer", rule["name"])
     except AssemblerError as error:
         span = written.get("name").span if isinstance(written, Map) else written.span
         yield Problem(error.problems[0].message, span, hint=error.problems[0].hint)

@@ -34,8 +34,9 @@ def nest(builder: Builder, step: Step, current: str, names: Names) -> str:
     inside = Names(dict(entering), names)
     first = f"{path}.{given[0][0]}" if len(given) == 1 else ""
     for inner in step.body:
-        if inner.path in entering.values():
-            said = f"step '{inner.name}' has the name of an input of '{step.name}'"
+        taken = {"an input": inner.path in entering.values(), "an argument": entry and entry.param(inner.name)}
+        for what in [what for what, is_taken in taken.items() if is_taken]:
+            said = f"step '{inner.name}' has the name of {what} of '{step.name}'"
             builder.note(said, inner.named, "choose another name for the step")
             return path
     last = builder.chain(step.body, first, inside)

@@ -91,8 +91,8 @@ def _own(cost: Cost, node: Node, graph: Graph, types: Mapping[str, TensorType]) 
     """The cost of a step without the weights that are another step's."""
     if node.owner:
         return Cost(flops=cost.flops)
-    given = tuple(types[s] for s in node.sources)
-    step = run_step(*signature(node, given)[1:5], node.body)[0]
+    given, ports = tuple(types[s] for s in node.sources), tuple(port for port, _ in node.inputs)
+    step = run_step(node.op, node.args, ports, given, node.body)[0]
     shared = [p for n, p in step.named_parameters() if n in dict(node.share)] if isinstance(step, nn.Module) else []
     size = sum(p.numel() * p.element_size() for p in shared)
     return Cost(cost.params - sum(p.numel() for p in shared), cost.flops, cost.bytes - size)

@@ -41,7 +41,8 @@ class Experts(nn.Module):
         gates = torch.zeros_like(scores).scatter(-1, chosen, weights)
         parts = [self._part(n, tokens, scores, gates) for n in range(self.count)]
         load = nn.functional.one_hot(chosen, self.count).to(x.dtype).mean((0, 1))
-        return torch.stack(parts).sum(0).unflatten(0, x.shape[:-1]), load
+        made = torch.stack(parts).sum(0)
+        return made.reshape(*x.shape[:-1], made.shape[-1]), load
 
     def _part(self, n: int, tokens: Tensor, scores: Tensor, gates: Tensor) -> Tensor:
         """What expert `n` adds to all tokens, [T, D]."""

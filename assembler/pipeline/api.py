@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import fx
 
 from assembler.assemble.models import Task, Training
 from assembler.assemble.train import Trained, train_model
 from assembler.compile.lower import lower
+from assembler.compile.model import Compiled
 from assembler.errors import InputError
 from assembler.graph.build import build as build_graph
 from assembler.graph.core import Graph
@@ -68,7 +68,7 @@ def build(
     seed: int | None = 0,
     device: str | torch.device = "cpu",
     weights: str | Path | None = None,
-) -> fx.GraphModule:
+) -> Compiled:
     """The `torch.nn.Module` of a model recipe; its `state_dict` keys are recipe paths.
 
     Initial weights depend on `seed` and the path of each step alone (None: torch's own generator). `weights` are loaded
@@ -93,7 +93,7 @@ def plan(source: str | Path | Document, *overrides: str) -> Plan:
 
 def search(
     source: Source,
-    objective: Callable[[fx.GraphModule], float],
+    objective: Callable[[Compiled], float],
     *,
     sampler: str | Mapping[str, Any] = "tpe",
     trials: int = 100,

@@ -127,7 +127,7 @@ def find(kind: str, name: str) -> Entry | None:
     if name in _index(kind):
         found, module, path = _index(kind)[name]
         return read(found, module, str(path))
-    if kind == "init":
+    if kind == "initializer":
         return torch_inits.find(name)
     return torch_names.find(name) or find("loss", name) if kind == "op" else None
 
@@ -148,7 +148,7 @@ def has_body(op: str) -> bool:
 
 def names(kind: str, *, torch: bool = False) -> list[str]:
     """Registered names of a kind, sorted; with `torch` also the op names of `torch.nn` classes."""
-    known = {*_index(kind), *(n for k, n in LIVE if k == kind), *(torch_inits.names() if kind == "init" else ())}
+    known = {*_index(kind), *(n for k, n in LIVE if k == kind), *(torch_inits.names() if kind == "initializer" else ())}
     if kind == "op" and torch:
         known |= set(torch_names.by_snake())
     return sorted(known)

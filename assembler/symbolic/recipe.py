@@ -12,11 +12,13 @@ from typing import Any
 
 import pyglove as pg
 
+from assembler import registry
 from assembler.errors import Problem, RecipeError, near
 from assembler.recipe.choices import Pick, Space, decide, space
 from assembler.recipe.document import Document
 from assembler.recipe.paths import SECTIONS, STEP_KEYS
 from assembler.recipe.spread import spread
+from assembler.recipe.steps import BLOCK_KEYS
 from assembler.recipe.values import Map, marked
 from assembler.symbolic.hyper import from_hyper, to_hyper
 
@@ -94,7 +96,7 @@ def tree(recipe: Recipe) -> Map:
     for key in recipe.sym_keys():
         value = from_hyper(recipe.sym_getattr(key))
         if key == "blocks":
-            sections[key] = {name: _unflat(block, ("params", "inputs")) for name, block in value.items()}
+            sections[key] = {name: _unflat(block, BLOCK_KEYS) for name, block in value.items()}
         elif key in SECTIONS:
             sections[key] = value
         else:
@@ -179,7 +181,10 @@ def _unflat_step(step: Any) -> Any:
         return step
     if "shortcut" in step and isinstance(step["shortcut"], dict):
         step = {**step, "shortcut": {n: _unflat_step(s) for n, s in step["shortcut"].items()}}
-    if "op" in step and step["op"] not in ("residual", "branches"):
+    op = step.get("op")
+    if isinstance(op, str) and registry.has_body(op):
+        return _unflat(step, (*STEP_KEYS, *registry.lookup("op", op).arguments))
+    if "op" in step and op not in ("residual", "branches"):
         return step
     return _unflat(step, STEP_KEYS)
 

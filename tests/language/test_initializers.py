@@ -43,8 +43,8 @@ def test_they_are_part_of_the_graph(graph) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("name: normal", "name: norml", "unknown init 'norml'"),
-        ("std: 0.02", "sdt: 0.02", "init 'normal' has no argument 'sdt'"),
+        ("name: normal", "name: norml", "unknown initializer 'norml'"),
+        ("std: 0.02", "sdt: 0.02", "initializer 'normal' has no argument 'sdt'"),
         ("linear.bias: zeros", "linaer.bias: zeros", "no step is a 'linaer'"),
         ("{weight: zeros}", "[zeros]", "'initializers' is a mapping of parameters to initialisers"),
     ],

@@ -31,7 +31,11 @@ def schema() -> Schema:
         ],
         "definitions": {
             "choice": choice(),
-            "initializers": {"type": "object", "minProperties": 1, "additionalProperties": named("init", open=True)},
+            "initializers": {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": named("initializer", open=True),
+            },
             "model": model(),
             "space": space(),
             "run": run(),
