@@ -8,19 +8,36 @@ from pathlib import Path
 import pytest
 import torch
 
+import assembler as asm
 from assembler.compile.lower import lower
 from assembler.graph.build import build
 from assembler.graph.lint import lint
 from assembler.graph.structure import flatten, pack
 from assembler.infer.shape import dtype_of
-from assembler.recipe.document import parse
+from assembler.pipeline.check import check
+from assembler.recipe.document import load, parse
 
 PAGE = (Path(__file__).parents[1] / "docs" / "any-model.md").read_text()
 SECTIONS = re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]
 RECIPES = [(s.splitlines()[0], r) for s in SECTIONS for r in re.findall(r"```yaml\n(.*?)```", s, re.DOTALL)]
 
 
-@pytest.mark.parametrize(("section", "text"), RECIPES, ids=[name for name, _ in RECIPES])
+MODELS = [(name, text) for name, text in RECIPES if text.startswith("kind: model")]
+RUNS = [(name, text) for name, text in RECIPES if text.startswith("kind: run")]
+
+
+@pytest.mark.parametrize(("section", "text"), RUNS, ids=[name for name, _ in RUNS])
+def test_the_run_trains(section: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSEMBLER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ASSEMBLER_RUNS", str(tmp_path / "runs"))
+    file = tmp_path / "page.yaml"
+    file.write_text(text)
+    assert check(load(file)) == []
+    folder, summary = asm.run(str(file), "seeds=[0]")
+    assert (folder / "summary.json").is_file() and not summary["failures"]
+
+
+@pytest.mark.parametrize(("section", "text"), MODELS, ids=[name for name, _ in MODELS])
 def test_the_recipe_runs(section: str, text: str) -> None:
     document = parse(text, "page.yaml")
     assert lint(document) == []
