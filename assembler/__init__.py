@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from assembler.errors import AssemblerError as AssemblerError
     from assembler.graph import Graph as Graph
+    from assembler.importing import from_module as from_module
     from assembler.pipeline.api import build as build
     from assembler.pipeline.api import diff as diff
     from assembler.pipeline.api import graph as graph
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from assembler.pipeline.api import run as run
     from assembler.pipeline.api import search as search
     from assembler.pipeline.api import train as train
+    from assembler.pipeline.cutting import cuts as cuts
     from assembler.pipeline.exporting import export as export
+    from assembler.pipeline.rewriting import rewrite as rewrite
     from assembler.registry import Channels as Channels
     from assembler.registry import Features as Features
     from assembler.registry import Shape as Shape
@@ -46,7 +49,10 @@ _HOME = {
     "AssemblerError": "errors",
     "Graph": "graph",
     "Recipe": "symbolic.recipe",
+    "cuts": "pipeline.cutting",
     "export": "pipeline.exporting",
+    "from_module": "importing",
+    "rewrite": "pipeline.rewriting",
     **dict.fromkeys(("build", "diff", "graph", "load", "plan", "run", "search", "train"), "pipeline.api"),
     **dict.fromkeys(("Channels", "Features", "Shape", "Shapes"), "registry"),
     **dict.fromkeys(("dataset", "loss", "op", "optimizer", "phase", "sampler"), "registry"),

@@ -9,6 +9,8 @@ from pathlib import Path
 from assembler.errors import InputError, near
 
 PACKAGE = Path(__file__).resolve().parent
+GRAPH = "graph.txt"
+"""The file of a model in the text form of graphs: in a run's folder, in that of an imported model."""
 
 
 @functools.cache
@@ -33,12 +35,16 @@ def shipped() -> dict[str, Path]:
 def find(name: str, *, beside: Path | None = None) -> Path:
     """The file that `name` means: a path (relative to `beside` or the working directory) or a shipped short name.
 
+    The path is a recipe's, a graph file's, or that of a folder that holds a `graph.txt`.
+
     Raises InputError where there is neither, with the nearest shipped names.
     """
     tried = [Path(name)] if beside is None else [beside / name, Path(name)]
     for path in tried:
-        if path.suffix in (".yaml", ".yml") and path.is_file():
+        if (path.suffix in (".yaml", ".yml") or path.name.endswith(GRAPH)) and path.is_file():
             return path
+        if (path / GRAPH).is_file():
+            return path / GRAPH
     if name in shipped():
         return shipped()[name]
     folder = beside or Path()

@@ -62,9 +62,7 @@ def _function(name: str) -> Callable[..., Any]:
     return call
 
 
-def _placed(
-    said: Schema, found: dict[str, Any], listed: tuple[Any, ...], given: dict[str, Any]
-) -> Mapping[str, Any]:
+def _placed(said: Schema, found: dict[str, Any], listed: tuple[Any, ...], given: dict[str, Any]) -> Mapping[str, Any]:
     """The tensors of lists in their lists, by argument; a place that nothing is given for holds None."""
     places = given.pop(PLACES, None)
     if places is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,16 @@ class Stored(nn.Module):
     It is a parameter, or with `learned: false` a buffer, which is not trained. It starts as zeros.
     """
 
-    def __init__(self, shape: tuple[int, ...], learned: bool = True, dtype: str = "float32") -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        learned: bool = True,
+        dtype: Literal[
+            "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"
+        ] = "float32",
+    ) -> None:
         super().__init__()
-        made = torch.zeros(shape, dtype=_dtype(dtype))
+        made = torch.zeros(shape, dtype=getattr(torch, dtype))
         if learned:
             self.weight = nn.Parameter(made)
         else:
@@ -37,8 +45,8 @@ class Stored(nn.Module):
 
 
 @op("literal")
-class Literal(nn.Module):
-    """Fixed numbers in exactly this `shape`, row by row, that lie in the recipe, not in the weights: any input -> `shape`.
+class Written(nn.Module):
+    """Fixed numbers in this very `shape`, row by row, said by the recipe and not the weights: any input -> `shape`.
 
     One number fills the shape, or begins the ramp of numbers that are `step` apart. Raises ValueError where the
     numbers do not fill the shape.
@@ -50,14 +58,16 @@ class Literal(nn.Module):
         self,
         values: tuple[float, ...],
         shape: tuple[int, ...] = (),
-        dtype: str = "float32",
+        dtype: Literal[
+            "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"
+        ] = "float32",
         step: float | None = None,
     ) -> None:
         super().__init__()
         if len(values) not in (1, math.prod(shape)):
             raise ValueError(f"{len(values)} values do not fill the shape {list(shape)}")
         self.values, self.step = tuple(values), step
-        self.register_buffer("numbers", torch.empty(shape, dtype=_dtype(dtype)), persistent=False)
+        self.register_buffer("numbers", torch.empty(shape, dtype=getattr(torch, dtype)), persistent=False)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -73,10 +83,3 @@ class Literal(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{list(self.numbers.shape)}"
-
-
-def _dtype(name: str) -> torch.dtype:
-    found = getattr(torch, name, None)
-    if not isinstance(found, torch.dtype):
-        raise ValueError(f"there is no dtype '{name}'")
-    return found

@@ -64,6 +64,19 @@ def parse(text: str, file: str = "<recipe>", overrides: Sequence[str] = (), *, s
     return loader.done(loader.document(read_text(text, file), "", loader.changes(overrides)), strict)
 
 
+def varied(document: Document, changes: Iterable[Change], *, strict: bool = True) -> Document:
+    """A loaded recipe with further changes, which go to a run or to its model as with `-o`. Raises as `load` does."""
+    loader = _Loader(document.file)
+    tree = document.model.drop("set") if document.kind == "model" else document.tree
+    return loader.done(replace(loader.document(tree, "", list(changes)), name=document.name), strict)
+
+
+def beside(document: Document, ref: Leaf) -> Document:
+    """The model recipe that a value of a recipe names: a shipped one, or one at or below the recipe's own folder."""
+    loader = _Loader(document.file, at=ref.span)
+    return loader.done(loader.reference(ref, "model"), strict=True)
+
+
 def changed(tree: Map, changes: Iterable[Change | tuple[str, Value]]) -> Map:
     """The tree with every (path, value) put in; a path may hold `*`. Raises RecipeError for all that lead nowhere."""
     problems: list[Problem] = []
@@ -132,15 +145,16 @@ class _Loader:
             stem = self.file.stem if self.file else "this"
             raise RecipeError(Problem(f"'{stem}' is a {kind}, not a {expected}", self.at, hint=f"name a {expected}"))
         tree = self.scaled(self.checked(tree, kind), scale)
-        own = [c for c in changes if kind == "model" or c.path.split(".")[0] in KEYS[kind]]
+        own = [c for c in changes if c.path.split(".")[0] in (("set",) if kind == "model" else KEYS[kind])]
         inner = [c for c in changes if c not in own]
         tree = _changed(tree, own, self.problems)
-        name = plain(tree.get("name", Leaf(self.file.stem if self.file else "recipe")))
-        model = tree if kind == "model" else _changed(self.base(tree, kind), inner, self.problems)
+        model = tree if kind == "model" else self.base(tree, kind)
         said = tree.get("set")
         if said is not None and not isinstance(said, Map):
             self.note("'set' must be a mapping of paths to values", said.span, "for instance {vars.dim: 96}")
-        base = model = _changed(model, entries(said), self.problems)
+        base = model = _changed(model, [*entries(said), *inner], self.problems)
+        tree = model if kind == "model" else tree
+        name = plain(tree.get("name", Leaf(self.file.stem if self.file else "recipe")))
         if kind != "model":
             model = self.chosen(model, tree.get("choose" if kind == "space" else "space"))
             kept = [(c.path, c.value) for c in (*entries(said), *inner)]

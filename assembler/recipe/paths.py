@@ -28,12 +28,13 @@ SECTIONS = (
     "outputs",
     "weights",
     "initializers",
+    "claims",
 )
 _COMMON = ("kind", "version", "name", "doc", "extends", "set")
 KEYS = {
     "model": (*SECTIONS, "set"),
     "space": (*_COMMON, "base", "choose", "search"),
-    "run": (*_COMMON, "model", "space", "split", "data", "train", "task", "metric", "seeds", "phases"),
+    "run": (*_COMMON, "model", "space", "split", "data", "train", "task", "metric", "seeds", "phases", "claims"),
 }
 """What each kind of recipe may hold at its top."""
 STEP_KEYS = (

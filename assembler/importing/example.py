@@ -1,0 +1,92 @@
+"""The example inputs that a module is traced with, by name, and the module as it is while it is looked at."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from assembler.errors import GraphError
+
+BATCH = 2
+"""The batch of a trace's inputs where the example has but one sample, which torch.export takes for a constant."""
+
+
+@dataclass
+class Inputs:
+    """The example: tensors by dotted name, and how `forward` is called with them."""
+
+    kwargs: dict[str, Any]
+    batch: int
+
+    @property
+    def named(self) -> dict[str, Tensor]:
+        """The tensors by name: `cache.k` for one inside of an argument."""
+        found, _ = pytree.tree_flatten_with_path(self.kwargs)
+        return {dotted(path): value for path, value in found if isinstance(value, Tensor)}
+
+    def batched(self, value: Any) -> bool:
+        """Whether a value has the batch as axis 0."""
+        return isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == self.batch
+
+    def repeated(self, times: int) -> Inputs:
+        """The same samples several times."""
+        again = pytree.tree_map(lambda v: torch.cat([v] * times) if self.batched(v) else v, self.kwargs)
+        return Inputs(again, self.batch * times)
+
+
+def dotted(path: tuple[Any, ...]) -> str:
+    """A place in nested values as a name: `hidden.0`."""
+    return ".".join(str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in path)
+
+
+def inputs_of(module: nn.Module, example: Any) -> Inputs:
+    """The example inputs by the names of `forward`'s arguments; a lone sample is there twice.
+
+    Raises GraphError where they are not what `forward` takes.
+    """
+    args, kwargs = _split(example)
+    try:
+        bound = inspect.signature(module.forward).bind(*args, **kwargs)
+    except TypeError as error:
+        raise GraphError(f"the example inputs do not fit {type(module).__name__}.forward: {error}") from None
+    given: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        kind = bound.signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            raise GraphError(f"{type(module).__name__}.forward takes any number of inputs (*{name})", hint="name them")
+        given |= value if kind is inspect.Parameter.VAR_KEYWORD else {name: value}
+    sizes = [len(v) for v in pytree.tree_leaves(given) if isinstance(v, Tensor) and v.dim()]
+    if not sizes:
+        raise GraphError("the example inputs hold no tensor with a batch as its first axis")
+    found = Inputs(given, sizes[0])
+    return found.repeated(BATCH) if found.batch == 1 else found
+
+
+def _split(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    return ((example,) if isinstance(example, Tensor) else tuple(example)), {}
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """The module in evaluation, no gradients, attention by its plain path; all as it was afterwards."""
+    modes = {inner: inner.training for inner in module.modules()}
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
+        torch.backends.mha.set_fastpath_enabled(False)
+        module.eval()
+        try:
+            yield
+        finally:
+            for inner, training in modes.items():
+                inner.training = training

@@ -1,0 +1,274 @@
+"""A module traced by `torch.export` with its batch open; modules that are ops, or opaque, are single calls in it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import io
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from assembler.errors import GraphError, Problem
+from assembler.importing import leaves
+from assembler.importing.batch import Size, is_batch, size_of
+from assembler.importing.example import Inputs, evaluating
+from assembler.importing.opaque import Made, Signature, register
+from assembler.importing.recording import flat_kind, recorded
+from assembler.infer.make import reason
+
+
+@dataclass
+class Call:
+    """One call of a module that is a leaf: its op, and which of the op's inputs each tensor is."""
+
+    module: nn.Module
+    run: Callable[..., Any]
+    op: str
+    args: leaves.Args
+    ports: tuple[str, ...]
+    made: Signature | None = None
+
+
+_CALLS: dict[str, Call] = {}
+_LIBRARY = torch.library.Library("assembler_import", "DEF")  # type: ignore[no-untyped-call]
+_LIBRARY.define("leaf(Tensor[] xs, str key) -> Tensor[]")  # type: ignore[no-untyped-call]
+
+
+def _real(xs: list[Tensor], key: str) -> list[Tensor]:
+    call = _CALLS[key]
+    found = [v for v in pytree.tree_leaves(call.run(*xs)) if isinstance(v, Tensor)]
+    return [_apart(v, xs) for v in found]
+
+
+def _fake(xs: list[Tensor], key: str) -> list[Tensor]:
+    call = _CALLS[key]
+    if call.made is not None:
+        return list(call.made.empty(xs, xs[0].device if xs else "cpu"))
+    returned = call.run(*xs)
+    flat, spec = pytree.tree_flatten(returned)
+    call.made = Signature(None, tuple(flat_kind(v) for v in flat), _batch_axis(xs), _makes(flat), spec)
+    return [_apart(v, xs) for v in flat if isinstance(v, Tensor)]
+
+
+_LIBRARY.impl("leaf", _real, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+torch.library.register_fake("assembler_import::leaf", _fake, lib=_LIBRARY)
+LEAF = torch.ops.assembler_import.leaf.default
+
+
+def _apart(made: Tensor, xs: list[Tensor]) -> Tensor:
+    """A custom operator may not hand on its input."""
+    storages = [x.untyped_storage()._cdata for x in xs]
+    return made.clone() if made.untyped_storage()._cdata in storages else made
+
+
+def _batch_axis(xs: list[Tensor]) -> tuple[int, int] | None:
+    places = ((n, axis) for n, x in enumerate(xs) for axis, size in enumerate(x.shape) if is_batch(size))
+    return next(places, None)
+
+
+def _makes(flat: list[Any]) -> tuple[Made, ...]:
+    made = []
+    for value in flat:
+        if isinstance(value, Tensor):
+            made.append(Made(tuple(size_of(n) or Size(0, int(n)) for n in value.shape), value.dtype))
+    return tuple(made)
+
+
+@dataclass
+class Trace:
+    """A traced module: the program, its calls of leaves by key, and the example that it was traced with."""
+
+    program: ExportedProgram
+    calls: Mapping[str, Call]
+    inputs: Inputs
+
+
+@dataclass
+class Tracer:
+    """Traces one module. `whole` are paths to keep as opaque leaves, `open` paths of ops to trace into all the same."""
+
+    module: nn.Module
+    inputs: Inputs
+    whole: frozenset[str] = frozenset()
+    open: frozenset[str] = frozenset()
+    calls: dict[str, Call] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+    inside: int = 0
+    seen: Counter[str] = field(default_factory=Counter)
+    known: dict[str, list[Signature]] = field(default_factory=dict)
+    ops: dict[str, leaves.Args | None] = field(default_factory=dict)
+    dry: bool = True
+
+    def trace(self) -> Trace:
+        """Run `torch.export`. Raises GraphError that names the submodule which cannot be traced, and why."""
+        self.known = recorded(self.module, self.inputs, self.whole)
+        dim = torch.export.Dim("batch")
+        shapes = pytree.tree_map(lambda v: {0: dim} if self.inputs.batched(v) else None, self.inputs.kwargs)
+        with evaluating(self.module), self.patched(), _quiet():
+            try:
+                self.module(**self.inputs.kwargs)  # what a leaf is, is found out beside the trace
+                self.dry = False
+                program = torch.export.export(self.module, (), self.inputs.kwargs, dynamic_shapes=shapes, strict=False)
+                if any(_writes(node.target) for node in program.graph.nodes):
+                    program = program.run_decompositions({})
+            except Exception as error:  # torch.export's errors have no common root, and the module's own may be any
+                raise self.refusal(error) from error
+        return Trace(program, self.calls, self.inputs)
+
+    def refusal(self, error: Exception) -> UntraceableError:
+        path = self.failed.get(id(error), "")
+        kind = type(self.module.get_submodule(path)).__name__
+        why = reason(error).splitlines()[0]
+        if path:
+            what, hint = f"'{path}' ({kind}) cannot be traced: {why}", f"keep it as it is: opaque=[{path!r}]"
+        else:
+            what, hint = (
+                f"{kind} cannot be traced for any batch: {why}",
+                "name the part that is the reason: opaque=[...]",
+            )
+        return UntraceableError(Problem(what, path=path, hint=hint), culprit=path)
+
+    @contextmanager
+    def patched(self) -> Iterator[None]:
+        """Leaves are single calls while this lasts, and the other modules note which of them fails."""
+        changed = []
+        for path, module in self.module.named_modules():
+            if not path or "forward" in module.__dict__:
+                continue
+            whole, entry = path in self.whole, leaves.op_of(module)
+            leaf = whole or (entry is not None and path not in self.open)
+            module.forward = _wrapped(self.leaf if leaf else self.guarded, path, module)
+            changed.append(module)
+        try:
+            yield
+        finally:
+            for module in changed:
+                del module.forward
+            for key in self.calls:
+                _CALLS.pop(key, None)
+
+    def guarded(self, path: str, module: nn.Module, run: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return run(*args, **kwargs)
+        except Exception as error:
+            self.failed.setdefault(id(error), path)
+            raise
+
+    def leaf(self, path: str, module: nn.Module, run: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        found = None if self.inside else self.call(path, module, run, args, kwargs)
+        if found is None or self.dry:
+            return self.guarded(path, module, run, *args, **kwargs)
+        call, tensors = found
+        key = f"{id(self)}:{path}#{self.seen[path]}"
+        self.seen[path] += 1
+        self.calls[key] = _CALLS[key] = call
+        self.inside += 1
+        try:
+            made = iter(LEAF(tensors, key))
+        finally:
+            self.inside -= 1
+        assert call.made is not None
+        rest = call.made.rest if call.made.spec is None else call.made.returns[0]
+        spec = call.made.returns if call.made.spec is None else call.made.returns[1]
+        return pytree.tree_unflatten([next(made) if v is Tensor else v for v in rest], spec)
+
+    def call(
+        self, path: str, module: nn.Module, run: Callable[..., Any], args: Any, kwargs: Any
+    ) -> tuple[Call, list[Tensor]] | None:
+        """A call of a leaf and the tensors that it takes; None where the op cannot be called so."""
+        if path in self.whole:
+            flat = [v for v in pytree.tree_leaves((args, kwargs)) if isinstance(v, Tensor)]
+            signature = self.known[path][self.seen[path] % len(self.known[path])]
+            op = register(module, signature)
+            ports = tuple(str(n) for n in range(len(flat)))
+            return Call(module, lambda *xs: _called(run, signature, xs), op, (), ports, signature), flat
+        bound = inspect.signature(run).bind(*args, **kwargs)
+        given = _tensors_given(bound)
+        entry = leaves.op_of(module)
+        assert entry is not None
+        if given is None or not given:
+            return None
+        names = [n for n in given if not entry.variadic]
+        if any(n not in (entry.inputs or ("input",)) for n in names):
+            return None
+        if path not in self.ops:
+            self.ops[path] = (
+                leaves.read_back(module, entry, [tuple(x.shape) for x in given.values()]) if self.dry else None
+            )
+        found = self.ops[path]
+        if found is None:
+            return None
+        ports = tuple(given)
+        return Call(module, lambda *xs: _by_name(run, ports, xs), entry.name, found, ports), list(given.values())
+
+
+class UntraceableError(GraphError):
+    """A module cannot be traced; `culprit` is the path of the innermost part that is the reason, "" if unknown."""
+
+    def __init__(self, problems: Any, *, hint: str = "", path: str = "", culprit: str = "") -> None:
+        super().__init__(problems, hint=hint, path=path)
+        self.culprit = culprit
+
+
+def _wrapped(wrapper: Callable[..., Any], path: str, module: nn.Module) -> Callable[..., Any]:
+    run = module.forward
+
+    @functools.wraps(run)  # some models look at the signatures of their parts
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return wrapper(path, module, run, *args, **kwargs)
+
+    return forward
+
+
+def _called(run: Callable[..., Any], signature: Signature, xs: tuple[Tensor, ...]) -> Any:
+    args, kwargs = signature.arguments(xs)
+    return run(*args, **kwargs)
+
+
+def _by_name(run: Callable[..., Any], ports: tuple[str, ...], xs: tuple[Tensor, ...]) -> Any:
+    if ports and ports[0].isdecimal():
+        return run(*xs)
+    return run(**dict(zip(ports, xs, strict=True)))
+
+
+def _tensors_given(bound: inspect.BoundArguments) -> dict[str, Tensor] | None:
+    """The tensors of a call by input name; None where something else is given that the op has no place for."""
+    found: dict[str, Tensor] = {}
+    for name, value in bound.arguments.items():
+        said = bound.signature.parameters[name]
+        if said.kind is inspect.Parameter.VAR_POSITIONAL:
+            if not all(isinstance(v, Tensor) for v in value):
+                return None
+            found |= {str(n): v for n, v in enumerate(value)}
+        elif isinstance(value, Tensor):
+            found[name] = value
+        elif value != said.default:
+            return None
+    return found
+
+
+def _writes(target: Any) -> bool:
+    return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps back what torch.export prints and logs of a failure, which the error says in a line."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
