@@ -12,7 +12,7 @@ from assembler.registry import Body, op
 
 @op("experts", outputs=("output", "load"))
 class Experts(nn.Module):
-    """`count` copies of the body, each with weights of its own; a token goes to the `k` with the greatest logits.
+    """Copies of the body, `count` with weights of their own; a token goes to the `k` with the greatest logits.
 
     x [B, ..., D] and logits [B, ..., count] -> output [B, ..., D'] and load [count], the share of the tokens' places
     that each expert got, without gradient. Outputs are weighted by the softmax over the chosen logits (Shazeer et al.

@@ -15,5 +15,5 @@ def item(input: Tensor, *, output: str) -> Tensor:
 
 @op("switch")
 def switch(train: Tensor, eval: Tensor) -> Tensor:
-    """`train` in training mode, `eval` in evaluation; what only the other mode needs is not computed."""
+    """One value in training, another in evaluation; what only the other mode needs is not computed."""
     return eval

