@@ -41,6 +41,21 @@ class Inputs:
         return Inputs(again, self.batch * times)
 
 
+def known_values(returned: Any) -> Any:
+    """What a module returns without what is no value of a graph, for instance the cache of a language model.
+
+    Mappings lose it, and tuples and lists hold None in its place.
+    """
+    if isinstance(returned, Mapping):
+        found = {key: known_values(value) for key, value in returned.items()}
+        return {key: value for key, value in found.items() if value is not None}
+    if isinstance(returned, tuple | list):
+        members = [known_values(value) for value in returned]
+        return type(returned)(*members) if hasattr(returned, "_fields") else type(returned)(members)
+    plain = isinstance(returned, Tensor | int | float | str) or pytree.tree_leaves(returned) != [returned]
+    return returned if plain else None
+
+
 def dotted(path: tuple[Any, ...]) -> str:
     """A place in nested values as a name: `hidden.0`."""
     return ".".join(str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in path)

@@ -21,7 +21,7 @@ from torch.utils import _pytree as pytree
 from assembler.errors import GraphError, Problem
 from assembler.importing import leaves
 from assembler.importing.batch import Size, is_batch, size_of
-from assembler.importing.example import Inputs, evaluating
+from assembler.importing.example import Inputs, evaluating, known_values
 from assembler.importing.opaque import Made, Signature, register
 from assembler.importing.recording import flat_kind, recorded
 from assembler.infer.make import reason
@@ -143,7 +143,10 @@ class Tracer:
         """Leaves are single calls while this lasts, and the other modules note which of them fails."""
         changed = []
         for path, module in self.module.named_modules():
-            if not path or "forward" in module.__dict__:
+            if not path:
+                module.forward = _kept(module.forward)
+                changed.append(module)
+            if "forward" in module.__dict__:
                 continue
             whole, entry = path in self.whole, leaves.op_of(module)
             leaf = whole or (entry is not None and path not in self.open)
@@ -226,6 +229,14 @@ def _wrapped(wrapper: Callable[..., Any], path: str, module: nn.Module) -> Calla
     @functools.wraps(run)  # some models look at the signatures of their parts
     def forward(*args: Any, **kwargs: Any) -> Any:
         return wrapper(path, module, run, *args, **kwargs)
+
+    return forward
+
+
+def _kept(run: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(run)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return known_values(run(*args, **kwargs))
 
     return forward
 

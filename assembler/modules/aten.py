@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from assembler.registry import REQUIRED
 from assembler.registry.aten_names import LIKE, PLACES, PREFIX, Argument, Schema, schema
 
 _BATCH = re.compile(r"(?:(?P<times>\d+)\*)?B(?P<plus>[+-]\d+)?")
@@ -86,10 +87,11 @@ def _arguments(said: Schema, given: Mapping[str, Any], like: Any) -> tuple[list[
     named: dict[str, Any] = {}
     ordered = True
     for argument in said.arguments:
-        ordered = ordered and argument.name in given and argument.name not in said.keywords
-        if argument.name not in given:
+        needed = argument.type == "Tensor?" and argument.default == REQUIRED
+        ordered = ordered and (needed or argument.name in given) and argument.name not in said.keywords
+        if argument.name not in given and not needed:
             continue
-        value = _value(argument, given[argument.name], like)
+        value = _value(argument, given.get(argument.name), like)
         if ordered:
             positional.append(value)
         else:
