@@ -38,8 +38,9 @@ format: install ## apply the formatter
 verify: install ## the long learning checks
 	$(BIN)/python -m pytest -q -m slow
 
-bench: install ## measure the figures of the README
+bench: install ## measure the figures of the README and write them into it
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m docs.generate
 
 wheel: install ## build sdist and wheel into dist/
 	$(BIN)/python -m build --no-isolation

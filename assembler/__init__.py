@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from assembler.pipeline.api import run as run
     from assembler.pipeline.api import search as search
     from assembler.pipeline.api import train as train
+    from assembler.pipeline.claims.verify import verify as verify
     from assembler.pipeline.cutting import cuts as cuts
     from assembler.pipeline.exporting import export as export
     from assembler.pipeline.rewriting import rewrite as rewrite
@@ -53,6 +54,7 @@ _HOME = {
     "export": "pipeline.exporting",
     "from_module": "importing",
     "rewrite": "pipeline.rewriting",
+    "verify": "pipeline.claims.verify",
     **dict.fromkeys(("build", "diff", "graph", "load", "plan", "run", "search", "train"), "pipeline.api"),
     **dict.fromkeys(("Channels", "Features", "Shape", "Shapes"), "registry"),
     **dict.fromkeys(("dataset", "loss", "op", "optimizer", "phase", "sampler"), "registry"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.measure import line
 
-NAMES = ("quickstart", "startup", "workers", "scale")
+NAMES = ("quickstart", "parity", "build", "startup", "workers", "scale")
 RESULTS = Path(__file__).with_name("results.json")
 
 
@@ -32,7 +32,8 @@ def main() -> None:
         print(said, flush=True)
         kept[name] = json.loads(said)
     if not given.quick:
-        RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+        ordered = {name: kept[name] for name in (*NAMES, *sorted(kept)) if name in kept}
+        RESULTS.write_text(json.dumps(ordered, indent=1) + "\n")
 
 
 if __name__ == "__main__":

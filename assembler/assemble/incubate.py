@@ -26,13 +26,17 @@ from assembler.train.loop import FitResult, Hooks
 
 @dataclass(frozen=True)
 class Seat:
-    """A part in one slot of a frozen host; `teachers` give further values to compare with, by name."""
+    """A part in one slot of a frozen host; `teachers` give further values to compare with, by name.
+
+    `begin` are the weights, by the part's own keys, that it begins with whatever else is said.
+    """
 
     host: Model
     slot: str
     part: Graph
     teachers: Mapping[str, Model] = field(default_factory=dict)
     device: torch.device | str = "cpu"
+    begin: Weights = field(default_factory=dict, repr=False)
 
     @property
     def graph(self) -> Graph:
@@ -88,6 +92,7 @@ def _tail(seat: Seat, tail: Graph, training: Training) -> nn.Module:
     load_there(module, {**seat.host.weights, **rest})
     if training.start == "host":
         copy_fitting(module, seat.host.weights)
+    copy_fitting(module, whole_keys(seat.begin, seat.slot, seat.part))
     module.eval()
     for path, inner in module.named_modules():
         if inside(path):

@@ -19,7 +19,7 @@ from assembler.cli.options import Json, Plugins
 from assembler.errors import near
 
 VERBS = (
-    *("run", "plan", "lint", "show", "cuts", "build", "train", "search", "rewrite", "export", "report"),
+    *("run", "plan", "lint", "show", "cuts", "build", "train", "search", "rewrite", "verify", "export", "report"),
     *("ls", "ops", "parts", "schema", "fmt", "import", "bench"),
 )
 

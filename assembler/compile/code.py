@@ -133,8 +133,11 @@ def attach(root: nn.Module, path: str, module: nn.Module, *, bare: bool = False)
     held = root._modules.get(name)
     if bare:
         _check_free(root, name, path)
-        root._parameters |= {name: p for p in module.parameters()}
-        root._buffers |= {name: b for b in module.buffers()}
+        for tensor in (*module.parameters(), *module.buffers()):
+            if isinstance(tensor, nn.Parameter):
+                root.register_parameter(name, tensor)
+            else:
+                root.register_buffer(name, tensor)
     elif held is not None:
         for child, inner in held.named_children():
             _add(module, child, inner, f"{path}.{child}")

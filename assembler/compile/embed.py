@@ -15,6 +15,13 @@ from typing import Any
 from assembler.errors import GraphError
 
 _PLAIN = {"Channels": "int", "Features": "int", "Shape": "tuple[int, ...]", "Shapes": "tuple[tuple[int, ...], ...]"}
+_TYPE = "assembler.graph.core.TensorType"
+_ERROR = '''class {name}(ValueError):
+    """It says what is wrong, and what would be right."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{{message}}: {{hint}}" if hint else message)
+'''
 _MARKS = {"op", "loss", "dataset", "sampler", "optimizer", "phase"}
 
 
@@ -102,12 +109,24 @@ class Embedding:
                 renamed[inner.id] = self._use(module, inner.id, top[inner.id])
         return {old: new for old, new in renamed.items() if old != new}
 
+    def _error(self, name: str) -> str:
+        """The package's own errors say where in a recipe they are from; here they say what and what would be right."""
+        key = ("assembler.errors", name)
+        if key not in self._names:
+            self._names[key] = name
+            self.definitions[key] = _ERROR.format(name=name)
+        return name
+
     def _use(self, module: str, name: str, found: ast.stmt | ast.alias) -> str:
         if not isinstance(found, ast.alias):
             return name if self._names.get((module, name)) == name else self._collect(module, name)
         origin, _, target = found.name.rpartition(".")
         if origin in ("assembler", "assembler.registry") or origin.startswith("assembler.registry."):
-            return _PLAIN.get(target, name)
+            return _PLAIN.get(target, name if target != "Body" else target)
+        if found.name == _TYPE:
+            return target  # a file with bodies has a class of this name
+        if origin == "assembler.errors":
+            return self._error(target)
         if _ours(origin):
             return self._collect(origin, target)
         if _ours(found.name):

@@ -1,37 +1,144 @@
-"""A module as a `.pt2` file: `torch.export`, with the batch left open."""
+"""A model as a program of its own: `torch.export`, in evaluation, for any batch where its steps allow that."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from assembler.compile.files import whole
-from assembler.errors import GraphError
+from assembler.compile.located import located
+from assembler.compile.model import Compiled, Model, Switched
+from assembler.errors import GraphError, Problem
+from assembler.graph.core import Graph
+from assembler.graph.modes import in_mode
+from assembler.graph.structure import pack
+from assembler.infer.shape import batched, dtype_of
+
+EXAMPLES = 2
+"""The batch of the inputs that a program is made with; torch.export takes one for a constant."""
 
 
-def save_pt2(module: nn.Module, example: Tensor | Sequence[Tensor], file: str | Path) -> None:
-    """Export `module` in eval mode and write it whole or not at all; `torch.export.load(file).module()` runs it.
+@dataclass(frozen=True)
+class Exported:
+    """A program with the graph in evaluation that it computes; `fixed` says why its batch is not free, or is empty."""
 
-    `example` is one input or all of them in order, batch first; the program takes any batch. The module's mode is
-    restored. Raises GraphError where torch cannot export it for any batch, InputError where the file cannot be written.
+    program: ExportedProgram
+    graph: Graph
+    fixed: str = ""
+
+
+def exported(module: Compiled) -> Exported:
+    """Export a compiled model in evaluation, with its batch free; where a step forbids that, for its recipe's batch.
+
+    Modes of training are restored. Raises GraphError, with the step's recipe path where it is known, for what torch
+    cannot export at all.
     """
-    inputs = (example,) if isinstance(example, Tensor) else tuple(example)
-    # torch.export takes a batch of one for a constant
-    inputs = tuple(torch.cat([x, x]) if x.dim() and len(x) == 1 else x for x in inputs)
-    batch = torch.export.Dim("batch")
+    model = module.modes[False] if isinstance(module, Switched) else module
+    graph = in_mode(module.meta["graph"], "eval")
+    dim = torch.export.Dim("batch")
+    with evaluating(module):
+        inputs = examples(graph, EXAMPLES)
+        try:
+            return Exported(_program(model, inputs, _spec(inputs, dim)), graph)
+        except Exception as error:  # torch.export's errors have no common root
+            why = _reason(error)
+        batch = next((kind.shape[0] for _, kind in graph.inputs if kind.shape and kind.shape[0]), EXAMPLES)
+        inputs = examples(graph, batch)
+        try:
+            return Exported(_program(model, inputs, None), graph, f"the batch is fixed at {batch}: {why}")
+        except Exception as error:
+            raise _refusal(model, error, inputs) from error
+
+
+def save_pt2(module: Compiled, file: str | Path) -> str:
+    """Write a compiled model as a `.pt2` file, whole or not at all; `torch.export.load(file).module()` runs it.
+
+    It returns what there is to say: "" for a program that takes any batch, or why its batch is fixed. Raises what
+    `exported` does, InputError where the file cannot be written.
+    """
+    found = exported(module)
+    with whole(file) as temporary, temporary.open("wb") as stream, quiet():
+        torch.export.save(found.program, stream)
+    return found.fixed
+
+
+def examples(graph: Graph, batch: int, seed: int | None = None) -> dict[str, Any]:
+    """Inputs of a graph by name, nested as a caller gives them: zeros, or values drawn with `seed`."""
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+
+    def drawn(name: str) -> Tensor:
+        kind = batched(name, kinds[name])
+        shape, dtype = (batch, *kind.shape[1:]) if kind.shape else (), dtype_of(kind.dtype)
+        if generator is None:
+            return torch.zeros(shape, dtype=dtype)
+        if dtype.is_floating_point:
+            return torch.randn(shape, generator=generator).to(dtype)
+        return torch.randint(0, 2, shape, generator=generator).to(dtype)
+
+    kinds = dict(graph.inputs)
+    return pack((name, drawn(name)) for name in kinds)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation without torch's own warnings; every module has its mode back afterwards."""
     modes = {name: inner.training for name, inner in module.named_modules()}
+    bodies = {name: inner.training for name, inner in _hidden(module)}
     module.eval()
     try:
-        program = torch.export.export(module, inputs, dynamic_shapes=[{0: batch} if x.dim() else {} for x in inputs])
-    except Exception as error:  # torch.export's errors have no common root
-        first = str(error).strip().splitlines()[0]
-        hint = "an op may have fixed the batch: write -1 in reshapes and use shapes, not sizes of tensors"
-        raise GraphError(f"the model cannot be exported for any batch: {first}", hint=hint) from error
+        with quiet():
+            yield
     finally:
         for name, inner in module.named_modules():
             inner.training = modes[name]
-    with whole(file) as temporary, temporary.open("wb") as stream:
-        torch.export.save(program, stream)
+        for name, inner in _hidden(module):
+            inner.training = bodies[name]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """What torch warns of while it exports concerns its own code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _hidden(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules that compute modes and bodies, which lie beside the registered sub-modules."""
+    for name, inner in module.named_modules():
+        beside = [inner.__dict__.get("body"), *inner.__dict__.get("modes", {}).values()]
+        yield from ((f"{name}:{n}", found) for n, found in enumerate(beside) if isinstance(found, nn.Module))
+
+
+def _program(model: Model, inputs: dict[str, Any], spec: dict[str, Any] | None) -> ExportedProgram:
+    return torch.export.export(model, tuple(inputs.values()), dynamic_shapes=tuple(spec.values()) if spec else None)
+
+
+def _spec(value: Any, dim: Any) -> Any:
+    """The free axes of a nested input: the first of every tensor that has one."""
+    if isinstance(value, dict):
+        return {name: _spec(inner, dim) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_spec(inner, dim) for inner in value]
+    return {0: dim} if value.dim() else {}
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].strip(" .!:")
+
+
+def _refusal(model: Model, error: Exception, inputs: dict[str, Any]) -> GraphError:
+    found = located(model, error, tuple(inputs.values()))
+    first = found.problems[0] if isinstance(found, GraphError) else None
+    path = getattr(found, "problems", [Problem("")])[0].path if first is None else first.path
+    where = f" because of {path}" if path else ""
+    hint = "an op may look at values: write it without `if` and `.item()` on tensors"
+    return GraphError(Problem(f"the model cannot be exported{where}: {_reason(error)}", path=path, hint=hint))

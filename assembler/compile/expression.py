@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
+from assembler.compile.literal import Leaf, plain
+
 _INFIX = {
     operator.add: "+",
     operator.sub: "-",
@@ -21,14 +23,15 @@ _INFIX = {
 }
 
 
-def expressions(body: fx.Graph, inputs: Sequence[str], name: str) -> list[tuple[str, str]] | None:
+def expressions(body: fx.Graph, inputs: Sequence[str], name: str, leaf: Leaf = plain) -> list[tuple[str, str]] | None:
     """(variable, expression) lines that compute a traced function of the variables `inputs`; the last one is `name`.
 
-    What is used once is written where it is used. None where a call is not one of torch's public functions.
+    What is used once is written where it is used; `leaf` writes numbers. None where a call is not one of torch's public
+    functions.
     """
+    text = _Texts(leaf)
     *steps, end = body.nodes
     last = end.args[0]
-    text: dict[fx.Node, str] = {}
     lines = []
     sources = iter(inputs)
     try:
@@ -46,11 +49,19 @@ def expressions(body: fx.Graph, inputs: Sequence[str], name: str) -> list[tuple[
     return lines or [(name, text[last])]
 
 
+class _Texts(dict[fx.Node, str]):
+    """The texts of calls by node, and what writes numbers."""
+
+    def __init__(self, leaf: Leaf) -> None:
+        super().__init__()
+        self.leaf = leaf
+
+
 class _Unwritable(Exception):  # noqa: N818
     pass
 
 
-def _call(node: fx.Node, text: dict[fx.Node, str]) -> str:
+def _call(node: fx.Node, text: _Texts) -> str:
     args = [_value(a, text) for a in node.args]
     named = [f"{k}={_value(v, text)}" for k, v in node.kwargs.items()]
     if node.op == "call_method":
@@ -86,7 +97,7 @@ def _group(text: str) -> str:
     return f"({text})" if text.startswith("-") else text
 
 
-def _value(value: Any, text: dict[fx.Node, str]) -> str:
+def _value(value: Any, text: _Texts) -> str:
     if isinstance(value, fx.Node):
         return text[value]
     if isinstance(value, list):
@@ -94,22 +105,22 @@ def _value(value: Any, text: dict[fx.Node, str]) -> str:
     if isinstance(value, tuple):
         inner = ", ".join(_value(v, text) for v in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
-    if isinstance(value, float) and value - value != 0:
-        return f'float("{value}")'
-    if value is None or isinstance(value, bool | int | float | str | torch.dtype):
+    if value is None or isinstance(value, bool | int | float | str):
+        return text.leaf(value, "")
+    if isinstance(value, torch.dtype):
         return repr(value)
     if isinstance(value, slice | type(Ellipsis)):
         return _slice(value, text)
     raise _Unwritable
 
 
-def _slice(value: Any, text: dict[fx.Node, str]) -> str:
+def _slice(value: Any, text: _Texts) -> str:
     if value is Ellipsis:
         return "..."
     return f"slice({_value(value.start, text)}, {_value(value.stop, text)}, {_value(value.step, text)})"
 
 
-def _index(value: Any, text: dict[fx.Node, str]) -> str:
+def _index(value: Any, text: _Texts) -> str:
     if isinstance(value, tuple) and value:
         return ", ".join(_index(v, text) for v in value)
     if isinstance(value, slice):

@@ -18,16 +18,23 @@ MOST_NAMED = 20
 
 
 def mapped(
-    map: WeightsMap | Mapping[str, Any], theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]
+    map: WeightsMap | Mapping[str, Any],
+    theirs: Mapping[str, Tensor],
+    ours: Mapping[str, Tensor],
+    *,
+    partial: bool = False,
 ) -> dict[str, Tensor]:
     """The tensors of `ours` (a `state_dict`), made of `theirs` by a weights map.
 
     Of parameters that are tied in the model, one needs a rule. Raises InputError with every name of ours that no rule
-    covers, rule that covers none, name of theirs that is missing, and shape that is not the model's.
+    covers, rule that covers none, name of theirs that is missing, and shape that is not the model's; with `partial`
+    there are those that fit and no errors.
     """
     reading = _Reading(map if isinstance(map, WeightsMap) else weights_map(map), theirs)
     found = {k: t for k, t in ((k, reading.made(k)) for k in ours) if t is not None}
-    _tie(found, ours, reading.problems)
+    if partial:
+        return {k: t for k, t in found.items() if t.shape == ours[k].shape}
+    tie(found, ours, reading.problems)
     reading.complain(found, ours)
     if reading.problems:
         raise InputError(reading.problems)
@@ -157,7 +164,7 @@ def _unused(rule: Rule, ours: list[str]) -> Problem:
     return Problem(said, rule.span, hint=near(rule.pattern, ours, most=1))
 
 
-def _tie(found: dict[str, Tensor], ours: Mapping[str, Tensor], problems: list[Problem]) -> None:
+def tie(found: dict[str, Tensor], ours: Mapping[str, Tensor], problems: list[Problem]) -> None:
     """Give tied parameters that have no rule the value of the one that has; complain of two values for one."""
     groups: dict[Any, list[str]] = {}
     for key, tensor in ours.items():

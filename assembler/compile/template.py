@@ -42,12 +42,13 @@ def load(file: str | Path = Path(__file__).with_name("model.safetensors")) -> Mo
     data = bytearray(Path(file).read_bytes())
     (size,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + size])
-    header.pop("__metadata__", None)
+    names = header.pop("__metadata__", {})
     state = {}
     for name, entry in header.items():
         start, stop = (8 + size + offset for offset in entry["data_offsets"])
         flat = torch.frombuffer(bytearray(data[start:stop]), dtype=DTYPES[entry["dtype"]])
         state[name] = flat.reshape(entry["shape"])
+    state |= {name: state[same] for name, same in names.items() if same in state}  # one tensor of several names
     model = Model()
     model.load_state_dict(state)
     return model.eval()
@@ -55,4 +56,23 @@ def load(file: str | Path = Path(__file__).with_name("model.safetensors")) -> Mo
 
 if __name__ == "__main__":
     print(load(*sys.argv[1:]))
+'''
+
+BODY = '''class TensorType(NamedTuple):
+    """Shape and dtype of a value."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+class Body:
+    """The sub-graph of an op: the types of what it reads, the names of what it makes, and what makes its module."""
+
+    def __init__(self, types: dict[str, TensorType], outputs: tuple[str, ...], make: Callable[[], nn.Module]) -> None:
+        self.types = types
+        self.outputs = outputs
+        self.make = make
+
+    def build(self, types: dict[str, TensorType], name: str = "") -> nn.Module:
+        return self.make()
 '''

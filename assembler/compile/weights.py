@@ -6,7 +6,7 @@ import json
 import pickle
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import safetensors
@@ -23,28 +23,35 @@ def save_weights(
 ) -> None:
     """Write a module's `state_dict` (or one given as such) and `metadata` to a safetensors file, whole or not at all.
 
-    Tensors that share memory are written once each. Raises InputError where the file cannot be written.
+    One tensor under several names is written once; the metadata says of the other names which it is, as that of
+    `safetensors.torch.save_model` does. Raises InputError where the file cannot be written.
     """
     state = source.state_dict() if isinstance(source, nn.Module) else source
     seen: set[int] = set()
+    first: dict[tuple[object, ...], str] = {}
     apart: dict[str, Tensor] = {}
+    told = dict(metadata or {})
     for name, tensor in state.items():
         storage = tensor.untyped_storage().data_ptr()
+        same = first.setdefault((storage, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype), name)
+        if same != name and tensor.numel():
+            told[name] = same
+            continue
         apart[name] = tensor.detach().clone().contiguous() if storage in seen else tensor.detach().contiguous()
         seen.add(storage)
     with whole(file) as temporary:
         try:
             if apart:
-                save_file(apart, temporary, dict(metadata or {}))
+                save_file(apart, temporary, told)
             else:  # safetensors 0.8 writes a header that is no JSON where there is metadata and no tensor
-                header = json.dumps({"__metadata__": dict(metadata or {})}).encode()
+                header = json.dumps({"__metadata__": told}).encode()
                 temporary.write_bytes(struct.pack("<Q", len(header)) + header)
         except safetensors.SafetensorError as error:
             raise InputError(f"cannot write {file}: {error}") from error
 
 
 def read_weights(file: str | Path) -> dict[str, Tensor]:
-    """The tensors of a weights file, on the CPU. Runs nothing that the file holds.
+    """The tensors of a weights file, on the CPU, with those of several names under each. Runs nothing that it holds.
 
     Raises InputError for a missing, truncated or damaged file and for a pickle that holds more than tensors.
     """
@@ -57,7 +64,10 @@ def read_weights(file: str | Path) -> dict[str, Tensor]:
     if start.startswith((b"PK", b"\x80")) and start[8:] != b"{":
         return _read_pickle(path)
     try:
-        return load_file(path)
+        found: dict[str, Tensor] = load_file(path)
+        with safetensors.safe_open(path, "pt") as opened:
+            told = opened.metadata() or {}
+        return {**found, **{name: found[same] for name, same in told.items() if same in found and name not in found}}
     except safetensors.SafetensorError as error:
         what = f"{path} is not a whole safetensors file, it is truncated or damaged"
         raise InputError(what, hint=f"safetensors says: {error}") from error
@@ -74,23 +84,35 @@ def load_weights(module: nn.Module, file: str | Path) -> None:
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], file: str = "the weights") -> None:
     """Like `load_weights`, from tensors by recipe path; `file` is what messages call them."""
-    wanted = module.state_dict()
-    problems = [Problem(f"{file}: no '{k}', which the model has", path=k) for k in wanted if k not in state]
+    problems = list(misfits(module.state_dict(), state, file))
+    if problems:
+        raise InputError(problems)
+    put(module, state)
+
+
+def misfits(
+    wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], file: str, owner: str = "the model"
+) -> Iterator[Problem]:
+    """Every name that only one of a `state_dict` and of given tensors has, and every shape that differs."""
     free = [k for k in wanted if k not in state]
+    for k in free:
+        yield Problem(f"{file}: no '{k}', which {owner} has", path=k)
     for k in state:
         if k not in wanted:
-            problems.append(Problem(f"{file}: '{k}' is not in the model", path=k, hint=near(k, free or wanted)))
+            yield Problem(f"{file}: '{k}' is not in {owner}", path=k, hint=near(k, free or wanted))
     for k, tensor in wanted.items():
         if k in state and state[k].shape != tensor.shape:
             given, needed = list(state[k].shape), list(tensor.shape)
-            problems.append(Problem(f"{file}: '{k}' is {given}, the model needs {needed}", path=k))
-    if problems:
-        raise InputError(problems)
-    if not any(t.is_meta for t in wanted.values()):
-        module.load_state_dict(dict(state), strict=True)
+            yield Problem(f"{file}: '{k}' is {given}, {owner} needs {needed}", path=k)
+
+
+def put(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Fill the parameters of `module` that `state`, whose names and shapes are its own, has something for."""
+    if not any(t.is_meta for t in module.state_dict().values()):
+        module.load_state_dict(dict(state), strict=False)
         return
     tied = _tied(module)
-    module.load_state_dict(dict(state), strict=True, assign=True)
+    module.load_state_dict(dict(state), strict=False, assign=True)
     for first, name in tied:  # each name was given a tensor of its own
         owner, _, parameter = name.rpartition(".")
         setattr(module.get_submodule(owner), parameter, module.get_parameter(first))

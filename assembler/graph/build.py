@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 from assembler.errors import GraphError, Problem, RecipeError, Span
 from assembler.graph.core import Graph
+from assembler.graph.edits import edited
 from assembler.graph.initial import begun
 from assembler.graph.interface import inputs_of, only_of, outputs_of
 from assembler.graph.modes import MODES, has_modes, in_mode
@@ -31,7 +33,7 @@ def build(tree: Map, *, name: str = "model") -> Graph:
 def draft(tree: Map, problems: list[Problem], *, name: str = "model") -> Graph:
     """Like `build`, but adds what is wrong to `problems` and goes on as well as it can."""
     if (text := tree.get("graph")) is not None and isinstance(text, Leaf) and isinstance(text.value, str):
-        return _read(text.value, text.span, problems)
+        return edited(_read(text.value, text.span, problems), tree, problems, draft)
     inputs = inputs_of(tree, problems)
     try:
         steps = expand(tree, problems)
@@ -53,11 +55,16 @@ def draft(tree: Map, problems: list[Problem], *, name: str = "model") -> Graph:
 def _read(text: str, span: Span | None, problems: list[Problem]) -> Graph:
     """The graph of a recipe that holds it as text."""
     try:
-        graph = from_text(text, span.file if span else "<graph>")
-        verify(graph)
+        return _verified(text, span.file if span else "<graph>")
     except GraphError as error:
         note_all(problems, error.problems)
         return Graph((), {}, ())
+
+
+@functools.lru_cache(maxsize=8)
+def _verified(text: str, file: str) -> Graph:
+    graph = from_text(text, file)
+    verify(graph)
     return graph
 
 

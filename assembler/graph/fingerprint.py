@@ -13,7 +13,7 @@ import functools
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from assembler.errors import AssemblerError
 from assembler.graph.core import Arg, Graph, Node, TensorType
@@ -24,17 +24,17 @@ Edges = Sequence[Sequence[tuple[bytes, int]]]
 """For every value, the (input name, value) pairs on one side of it."""
 
 
-def fingerprint(graph: Graph, *, named: bool = False) -> str:
+def fingerprint(graph: Graph) -> str:
     """32 hexadecimal digits that two graphs share if and only if they are isomorphic.
 
     It covers ops, arguments, edges with their input names (not for ops that are `commutative`), which steps are
-    shared, bodies, marks, output names, and types of inputs except for the batch size. `named` covers the inputs'
-    names too. It does not cover ids, names and order of
-    inputs, names of containers, provenance. Arguments that Python holds equal (1, 1.0, True) are equal, as in graphs.
+    shared, bodies, marks, output names, and types of inputs except for the batch size. It does not cover ids, names and
+    order of inputs, names of containers, provenance, nor what a body calls a value that it reads from around it.
+    Arguments that Python holds equal (1, 1.0, True) are equal, as in graphs.
     Graphs in which symmetric steps are woven together so much that the search is given up, far from anything that
     people build, may share a digest without being isomorphic.
     """
-    web = _web(graph, named)
+    web = _web(graph)
     everything = range(len(web.labels))
     colours = _sweep(web, everything, dict(enumerate(web.labels)))
     search = _Search(web, 100_000 + 20 * len(colours))
@@ -46,60 +46,93 @@ def fingerprint(graph: Graph, *, named: bool = False) -> str:
     return _written(web, order, web.labels).hex()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Web:
-    """A graph as numbered values in topological order, inputs first, with what is said of each alone as its label."""
+    """A graph as numbered values in topological order, inputs first, with what is said of each alone as its label.
 
-    labels: list[bytes]
-    sources: Edges
-    users: Edges
+    The steps of a body are values like all others, before the step that holds them.
+    """
+
+    labels: list[bytes] = field(default_factory=list)
+    sources: list[list[tuple[bytes, int]]] = field(default_factory=list)
+    users: list[list[tuple[bytes, int]]] = field(default_factory=list)
+
+    def value(self, label: bytes) -> int:
+        """A new value; its number."""
+        self.labels.append(label)
+        self.sources.append([])
+        self.users.append([])
+        return len(self.labels) - 1
+
+    def edge(self, name: bytes, source: int, user: int) -> None:
+        self.sources[user].append((name, source))
+        self.users[source].append((name, user))
+
+    def steps(self, graph: Graph, number: dict[str, int]) -> None:
+        """Adds all steps of a graph to `number`, which holds its inputs."""
+        commutative = {op: _commutative(op) for op in {node.op for node in graph.nodes.values()}}
+        for i, node in graph.nodes.items():
+            inner = [] if node.body is None else self.body(node, node.body, number)
+            n = number[i] = self.value(_label(node.op, node.args) if _is_plain(node) else _marked(node))
+            for shared, path in node.share:
+                owner, parameter = owner_of(path, number)
+                self.edge(_digest(b"share", shared.encode(), parameter.encode()), number[owner], n)
+            ordered = not commutative[node.op]
+            for port, source in node.inputs if node.body is None else ():
+                self.edge(_port(port) if ordered else b"", number[source], n)
+            for name, m in inner:
+                self.edge(name, m, n)
+        for output, i in sorted(graph.outputs):
+            self.labels[number[i]] = _digest(self.labels[number[i]], output.encode())
+
+    def body(self, node: Node, body: Graph, number: Mapping[str, int]) -> list[tuple[bytes, int]]:
+        """Adds the values of a body; (edge, number) of what its step reads, which is what enters the body."""
+        words, inside, read = _words(node), {}, []
+        for name in body.input_names:
+            said = _port(name) if name in words else b""
+            m = inside[name] = self.value(_digest(b"enters", said))
+            read.append((said, m))
+            for source in (s for port, s in node.inputs if port == name):
+                self.edge(b"", number[source], m)
+        self.steps(body, inside)
+        return read + [(_digest(b"made", name.encode()), inside[i]) for name, i in body.outputs]
 
 
 class _BoundError(Exception):
     """The search for a canonical order went past its bound."""
 
 
-def _web(graph: Graph, named: bool) -> _Web:
-    number = {i: n for n, i in enumerate((*graph.input_names, *graph.nodes))}
-    labels = [_type_label(kind, name if named else "") for name, kind in graph.inputs]
-    sources: list[list[tuple[bytes, int]]] = [[] for _ in number]
-    users: list[list[tuple[bytes, int]]] = [[] for _ in number]
-    commutative = {op: _commutative(op) for op in {node.op for node in graph.nodes.values()}}
-    for i, node in graph.nodes.items():
-        n = number[i]
-        labels.append(_label(node.op, node.args) if _is_plain(node) else _marked(node))
-        for shared, path in node.share:
-            owner, parameter = owner_of(path, number)
-            edge = _digest(b"share", shared.encode(), parameter.encode())
-            sources[n].append((edge, number[owner]))
-            users[number[owner]].append((edge, n))
-        ordered = not commutative[node.op]
-        for port, source in node.inputs:
-            name = _port(port) if ordered else b""
-            sources[n].append((name, number[source]))
-            users[number[source]].append((name, n))
-    for output, i in sorted(graph.outputs):
-        labels[number[i]] = _digest(labels[number[i]], output.encode())
+def _web(graph: Graph) -> _Web:
+    web = _Web()
+    number = {name: web.value(_type_label(kind)) for name, kind in graph.inputs}
+    web.steps(graph, number)
     for said, mode in sorted(graph.only):
-        i = dict(graph.outputs).get(said, said)
-        labels[number[i]] = _digest(labels[number[i]], b"only", mode.encode())
-    return _Web(labels, sources, users)
+        n = number[dict(graph.outputs).get(said, said)]
+        web.labels[n] = _digest(web.labels[n], b"only", mode.encode())
+    return web
 
 
 def _is_plain(node: Node) -> bool:
-    return node.body is None and not node.frozen and not node.init
+    return not node.frozen and not node.init
 
 
 def _marked(node: Node) -> bytes:
-    """The label of a step with a body or a mark."""
-    body = b"" if node.body is None else _body(node.body)
+    """The label of a step with a mark."""
     init = repr(sorted((n, _equalised(r)) for n, r in node.init)).encode() if node.init else b""
-    return _digest(_label(node.op, node.args), body, b"frozen" * node.frozen, init)
+    return _digest(_label(node.op, node.args), b"frozen" * node.frozen, init)
 
 
-@functools.lru_cache(maxsize=1024)
-def _body(graph: Graph) -> bytes:
-    return fingerprint(graph, named=True).encode()
+def _words(node: Node) -> set[str]:
+    """The inputs of a body whose names mean something: the op's own, and those that its arguments mention."""
+    found = set(lookup("op", node.op).inputs)
+    waiting: list[Arg] = [value for _, value in node.args]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, tuple):
+            waiting += value
+        elif isinstance(value, str):
+            found.add(value)
+    return found
 
 
 def _commutative(op: str) -> bool:
@@ -114,9 +147,8 @@ def _label(op: str, args: tuple[tuple[str, Arg], ...]) -> bytes:
     return _digest(b"step", op.encode(), repr([(name, _equalised(value)) for name, value in sorted(args)]).encode())
 
 
-def _type_label(kind: TensorType, name: str) -> bytes:
-    said = (kind.dtype, len(kind.shape), kind.shape[1:])
-    return _digest(b"input", repr((*said, name) if name else said).encode())
+def _type_label(kind: TensorType) -> bytes:
+    return _digest(b"input", repr((kind.dtype, len(kind.shape), kind.shape[1:])).encode())
 
 
 @functools.lru_cache(maxsize=1024)

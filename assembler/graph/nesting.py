@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from assembler.errors import Problem, near
 from assembler.graph.core import Graph, Node, TensorType
 from assembler.graph.names import Names
-from assembler.recipe.steps import Step
+from assembler.recipe.steps import Step, name_of
 
 if TYPE_CHECKING:
     from assembler.graph.wiring import Builder
@@ -78,10 +78,11 @@ def _cut_out(
     inputs = {i: name for name, i in entering.items()}
     moved = {i: i.removeprefix(prefix) for i in region}
     captured: dict[str, str] = {}
+    inner = {p.removeprefix(prefix) for p in builder.names}
     for source in dict.fromkeys([s for node in region.values() for s in node.sources] + [i for _, i in outputs]):
         if source and source not in region:
-            name = source.replace(".", "_")
-            while name in (*moved.values(), *captured.values()):
+            name = name_of(source)  # the same in every copy of a step, whose weights may be shared
+            while name in (*moved.values(), *captured.values(), *inner):
                 name += "_"
             captured[source] = moved[source] = name
     nodes = {}

@@ -90,6 +90,10 @@ def _split(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return ((example,) if isinstance(example, Tensor) else tuple(example)), {}
 
 
+def _caches(config: Any) -> bool:
+    return getattr(config, "use_cache", None) is True
+
+
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """The module in evaluation, no gradients, attention by its plain path; all as it was afterwards."""
@@ -99,9 +103,14 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         stack.enter_context(torch.no_grad())
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
         torch.backends.mha.set_fastpath_enabled(False)
+        configs = {id(c): c for inner in modes if _caches(c := getattr(inner, "config", None))}.values()
         module.eval()
         try:
+            for config in configs:
+                config.use_cache = False  # of transformers: a cache is no value of a graph, and its writes no steps
             yield
         finally:
+            for config in configs:
+                config.use_cache = True
             for inner, training in modes.items():
                 inner.training = training

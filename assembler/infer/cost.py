@@ -154,12 +154,12 @@ def _step_cost(
     steps = []
 
     def run() -> dict[str, Any]:
-        step, made = run_step(op, args, ports, types, body)
+        step, made = run_step(op, args, ports, types, body, counter)
         steps.append(step)
         return made
 
-    with FlopCounterMode(display=False) as counter:
-        found = types_of(run)
+    counter = FlopCounterMode(display=False)
+    found = types_of(run)
     if isinstance(found, Refusal):
         return step_type(code, op, args, ports, types, kinds, body), None
     flops, step = counter.get_total_flops(), steps[0]
@@ -175,8 +175,9 @@ def _train_flops(graph: Graph, codes: tuple[str, ...], trainable: frozenset[str]
     with torch.device("meta"):
         model = Interpreter(graph, types, shapes).train()
         for i, step in model.steps.items():
-            if isinstance(step, nn.Module) and not graph.nodes[i].owner:
-                step.requires_grad_(_is_trained(i, trainable) and not graph.nodes[i].frozen)
+            if isinstance(step, nn.Module) and not graph.nodes[i].owner and not _is_trained(i, trainable):
+                for name, parameter in step.named_parameters():
+                    parameter.requires_grad_(parameter.requires_grad and name in dict(graph.nodes[i].share))
         values = meta_values(graph.input_names, tuple(types[n] for n in graph.input_names))
         with FlopCounterMode(display=False) as counter:
             made = model(**values).values()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ BATCH = 2
 Args = tuple[tuple[str, Arg], ...]
 Ports = tuple[str, ...]
 Types = tuple[TensorType, ...]
+NO_CONTEXT = nullcontext()
 
 
 def shapes(graph: Graph, typed: Callable[..., Outputs | Refusal] | None = None) -> dict[str, TensorType]:
@@ -144,9 +146,17 @@ def types_of(run: Callable[[], Mapping[str, Any]]) -> Outputs | Refusal:
 
 
 def run_step(
-    op: str, args: Args, ports: Ports, types: Types, body: Graph | None = None
+    op: str,
+    args: Args,
+    ports: Ports,
+    types: Types,
+    body: Graph | None = None,
+    around: AbstractContextManager[Any] = NO_CONTEXT,
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """A step and what it makes of `meta` tensors of these types, in eval mode and without gradients."""
+    """A step and what it makes of `meta` tensors of these types, in eval mode and without gradients.
+
+    It is called inside of `around`, where it was not made: to make a step with a body, that is run as well.
+    """
     entry = lookup("op", op)
     node = Node(op, args, tuple(zip(ports, ports, strict=True)), body=body)
     with torch.device("meta"), torch.no_grad(), warnings.catch_warnings():
@@ -154,7 +164,9 @@ def run_step(
         step = step_of(node, types, _interpreted, shapes)
         if isinstance(step, torch.nn.Module):
             step.eval()
-        return step, call_step(step, entry, node, meta_values(ports, types))
+        values = meta_values(ports, types)
+        with around:
+            return step, call_step(step, entry, node, values)
 
 
 def _interpreted(graph: Graph, name: str) -> torch.nn.Module:

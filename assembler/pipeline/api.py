@@ -76,13 +76,10 @@ def build(
     Their names are the recipe's own, or are mapped by its `weights:`.
     """
     if isinstance(source, Graph):
-        tree, folder = Map(), Path()
-    else:
-        source = source if isinstance(source, Recipe) else _document(source, overrides)
-        tree, folder = _model(source)[1], source.folder if isinstance(source, Document) else Path()
-    module = lower(graph(source), seed=seed, device=device)
-    load_into(module, tree, folder, weights)
-    return module
+        return _begun(source, Map(), Path(), weights, seed=seed, device=device)
+    source = source if isinstance(source, Recipe) else _document(source, overrides)
+    name, model = _model(source)
+    return _begun(build_graph(model, name=name), model, _folder(source), weights, seed=seed, device=device)
 
 
 def plan(source: str | Path | Document, *overrides: str) -> Plan:
@@ -112,6 +109,7 @@ def search(
     """
     name, model = _model(source)
     found = space(model)
+    folder = _folder(source)
     if not found.decisions:
         raise InputError(f"'{name}' has no open choices to search", hint="give it some, for instance with pg.oneof")
     log = open_study(storage, name, direction) if storage else None  # type: ignore[arg-type]
@@ -127,7 +125,7 @@ def search(
 
     return run_study(
         found,
-        lambda choice: float(objective(lower(made(choice), seed=seed))),
+        lambda choice: float(objective(_begun(made(choice), decide(model, choice), folder, seed=seed))),
         make(sampler, found, seed=seed),
         trials,
         cost=(lambda choice: costs_of(made(choice))) if budget else None,
@@ -144,20 +142,24 @@ def train(
     data: str | Mapping[str, Any],
     *,
     settings: Mapping[str, Any] | None = None,
+    weights: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
     hooks: Hooks | None = None,
 ) -> Trained:
     """Train a model recipe on a data set (`digits`, `{"name": "fashion_mnist", "train": 5000}`).
 
-    `settings` are those of a recipe's `train:` (epochs, lr, batch, ...). The test split is not touched.
+    `settings` are those of a recipe's `train:` (epochs, lr, batch, ...). It begins with the `weights` given, as in
+    `build`, or with those that the recipe names. The test split is not touched.
     """
     spec = {"name": data} if isinstance(data, str) else data
-    wanted = graph(source)
+    module = build(source, seed=seed, weights=weights)
+    wanted = module.meta["graph"]
     value = wanted.outputs[0][0]
     objective = Objective.from_spec([{**TASK, "value": value}])
     training = Training(objective, FitSpec.from_spec(settings or {}), seed)
-    return train_model(wanted, load_data(spec), Task(objective), training, device=resolve(device), hooks=hooks)
+    data_, task, there = load_data(spec), Task(objective), resolve(device)
+    return train_model(wanted, data_, task, training, weights=module.state_dict(), device=there, hooks=hooks)
 
 
 def run(
@@ -175,6 +177,26 @@ def run(
 
 def _document(source: str | Path | Document, overrides: Sequence[str]) -> Document:
     return source if isinstance(source, Document) else documents.load(source, overrides)
+
+
+def _begun(
+    graph: Graph,
+    model: Map,
+    folder: Path,
+    weights: str | Path | None = None,
+    *,
+    seed: int | None = 0,
+    device: str | torch.device = "cpu",
+) -> Compiled:
+    """The module of a graph with the weights given, or those that its recipe names."""
+    module = lower(graph, seed=seed, device=device)
+    load_into(module, model, folder, weights)
+    return module
+
+
+def _folder(source: Source) -> Path:
+    """What files are relative to that a recipe names, where it does not say itself where it is written."""
+    return source.folder if isinstance(source, Document) else Path()
 
 
 def _model(source: Source, overrides: Sequence[str] = ()) -> tuple[str, Map]:

@@ -37,10 +37,13 @@ def fixed(host: Graph, slots: tuple[str, ...]) -> dict[str, float]:
 
 def model_of(spec: RunSpec, changes: Mapping[str, Any] | None = None) -> Graph:
     """The graph of the run's model as it is written, with `changes` (path -> value) made to the recipe."""
+    return build(tree_of(spec, changes), name=spec.name)
+
+
+def tree_of(spec: RunSpec, changes: Mapping[str, Any] | None = None) -> Map:
+    """The recipe of the run's model as it is written, with `changes` (path -> value) made to it."""
     model = spec.document.default
-    if changes:
-        model = changed(model, [(path, marked(value)) for path, value in changes.items()])
-    return build(model, name=spec.name)
+    return changed(model, [(path, marked(value)) for path, value in changes.items()]) if changes else model
 
 
 def check(spec: RunSpec) -> None:

@@ -11,6 +11,7 @@ from assembler.graph.build import draft
 from assembler.graph.core import Graph
 from assembler.graph.lint import lint
 from assembler.pipeline import check_rewrites, splitting
+from assembler.pipeline.claims.check import problems as claims
 from assembler.pipeline.given import arguments, registered, training
 from assembler.pipeline.objectives import TASK as TASK
 from assembler.pipeline.objectives import Scene, objective, paths, turns
@@ -42,6 +43,7 @@ def check(document: Document) -> list[Problem]:
         note_all(problems, _Run(document, sound=not problems).problems())
     elif "search" in tree:
         note_all(problems, _search(tree.get("search")))
+    note_all(problems, claims(document, check, sound=not problems))
     return in_order(problems, str(document.file or ""))
 
 

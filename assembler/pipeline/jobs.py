@@ -12,10 +12,11 @@ from assembler.assemble.product import Product
 from assembler.assemble.train import train_model
 from assembler.assemble.weights import Weights, load_there, whole_keys
 from assembler.compile.lower import lower
-from assembler.compile.weights import load_weights, read_weights, save_weights
+from assembler.compile.weights import read_weights, save_weights
 from assembler.graph.runs import holder
 from assembler.graph.text import from_text
 from assembler.infer.cost import total
+from assembler.pipeline.initial import FILE, NEED, begun
 from assembler.train.data.core import Data, load, load_test
 from assembler.train.device import resolve
 from assembler.train.loop import Hooks
@@ -29,12 +30,13 @@ def train(job: Job) -> dict[str, Any]:
     """A whole model: meta, teacher, baseline, or (with a host and parts among the needs) an assembly that is tuned."""
     graph = from_text(job.inputs["graph"])
     teachers = teachers_of(job)
+    weights, told = begun(job, graph)
     trained = train_model(
         graph,
         data_of(job),
         task_of(job.inputs),
         _training(job.inputs),
-        weights=assembled(job),
+        weights=assembled(job) or weights,
         teachers=teachers,
         device=resolve(job.inputs["device"]),
         hooks=_hooks(job),
@@ -46,17 +48,19 @@ def train(job: Job) -> dict[str, Any]:
         "before": trained.before[0],
         "train_flops": trained.train_flops,
         "steps": trained.fit.steps,
+        **told,
     }
 
 
 def load_model(job: Job) -> dict[str, Any]:
-    """A whole model from a weights file, and what it is worth on the validation split."""
+    """A whole model that is not trained, and what it is worth on the validation split."""
     graph = from_text(job.inputs["graph"])
+    weights, told = begun(job, graph)
     module = lower(graph)
-    load_weights(module, job.inputs["file"])
+    load_there(module, weights or {})
     score, loss = assess(module, graph, data_of(job), task_of(job.inputs))
     save_weights(module, job.out / WEIGHTS)
-    return {"validation": score, "loss": loss, "before": score, "train_flops": 0, "steps": 0}
+    return {"validation": score, "loss": loss, "before": score, "train_flops": 0, "steps": 0, **told}
 
 
 def part(job: Job) -> dict[str, Any]:
@@ -64,7 +68,8 @@ def part(job: Job) -> dict[str, Any]:
     host = model_of(job.needs["host"])
     teachers = teachers_of(job)
     device = resolve(job.inputs["device"])
-    seat = Seat(host, job.inputs["slot"], from_text(job.inputs["part"]), teachers, device)
+    own = read_weights(job.needs[NEED].file(FILE)) if NEED in job.needs else {}
+    seat = Seat(host, job.inputs["slot"], from_text(job.inputs["part"]), teachers, device, own)
     data = data_of(job)
     weights, result, spent = incubate(seat, data, _training(job.inputs), _hooks(job))
     score, loss = judge(seat, weights, data, task_of(job.inputs))
@@ -92,7 +97,7 @@ def model_of(product: Product) -> Model:
 
 def teachers_of(job: Job) -> dict[str, Model]:
     """The models that the objective compares with, by name."""
-    return {n: model_of(p) for n, p in job.needs.items() if n != "host" and not n.startswith("part:")}
+    return {n: model_of(p) for n, p in job.needs.items() if n != "host" and ":" not in n}
 
 
 def assembled(job: Job) -> Weights | None:

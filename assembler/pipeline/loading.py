@@ -1,43 +1,166 @@
-"""Weights for a built model: those of a file that the user names, or of the one that its recipe names."""
+"""Weights that a model begins with: those of a file that the user names, or of the ones that its recipe names."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torch import Tensor
+
 from assembler.compile.checkpoints import HUB, read_checkpoint
-from assembler.compile.mapping import mapped, unread
+from assembler.compile.mapping import mapped, tie, unread
 from assembler.compile.model import Compiled
-from assembler.compile.weights import fill
-from assembler.errors import Problem, RecipeError
+from assembler.compile.weights import misfits, put
+from assembler.errors import AssemblerError, InputError, Problem, RecipeError
+from assembler.recipe.overrides import FILE
 from assembler.recipe.values import Map
-from assembler.recipe.weights import Weights, weights_of
+from assembler.recipe.weighted import all_weights
+from assembler.recipe.weights import Weights
+
+Tensors = Mapping[str, Tensor]
+_MOST = 5  # names that are told
+_PARTIAL = "partial: true reads only what fits"
+
+
+@dataclass(frozen=True)
+class Begin:
+    """What a model begins with: tensors under its own names, the names that begin otherwise, those not read.
+
+    `mapped` says whether they were somebody else's.
+    """
+
+    tensors: dict[str, Tensor]
+    fresh: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    mapped: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """The weights for the part of a model at `path` ("" is all of it) and where they lie; `file` if the user says."""
+
+    path: str
+    weights: Weights
+    file: str | Path
+
+    @property
+    def owner(self) -> str:
+        """What the weights are for, in words."""
+        return f"'{self.path}'" if self.path else "the model"
+
+    def holds(self, key: str) -> bool:
+        """Whether a name of the model belongs to this part."""
+        return not self.path or key.startswith(f"{self.path}.")
 
 
 def load_into(module: Compiled, model: Map, folder: Path, given: str | Path | None = None) -> None:
-    """Fill `module` with the weights `given` (a file, a folder, `hf:org/name`), else with those that its recipe
-    names, if it names any; `folder` is the recipe's.
+    """Fill `module` with the weights `given` (a file, a folder, `hf:org/name`), else with those that its recipe names.
 
     Names are mapped by the recipe's weights map, unless they are the module's own. `module.meta["unread"]` are the
-    names in the weights that the model has no use for. Raises InputError for what is missing or of a wrong shape.
+    names in the weights that the model has no use for, `module.meta["initialised"]` what was not among partial ones.
+    Raises InputError for what is missing or of a wrong shape.
     """
-    section = weights_of(model) or Weights()
-    source = given if given is not None else _own(section, folder)
-    if source is None:
+    found = begin_of(places(model, folder, given), module.state_dict())
+    if found is None:
         return
-    theirs, ours = read_checkpoint(source), module.state_dict()
-    if section.map is None or theirs.keys() == ours.keys():
-        fill(module, theirs, str(source))
-        return
-    fill(module, mapped(section.map, theirs, ours), str(source))
-    module.meta["unread"] = tuple(unread(section.map, theirs, ours))
+    put(module, found.tensors)
+    if found.mapped:
+        module.meta["unread"] = found.unread
+    if found.fresh:
+        module.meta["initialised"] = found.fresh
 
 
-def _own(section: Weights, folder: Path) -> str | Path | None:
-    """The place that a recipe names, which may not lie outside of its folder."""
-    if not section.file or section.file.startswith(HUB):
-        return section.file or None
-    place = folder / section.file
-    if Path(section.file).is_absolute() or not place.resolve().is_relative_to(folder.resolve()):
+def places(model: Map, folder: Path, given: str | Path | None = None) -> tuple[Place, ...]:
+    """Where the weights of a model recipe lie, outer ones first; those `given` are for all of it.
+
+    Raises RecipeError for a place outside of the recipe's folder.
+    """
+    said = all_weights(model)
+    if given is not None:
+        return (Place("", said.get("", Weights()), given),)
+    return tuple(Place(path, one, beside(one, folder)) for path, one in said.items() if one.file)
+
+
+def beside(weights: Weights, folder: Path) -> str | Path:
+    """The place that a recipe names, at or below the folder that it is written in; `-o` may name any."""
+    said, span = weights.file, weights.span
+    if said.startswith(HUB) or (span is not None and span.file == FILE):
+        return said
+    home = Path(span.file).parent if span is not None and Path(span.file).is_file() else folder
+    if Path(said).is_absolute() or not (home / said).resolve().is_relative_to(home.resolve()):
         hint = "use a file at or below the recipe's own folder, or --weights"
-        raise RecipeError(Problem(f"a recipe may not reach '{section.file}'", section.span, hint=hint))
-    return place
+        raise RecipeError(Problem(f"a recipe may not reach '{said}'", span, hint=hint))
+    return home / said
+
+
+def begin_of(found: tuple[Place, ...], ours: Tensors, *, fitting: bool = False) -> Begin | None:
+    """The tensors of `ours` (a `state_dict`, on any device) that lie at these places; None if there are no places.
+
+    What lies at an inner place goes before. With `fitting` all are taken as partial, and may have nothing.
+    Raises InputError, at the place in the recipe, for weights that are missing or of another shape.
+    """
+    if not found:
+        return None
+    tensors: dict[str, Tensor] = {}
+    problems: list[Problem] = []
+    left: dict[str, tuple[str, ...] | None] = {}
+    for place in found:
+        inner = [other for other in found if other is not place and place.holds(other.path)]
+        keys = [k for k in ours if place.holds(k) and not any(other.holds(k) for other in inner)]
+        try:
+            made, missed = _read(place, {_short(k, place): ours[k] for k in keys}, fitting)
+        except AssemblerError as error:
+            problems += (error.at(place.weights.span) if place.weights.file else error).problems
+            continue
+        tensors |= {_full(k, place): tensor for k, tensor in made.items()}
+        left[place.path] = missed
+    if not problems:
+        tie(tensors, ours, problems)
+    if problems:
+        raise InputError(problems)
+    fresh = tuple(k for k in ours if k not in tensors)
+    others = [names for names in left.values() if names is not None]
+    return Begin(tensors, fresh, tuple(name for names in others for name in names), bool(others))
+
+
+def _read(place: Place, ours: Tensors, fitting: bool) -> tuple[Tensors, tuple[str, ...] | None]:
+    """The tensors at a place under names relative to it, and the names there that a map did not read, if one did."""
+    weights = place.weights
+    if not ours and not fitting:
+        raise InputError(f"{place.owner} has no weights of its own", hint="remove its weights:, or share: them")
+    theirs = read_checkpoint(place.file)
+    partial = weights.partial or fitting
+    left: tuple[str, ...] | None = None
+    made: Tensors
+    if weights.map is not None and theirs.keys() != ours.keys():
+        try:
+            made = mapped(weights.map, theirs, ours, partial=partial)
+        except InputError as error:
+            raise InputError([replace(p, path=_full(p.path, place)) for p in error.problems]) from None
+        left = tuple(unread(weights.map, theirs, ours))
+    elif partial:
+        made = {k: t for k, t in theirs.items() if k in ours and t.shape == ours[k].shape}
+    else:
+        problems = list(misfits(ours, theirs, str(place.file), place.owner))
+        if problems:
+            raise InputError([replace(p, path=_full(p.path, place), hint=p.hint or _PARTIAL) for p in problems])
+        made = theirs
+    if not made and not fitting:
+        some = ", ".join(list(theirs)[:4])
+        raise InputError(f"nothing in {place.file} fits {place.owner}", hint=f"it has {some}, ...; map: maps names")
+    return made, left
+
+
+def words(loaded: int, fresh: Sequence[str]) -> str:
+    """What partial weights gave: `12 loaded, 2 initialised: head.weight, head.bias`."""
+    more = ", ..." if len(fresh) > _MOST else ""
+    return f"{loaded} loaded, {len(fresh)} initialised: {', '.join(fresh[:_MOST])}{more}"
+
+
+def _short(key: str, place: Place) -> str:
+    return key.removeprefix(f"{place.path}.") if place.path else key
+
+
+def _full(key: str, place: Place) -> str:
+    return f"{place.path}.{key}" if place.path and key else key

@@ -16,7 +16,7 @@ from assembler.assemble.runner import Event, Runner
 from assembler.assemble.store import Store
 from assembler.assemble.task import Task
 from assembler.errors import InputError, TaskError
-from assembler.pipeline import budgets, files
+from assembler.pipeline import beginning, budgets, files
 from assembler.pipeline.spec import read
 from assembler.pipeline.spending import path_tasks
 from assembler.pipeline.state import Run
@@ -46,6 +46,7 @@ def run_recipe(
     """
     spec = read(document)
     budgets.check(spec)
+    beginning.check(spec)
     start = time.monotonic()
     with Runner(Store(resources.store_home()), workers or default_workers(), on_event) as runner:
         state = Run(spec, runner, str(resolve(device)), on_tasks=on_tasks)

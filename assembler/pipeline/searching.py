@@ -12,11 +12,14 @@ from assembler import resources
 from assembler.assemble.plan import Failure
 from assembler.assemble.runner import Event, Runner
 from assembler.assemble.store import Store
+from assembler.assemble.task import Task
 from assembler.errors import RecipeError, TaskError
 from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.infer.cost import total
 from assembler.pipeline.exporting import write_text
+from assembler.pipeline.initial import needs_of
+from assembler.pipeline.loading import places
 from assembler.pipeline.training import Setting, training_task
 from assembler.recipe.choices import Choice, decide, space
 from assembler.recipe.document import Document
@@ -84,11 +87,19 @@ def search_recipe(
 
     data = {"name": how.data} if isinstance(how.data, str) else how.data
     setting = Setting(data, how.train or {}, how.seed, device)
-    with Runner(Store(resources.store_home()), 1, on_event) as runner:
+    store = Store(resources.store_home())
+
+    def begin(choice: Choice) -> dict[str, Task]:
+        where = places(decide(document.model, choice), document.folder)
+        return needs_of(store, graph(choice), where, phase="search") if where else {}
+
+    for choice in found.covering():  # each candidate's weights are looked at before anything is trained
+        begin(choice)
+    with Runner(store, 1, on_event) as runner:
 
         def evaluate(choice: Choice) -> float:
             label = " ".join(found.named(choice).values())
-            made = training_task(graph(choice), setting, label=label, phase="search")
+            made = training_task(graph(choice), setting, begin(choice), label=label, phase="search")
             product = runner.run([made])[made]
             if isinstance(product, Failure):
                 raise TaskError(product.reason)

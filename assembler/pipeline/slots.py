@@ -13,6 +13,7 @@ from assembler.graph.edit import cut, extract
 from assembler.infer.shape import shapes
 from assembler.pipeline.spec import RunSpec, first, slot_of
 from assembler.recipe.choices import Decision, Space, decide
+from assembler.recipe.values import Map
 from assembler.search.moves import every
 
 MOST_VARIANTS = 256
@@ -59,7 +60,7 @@ def _variants(
     wanted = types[cut(base, slot).output]
     found: dict[str, Variant] = {}
     for picks in every(inner):
-        graph = build(first(decide(spec.document.model, picks), _rest(spec.space, picks)), name=spec.document.name)
+        graph = build(written(spec, picks), name=spec.document.name)
         kinds = shapes(graph)
         part = extract(graph, slot, kinds)
         gives = kinds[cut(graph, slot).output]
@@ -68,6 +69,11 @@ def _variants(
             raise GraphError(f"'{label}' gives {gives} in slot '{slot}', the slot gives {wanted}", path=slot)
         found.setdefault(part.fingerprint, Variant(slot, label, tuple(picks.items()), part))
     return list(found.values())
+
+
+def written(spec: RunSpec, picks: Mapping[str, Any]) -> Map:
+    """The run's model with the candidates of one slot that `picks` says, and the first ones elsewhere."""
+    return first(decide(spec.document.model, picks), _rest(spec.space, picks))
 
 
 def _rest(space: Space, picks: Mapping[str, Any]) -> Space:

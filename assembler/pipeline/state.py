@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from assembler.assemble.plan import Failure
-from assembler.assemble.product import Product, sha256
+from assembler.assemble.product import Product
 from assembler.assemble.runner import Runner
 from assembler.assemble.task import Task, closure, task
 from assembler.errors import AssemblerError, InputError, TaskError
 from assembler.graph.core import Graph
 from assembler.graph.text import to_text
 from assembler.infer.cost import Cost, total
-from assembler.pipeline.budgets import model_of
+from assembler.pipeline.beginning import of_model
+from assembler.pipeline.budgets import model_of, tree_of
 from assembler.pipeline.code import code_of
 from assembler.pipeline.exporting import FORMATS, Format
+from assembler.pipeline.initial import needs_of
+from assembler.pipeline.loading import places
 from assembler.pipeline.slots import Variant, variants
 from assembler.pipeline.spec import RunSpec
 from assembler.train.data.core import fingerprint
@@ -64,37 +66,41 @@ class Run:
         """The graph of the run's model as it is written, with `changes` (path -> value) made to the recipe."""
         return model_of(self.spec, changes)
 
+    def begin(
+        self, graph: Graph, changes: Mapping[str, Any] | None = None, *, fitting: bool = False
+    ) -> dict[str, Task]:
+        """The weights that the training of a model begins with, as a need; none where the recipe names none.
+
+        `graph` is that of the run's model with `changes`; with `fitting` it may be another, which gets what fits it.
+        """
+        found = places(tree_of(self.spec, changes), self.spec.document.folder)
+        return needs_of(self.runner.store, graph, found, phase=self.phase, fitting=fitting)
+
     def add_model(
         self,
         name: str,
-        graph: Graph,
+        changes: Mapping[str, Any] | None,
         train: Mapping[str, Any] | None,
         objective: Objective | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> None:
-        """Plan one training of `graph` a seed, known as `name` from now on; `more` is as in `training`."""
-        self.graphs[name] = graph
+        """Plan one training a seed of the model with `changes`, called `name` from now on; `more` as in `training`."""
+        graph = self.graphs[name] = self.model_graph(changes)
+        begin = self.begin(graph, changes)
         objectives = [turn["objective"] for turn in (more or {}).get("turns", ())] or [objective]
         self.models[name] = {}
         for seed in self.seeds:
-            teachers = {n: t for said in objectives for n, t in self.teachers(seed, said).items()}
-            self.models[name][seed] = self.training(name, graph, seed, train, objective, teachers, more)
+            needs = {n: t for said in objectives for n, t in self.teachers(seed, said).items()} | begin
+            self.models[name][seed] = self.training(name, graph, seed, train, objective, needs, more)
 
-    def add_loaded(self, name: str, graph: Graph, weights: str) -> None:
+    def add_loaded(self, name: str, changes: Mapping[str, Any] | None, weights: str) -> None:
         """Take a model's weights from a file instead of training it; every seed has the same one."""
-        file = Path(weights)
-        if not file.is_file():
-            raise InputError(f"no weights file {file}", path=f"phases.{self.phase}.weights")
-        inputs = {
-            "graph": to_text(graph),
-            "file": str(file.resolve()),
-            "sha256": sha256(file),
-            **self.common(0, None, None),
-        }
-        made = task(
-            "assembler.pipeline.jobs:load_model", inputs, label=name, phase=self.phase, code=code_of(graph, (), {})
-        )
-        self.graphs[name] = graph
+        graph = self.graphs[name] = self.model_graph(changes)
+        where = of_model(self.spec, name, {"set": changes, "weights": weights})
+        begin = needs_of(self.runner.store, graph, where, phase=self.phase)
+        inputs = {"graph": to_text(graph), **self.common(0, None, None)}
+        code = code_of(graph, (), {})
+        made = task("assembler.pipeline.jobs:load_model", inputs, begin, label=name, phase=self.phase, code=code)
         self.models[name] = dict.fromkeys(self.seeds, made)
 
     def training(

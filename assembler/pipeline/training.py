@@ -20,7 +20,9 @@ from assembler.graph.core import Graph
 from assembler.graph.text import to_text
 from assembler.pipeline.code import code_of
 from assembler.pipeline.exporting import export, write_text
+from assembler.pipeline.initial import needs_of
 from assembler.pipeline.jobs import model_of
+from assembler.pipeline.loading import Place
 from assembler.pipeline.spec import TASK
 from assembler.recipe.document import Document
 from assembler.recipe.write import to_yaml
@@ -40,8 +42,10 @@ class Setting:
     device: str = "auto"
 
 
-def training_task(graph: Graph, how: Setting, *, label: str, phase: str = "train") -> Task:
-    """The task that trains a graph from its initial weights on the labels of its first output."""
+def training_task(
+    graph: Graph, how: Setting, begin: Mapping[str, Task] | None = None, *, label: str, phase: str = "train"
+) -> Task:
+    """The task that trains a graph on the labels of its first output, from the weights `begin` or from the seed's."""
     term = {**TASK, "value": graph.outputs[0][0]}
     inputs = {
         "graph": to_text(graph),
@@ -54,9 +58,8 @@ def training_task(graph: Graph, how: Setting, *, label: str, phase: str = "train
         "seed": how.seed,
         "device": how.device,
     }
-    return task(
-        "assembler.pipeline.jobs:train", inputs, label=label, phase=phase, code=code_of(graph, [term], how.train)
-    )
+    code = code_of(graph, [term], how.train)
+    return task("assembler.pipeline.jobs:train", inputs, begin, label=label, phase=phase, code=code)
 
 
 def test_task(trained: Task) -> Task:
@@ -68,15 +71,22 @@ def test_task(trained: Task) -> Task:
 
 
 def train_graph(
-    graph: Graph, how: Setting, *, test: bool = False, on_event: Callable[[Event], None] | None = None
+    graph: Graph,
+    how: Setting,
+    places: tuple[Place, ...] = (),
+    *,
+    test: bool = False,
+    on_event: Callable[[Event], None] | None = None,
 ) -> tuple[Product, float | None]:
     """The trained model, and with `test` its score on the test split, which is not read otherwise.
 
-    Raises InputError where model, data and settings do not fit, TaskError where the training fails.
+    It begins with the weights at `places`. Raises InputError where model, weights, data and settings do not fit,
+    TaskError where the training fails.
     """
     FitSpec.from_spec(how.train, path="train")
-    trained = training_task(graph, how, label=graph.name)
-    with Runner(Store(resources.store_home()), 1, on_event) as runner:
+    store = Store(resources.store_home())
+    trained = training_task(graph, how, needs_of(store, graph, places, phase="train"), label=graph.name)
+    with Runner(store, 1, on_event) as runner:
         made = _product(runner, trained)
         return made, _product(runner, test_task(trained)).result["test"] if test else None
 

@@ -17,6 +17,7 @@ from assembler.recipe.paths import STEP_KEYS, patch
 from assembler.recipe.scope import Copies, Depth, Lazy, Scope, origin, resolve, scope_of
 from assembler.recipe.steps import BAD_OP, Step, bad_name, check_outputs, check_sections, name_of
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
+from assembler.recipe.weights import weights_of_step
 from assembler.registry.checks import shown
 
 MOST_STEPS = 50_000
@@ -131,7 +132,7 @@ class _Expander:
             if int(key) >= len(loops):
                 has = f"0 to {len(loops) - 1}" if loops else "none"
                 self.note(f"step '{place.path}' has no copy {key}", step.key_span(key), f"its copies are {has}")
-        common, body = step.drop("for", "repeat", "from", *patches), []
+        common, body = step.drop("for", "repeat", "from", "weights", *patches), []
         for index, names in enumerate(loops):
             scope = place.scope.inner(**names, t=Depth(copies, copies.total))
             copies.total += 1
@@ -316,6 +317,7 @@ class _Expander:
             outputs=self.outputs_of(draft),
             share=draft.twin or self.share_of(draft),
             frozen=self.frozen_of(draft),
+            weights=weights_of_step(step, scope, self.problems),
             span=draft.span,
             named=draft.named,
             written=step,
@@ -323,7 +325,7 @@ class _Expander:
         )
 
     def check_container(self, draft: Draft) -> None:
-        allowed = {"for", "repeat", "from", "op", "body", "share", "frozen", "initializers", "if"}
+        allowed = {"for", "repeat", "from", "op", "body", "share", "frozen", "initializers", "weights", "if"}
         allowed |= {"merge"} if draft.kind == "branches" else {"outputs"} if draft.kind == "chain" else set()
         if draft.kind == "residual":
             allowed.add("shortcut")

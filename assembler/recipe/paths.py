@@ -11,6 +11,7 @@ import re
 from dataclasses import replace
 
 from assembler.errors import Problem, RecipeError, Span, near
+from assembler.recipe.edits import EDITS, edits_text, graph_text, laid
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
 
 GROUPS = ("graph", "body")
@@ -25,6 +26,7 @@ SECTIONS = (
     "inputs",
     "blocks",
     "graph",
+    "edits",
     "outputs",
     "weights",
     "initializers",
@@ -49,6 +51,7 @@ STEP_KEYS = (
     "share",
     "frozen",
     "initializers",
+    "weights",
     "if",
 )
 _NAMED = ("data", "task", "train", "search", "phases")
@@ -59,7 +62,7 @@ _EXAMPLE = "for instance stage.2.block.mixer"
 
 def join(path: str, key: str) -> str:
     """`path.key`, leaving out the keys that only group."""
-    if key in GROUPS:
+    if key in GROUPS or (key == EDITS and not path):
         return path
     return f"{path}.{key}" if path else key
 
@@ -72,12 +75,15 @@ def is_container(step: Map) -> bool:
 
 def get(tree: Map, path: str) -> Value | None:
     """The value at a path, or None."""
+    if isinstance(edits := tree.get(EDITS), Map) and path in edits:
+        found: Value = edits.get(path)
+        return found
     here: Value = tree
     for i, part in enumerate(path.split(".")):
-        found = _child(here, part, top=i == 0)
-        if found is None:
+        inner = _child(here, part, top=i == 0)
+        if inner is None:
             return None
-        here = found
+        here = inner
     return here
 
 
@@ -99,6 +105,8 @@ def put(tree: Map, path: str, value: Value, span: Span | None = None) -> Map:
     Raises RecipeError where the path leads nowhere.
     """
     parts = path.split(".")
+    if edits_text(tree, path, _sections(tree)):
+        return laid(tree, path, value, span or value.span)
     spans = part_spans(path, span or value.span)
     check(tree, path, span or value.span)
     change = value
@@ -177,6 +185,10 @@ def patch(base: Value | None, change: Value, *, group: str = "body", short: str 
     if short in change and short in base and base.get(short) != change.get(short):
         kept = base.drop(*(k for k in base.keys() if k not in ("from", "for", "repeat") or k in change))
         return Map(kept.items + change.items, base.span, _key_spans(kept) + _key_spans(change))
+    if group == "graph" and graph_text(base) and isinstance(steps := change.get(group), Map):
+        for path, value in steps:
+            base = laid(base, path, value, steps.key_span(path))
+        change = change.drop(group)
     for key, value in change:
         inside = base.get(group)
         if isinstance(inside, Map) and key in inside and key not in (*STEP_KEYS, *SECTIONS):

@@ -43,7 +43,7 @@ def read_file(path: str | os.PathLike[str]) -> Map:
     start = Span(str(path), 1, 1)
     tree = Map((("name", Leaf(place.resolve().parent.name)), ("graph", Leaf(text, start))))
     beside = place.with_name("model.safetensors")
-    return tree.set("weights", Map((("file", Leaf(beside.name)),))) if beside.is_file() else tree
+    return tree.set("weights", Map((("file", Leaf(beside.name, start)),), start)) if beside.is_file() else tree
 
 
 def load_text(path: str | os.PathLike[str]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from assembler.errors import Problem, RecipeError, Span
+from assembler.errors import Problem, RecipeError, Span, near
+from assembler.recipe.edits import copies, graph_text, text_paths
 from assembler.recipe.expand import expand
 from assembler.recipe.paths import check, get
 from assembler.recipe.scope import OPEN
@@ -19,6 +20,8 @@ def spread(tree: Map, path: str, span: Span | None = None) -> list[str]:
     """
     if "*" not in path.split("."):
         return [path]
+    if graph_text(tree):
+        return _spread_text(tree, path, span)
     check(tree, path, span)
     found = [""]
     laid_out: list[str] | None = None
@@ -35,6 +38,20 @@ def spread(tree: Map, path: str, span: Span | None = None) -> list[str]:
     if not found:
         hint = "a '*' stands for the copies of a step with 'for' or 'repeat', or the items of a list"
         raise RecipeError(Problem(f"'{path}' matches no copy of anything", span, hint=hint))
+    return found
+
+
+def _spread_text(tree: Map, path: str, span: Span | None) -> list[str]:
+    """The paths in a graph's text that a path with `*` stands for."""
+    found = [""]
+    for part in path.split("."):
+        numbers = {p: copies(tree, p) if part == "*" else [part] for p in found}
+        found = [f"{p}.{n}" if p else n for p in found for n in numbers[p]]
+    if not found:
+        before = path.partition("*")[0].rstrip(".")
+        known = [p for p in text_paths(graph_text(tree)) if copies(tree, p)]
+        hint = near(before, known) or (f"there are numbers behind {', '.join(known[:4])}" if known else "")
+        raise RecipeError(Problem(f"'{path}' matches no number of anything", span, hint=hint))
     return found
 
 

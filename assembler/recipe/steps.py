@@ -12,6 +12,7 @@ from assembler.errors import Problem, Span, near
 from assembler.recipe.paths import GROUPS, SECTIONS, STEP_KEYS
 from assembler.recipe.scope import Scope, origin
 from assembler.recipe.values import Leaf, Map, Seq, Value
+from assembler.recipe.weights import Weights
 
 BAD_OP = "<bad>"
 """Stands for the op of a step that has none; that is noted already."""
@@ -27,8 +28,8 @@ class Step:
     `source` is None (the previous step), a path, a list of paths or a dict of input name to path. `body` holds the
     steps inside (of a nested step, those of the op's sub-graph); `shortcut` those of a residual's other arm; `merge`
     joins branches; `inputs` are a block's, a `?` behind those that a call may leave out; `outputs` pairs names with the
-    steps inside that they give out; `share` is the path (or the mapping of parameters to paths) of the weights to use.
-    `args` are evaluated. `written` is the step as the recipe has it, read in `scope`; `named` is where its name stands.
+    steps inside that they give out; `share` is the path (or the mapping of parameters to paths) of the weights to use;
+    `weights` are those that it begins with. `args` are evaluated. `written` is the step as the recipe has it, read in `scope`; `named` is where its name stands.
     """
 
     path: str
@@ -43,6 +44,7 @@ class Step:
     outputs: tuple[tuple[str, Leaf], ...] = ()
     share: Any = None
     frozen: bool = False
+    weights: Weights | None = None
     span: Span | None = field(default=None, compare=False)
     named: Span | None = field(default=None, compare=False)
     written: Map = field(default=Map(), compare=False, repr=False)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from assembler.errors import RecipeError, Span, near
+from assembler.errors import Problem, RecipeError, Span, near
 from assembler.recipe.notes import note, note_all
 from assembler.recipe.scope import Scope, resolve, scope_of
 from assembler.recipe.values import Map, Seq, Value, is_choice, marked
 
-WEIGHTS_KEYS = ("file", "map", "prefix")
+WEIGHTS_KEYS = ("file", "map", "prefix", "partial")
 SOURCES = ("from", "concat", "any")
 """What a tensor is made of: one other, several joined along `axis`, or the first of several names that is there."""
 EDITS = ("chunk", "reshape", "permute", "transpose")
@@ -58,10 +58,14 @@ class WeightsMap:
 
 @dataclass(frozen=True)
 class Weights:
-    """The `weights:` of a model: a map, if their names are not the recipe's own, and a file, if it names one."""
+    """The `weights:` of a model or a step: a map, if their names are not the recipe's own, and a file, if it names one.
+
+    With `partial` only what fits is read, and the rest begins as it would without.
+    """
 
     map: WeightsMap | None = None
     file: str = ""
+    partial: bool = False
     span: Span | None = field(default=None, compare=False, repr=False)
 
 
@@ -74,6 +78,19 @@ def weights_of(tree: Map) -> Weights | None:
     found = reading.section(tree.get("weights"))
     if reading.problems:
         raise RecipeError(reading.problems)
+    return found
+
+
+def weights_of_step(step: Map, scope: Scope, problems: list[Problem]) -> Weights | None:
+    """The `weights:` of a step, None where it has none; what is wrong in it is added to `problems`."""
+    if "weights" not in step:
+        return None
+    reading = _Reading(scope)
+    found = reading.section(step.get("weights"))
+    if not found.file and not reading.problems:
+        hint = "for instance weights: {file: backbone.safetensors}"
+        reading.note("the weights of a step need a 'file'", step.get("weights").span, hint)
+    note_all(problems, reading.problems)
     return found
 
 
@@ -118,7 +135,13 @@ class _Reading:
         if prefix and "map" not in value:
             self.note("'prefix' belongs to a map", value.key_span("prefix"), "add map:, or remove it")
         found = self.map(value.get("map"), prefix) if "map" in value else None
-        return Weights(found, file, value.get("file").span if file else value.span)
+        return Weights(found, file, self.flag(value.get("partial")), value.get("file").span if file else value.span)
+
+    def flag(self, value: Value | None) -> bool:
+        said = self.plain(value) if value is not None else False
+        if value is not None and said is not _BAD and not isinstance(said, bool):
+            self.note("'partial' is true or false", value.span, "true: only what fits is read")
+        return said is True
 
     def text(self, key: str, value: Value | None) -> str:
         if value is None:

@@ -26,6 +26,7 @@ def build(
     from assembler.infer.cost import total
     from assembler.pipeline.api import build as build_module
     from assembler.pipeline.exporting import export
+    from assembler.pipeline.loading import words
 
     module = build_module(document, seed=seed, weights=weights)
     graph = module.meta["graph"]
@@ -33,6 +34,8 @@ def build(
     say.line(f"params       {cost.params:,}")
     say.line(f"FLOPs        {cost.flops:,}")
     say.line(f"fingerprint  {graph.fingerprint}")
+    if fresh := module.meta.get("initialised", ()):
+        say.line(f"weights      {words(len(module.state_dict()) - len(fresh), fresh)}")
     unread = module.meta.get("unread", ())
     if unread:
         some = ", ".join(unread[:5]) + (", ..." if len(unread) > 5 else "")

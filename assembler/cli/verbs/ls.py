@@ -17,6 +17,7 @@ from assembler.registry import checks
 KINDS = {
     "phases": "phase",
     "rewrites": "rewrite",
+    "checks": "check",
     "losses": "loss",
     "datasets": "dataset",
     "samplers": "sampler",
@@ -31,8 +32,8 @@ What = Annotated[
 def ls(what: What = None) -> dict[str, Any]:
     """List recipes, spaces and registered things.
 
-    The registered things are phases, rewrites, losses, data sets, samplers and optimisers. Ops have a verb of their
-    own, `assembler ops`.
+    The registered things are phases, rewrites, checks, losses, data sets, samplers and optimisers. Ops have a verb of
+    their own, `assembler ops`.
 
     \b
         assembler ls

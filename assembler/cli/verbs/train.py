@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from assembler.cli import say
-from assembler.cli.options import Device, Out, Overrides, Recipe, Seed
+from assembler.cli.options import Device, Out, Overrides, Recipe, Seed, Weights
 from assembler.cli.values import mapping
 from assembler.errors import InputError
 from assembler.recipe.document import load
@@ -32,6 +32,7 @@ def train(
     batch: Batch = None,
     lr: Rate = None,
     train: More = None,
+    weights: Weights = None,
     seed: Seed = 0,
     device: Device = "auto",
     out: Out = None,
@@ -39,7 +40,8 @@ def train(
 ) -> dict[str, Any]:
     """Train a model recipe on data and write its weights.
 
-    Prints the accuracy on the validation split. The same training again is read from the parts store. Writes
+    It begins with the weights given, with those that the recipe names, or with the seed's. Prints the accuracy on the
+    validation split. The same training again is read from the parts store. Writes
     model.safetensors, graph.txt, recipe.lock.yaml and metrics.jsonl to --out, or to runs/NAME/TIME-HASH/.
 
     \b
@@ -50,6 +52,7 @@ def train(
     if document.kind == "run":
         raise InputError(f"'{document.name}' is a run", hint=f"`assembler run {recipe}` trains what its phases say")
     from assembler.graph.build import build
+    from assembler.pipeline.loading import places, words
     from assembler.pipeline.progress import Progress
     from assembler.pipeline.run import new_folder
     from assembler.pipeline.training import Setting, train_graph, write_trained
@@ -60,9 +63,12 @@ def train(
     settings = {**mapping(train or "{}", "--train"), **{k: v for k, v in said.items() if v is not None}}
     how = Setting(mapping(data, "--data", name="name"), settings, seed, str(resolve(device)))
     with Progress() as progress:
-        product, tested = train_graph(graph, how, test=test, on_event=progress.event)
+        begin = places(document.model, document.folder, weights)
+        product, tested = train_graph(graph, how, begin, test=test, on_event=progress.event)
     folder = write_trained(out or new_folder(document), document, product)
     found = {"recipe": document.name, "folder": str(folder), "seed": seed, **product.result, "test": tested}
+    if product.result.get("initialised"):
+        say.line(f"weights      {words(product.result['loaded'], product.result['initialised'])}")
     say.line(f"validation   {product.result['validation']:.4f}")
     if tested is not None:
         say.line(f"test         {tested:.4f}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from assembler import registry
 from assembler.graph.schema.arguments import Schema, arguments, choice, is_kind, named, ref
+from assembler.graph.schema.claims import claims_schema
 from assembler.graph.schema.models import block, model, op, step, steps
 from assembler.graph.schema.runs import objective, phase, rewrites, run, space, term, turn
 from assembler.graph.schema.weights import weights_schema
@@ -48,6 +49,7 @@ def schema() -> Schema:
             "rewrites": rewrites(),
             "term": term(),
             **weights_schema(),
+            **claims_schema(),
             **{f"op.{name}": op(entry) for name, entry in ops.items()},
             **{f"phase.{name}": phase(registry.lookup("phase", name)) for name in registry.names("phase")},
             **{kind: named(kind) for kind in ("dataset", "sampler", "optimizer")},

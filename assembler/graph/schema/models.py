@@ -12,6 +12,7 @@ from assembler.registry import Entry
 
 _OWN_OPS = {"residual": "shortcut", "branches": "merge"}
 """The language's own ops with a body, and the key that only each of them takes."""
+_EVERY = ("from", "for", "repeat", "share", "frozen", "initializers", "weights", "if")
 _STEP = {
     "op": "What the step does: a registered op, a torch.nn class, a block of this recipe, residual or branches.",
     "from": "Where the input comes from: a step, a list of steps, or {input: step}. The step before it if left out.",
@@ -25,6 +26,7 @@ _STEP = {
     "frozen": "Not trained, and always as in evaluation.",
     "if": "Whether there is such a step; where there is none, its first input is passed on.",
     "initializers": "How parameters begin: {weight: {name: normal, std: 0.02}, bias: zeros}.",
+    "weights": "Weights that the step begins with, under names relative to it: {file: backbone.safetensors}.",
 }
 
 
@@ -63,6 +65,7 @@ def model() -> Schema:
         "graph": {"allOf": [steps(top=True)]},
         "outputs": {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": leaving}]},
         "weights": ref("weights"),
+        "claims": ref("model_claims"),
         "initializers": ref("initializers"),
     }
     return section("model", properties, ["inputs", "graph"])
@@ -111,6 +114,7 @@ def _step_keys(*keys: str) -> Schema:
         "share": loose({"anyOf": [{"const": True}, source, {"type": "object", "additionalProperties": source}]}),
         "frozen": loose({"type": "boolean"}),
         "initializers": ref("initializers"),
+        "weights": ref("weights"),
         "if": loose({"type": ["boolean", "integer"]}),
     }
     return {key: {"allOf": [found[key]], "description": _STEP[key]} for key in keys}
@@ -118,7 +122,7 @@ def _step_keys(*keys: str) -> Schema:
 
 def _bodied(*own: str) -> Schema:
     """A step with a body, and what only it takes; one copy of many may be changed by its number."""
-    keys = _step_keys("op", "from", "for", "repeat", "body", "share", "frozen", "initializers", "if", *own)
+    keys = _step_keys("op", "body", *_EVERY, *own)
     return {
         "required": ["body"],
         "properties": keys,
@@ -130,7 +134,7 @@ def _bodied(*own: str) -> Schema:
 def op(entry: Entry) -> Schema:
     found = arguments(entry, open=True)
     nested = ("body", "outputs") if entry.has_body else ()
-    found["properties"] |= _step_keys("op", "from", "for", "repeat", "share", "frozen", "initializers", "if", *nested)
+    found["properties"] |= _step_keys("op", *_EVERY, *nested)
     return {**found, "patternProperties": {"^[0-9]+$": {}}}
 
 

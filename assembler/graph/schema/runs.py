@@ -45,6 +45,7 @@ def run() -> Schema:
         "metric": {"enum": ["accuracy", "loss", "perplexity", *registry.names("loss")]},
         "seeds": {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}},
         "phases": phases,
+        "claims": ref("claims"),
     }
     return section("run", properties, ["model", "data", "phases"])
 

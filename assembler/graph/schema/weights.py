@@ -26,6 +26,10 @@ def _weights() -> Schema:
             "description": "Patterns of this model's names, and what they are made of; the first that fits wins.",
         },
         "prefix": {**text, "description": "What names in the weights may begin with or lack: transformer."},
+        "partial": {
+            "anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "^="}],
+            "description": "Read only what fits; the rest begins as it would without.",
+        },
     }
     assert set(properties) == set(WEIGHTS_KEYS)
     return {"type": ["object", "null"], "properties": properties, "additionalProperties": False}

@@ -32,6 +32,7 @@ WORDS = {
     "metric": "What people read: accuracy, or the name of a loss.",
     "seeds": "The run is made once for every seed.",
     "phases": "What is done, in order.",
+    "claims": "What must hold, which `assembler verify` measures: {size: {doc: ..., check: params, expect: < 1e6}}.",
     "search": "How `assembler search` searches the space.",
 }
 

@@ -36,7 +36,8 @@ def compare(
     """Train baselines for the winner, one a seed each; by default all three.
 
     `end_to_end_total` gets the training FLOPs of everything that the path did (meta, teacher, every part, search,
-    tuning), `end_to_end_tune` those of the tune phase alone. `train` changes the settings of the end-to-end ones.
+    tuning), `end_to_end_tune` those of the tune phase alone; both begin with what fits of the model's `weights:`.
+    `train` changes the settings of the end-to-end ones.
     """
     if NAME not in run.models:
         raise InputError(f"phase '{run.phase}' needs an assembled model, and no phase before it makes one")
@@ -60,9 +61,8 @@ def _baseline(run: Run, name: str, seed: int, train: dict[str, Any] | None) -> T
     # A last batch may be small, so a step is counted as an epoch's mean.
     per_step = train_flops(graph) * samples / math.ceil(samples / batch)
     steps = max(1, round(flops / per_step))
-    return run.training(
-        name, graph, seed, {**settings, "steps": steps, "validate_every": _every(steps, samples, batch)}, None
-    )
+    settings |= {"steps": steps, "validate_every": _every(steps, samples, batch)}
+    return run.training(name, graph, seed, settings, None, run.begin(graph, fitting=True))
 
 
 def _every(steps: int, samples: int, batch: int) -> int:

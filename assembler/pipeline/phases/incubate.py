@@ -8,6 +8,7 @@ from assembler.assemble.plan import Failure
 from assembler.assemble.task import Task, task
 from assembler.errors import InputError
 from assembler.graph.text import to_text
+from assembler.pipeline.beginning import part_needs
 from assembler.pipeline.code import code_of
 from assembler.pipeline.slots import check_host
 from assembler.registry import phase
@@ -30,7 +31,7 @@ def incubate(
 
     The objective says how: on the task (the default; Deep Incubation), against the host's or the teacher's own value
     at the slot (`{loss: normalized_mse, value: slot, target: host.slot}`; block-wise distillation), or both. With
-    `start: host` a part begins with the host's weights where they fit.
+    `start: host` a part begins with the host's weights where they fit; steps with `weights:` begin with those.
     """
     graph = run.host_model(host)
     if not run.spec.split:
@@ -61,10 +62,11 @@ def _part(
         "start": start,
         **run.common(seed, train, objective),
     }
+    needs = {"host": run.models[run.host][seed], **run.teachers(seed, objective)}
     return task(
         "assembler.pipeline.jobs:part",
         inputs,
-        {"host": run.models[run.host][seed], **run.teachers(seed, objective)},
+        needs | part_needs(run.spec, variant, run.runner.store, run.phase),
         label=run.say(f"{variant.slot} {variant.label}", seed),
         phase=run.phase,
         code=code_of(variant.graph, inputs["objective"], inputs["train"]),

@@ -16,19 +16,18 @@ def meta(run: Run, *, set: dict[str, Any] | None = None, train: dict[str, Any] |
 
     `set` lays changes over the model recipe (`{vars.depth: 1}`), `train` over the run's training settings.
     """
-    run.add_model(run.phase, run.model_graph(set), train)
+    run.add_model(run.phase, set, train)
 
 
 @phase
 def teacher(
     run: Run, *, set: dict[str, Any] | None = None, train: dict[str, Any] | None = None, weights: str | None = None
 ) -> None:
-    """Train the teacher, or load it: `weights` names a file of tensors under the model's recipe paths."""
-    graph = run.model_graph(set)
+    """Train the teacher, or load it: `weights` names a file, under the model's recipe paths or those its map reads."""
     if weights is None:
-        run.add_model(run.phase, graph, train)
+        run.add_model(run.phase, set, train)
     else:
-        run.add_loaded(run.phase, graph, weights)
+        run.add_loaded(run.phase, set, weights)
 
 
 @phase("train")
@@ -48,4 +47,4 @@ def train_phase(
     ...}. `trained` are the steps that are trained, all by default; the others keep their weights.
     """
     more = {name: list(value) for name, value in (("turns", turns), ("trained", trained)) if value}
-    run.add_model(run.phase, run.model_graph(set), train, objective, more)
+    run.add_model(run.phase, set, train, objective, more)
