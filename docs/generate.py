@@ -20,6 +20,7 @@ KINDS = {
     "sampler": "Samplers",
     "optimizer": "Optimisers",
     "phase": "Phases",
+    "rewrite": "Rewrites",
 }
 
 
@@ -32,8 +33,13 @@ def _recipes() -> str:
     rows = ["| recipe | kind | what |", "| --- | --- | --- |"]
     for name, file in resources.shipped().items():
         tree = plain(read_file(file))
-        rows.append(f"| `{name}` | {tree['kind']} | {tree.get('doc', '')} |")
+        rows.append(f"| `{name}` | {tree['kind']} | {_first(str(tree.get('doc', '')))} |")
     return "\n".join(rows) + "\n"
+
+
+def _first(doc: str) -> str:
+    """The first sentence of a text."""
+    return re.split(r"(?<!\bal\.)(?<=\.) (?=[A-Z`])", doc)[0]
 
 
 def _figures() -> str:

@@ -103,14 +103,14 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         stack.enter_context(torch.no_grad())
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
         torch.backends.mha.set_fastpath_enabled(False)
-        configs = {id(c): c for inner in modes if _caches(c := getattr(inner, "config", None))}.values()
+        found: dict[int, Any] = {id(c): c for inner in modes if _caches(c := getattr(inner, "config", None))}
         module.eval()
         try:
-            for config in configs:
+            for config in found.values():
                 config.use_cache = False  # of transformers: a cache is no value of a graph, and its writes no steps
             yield
         finally:
-            for config in configs:
+            for config in found.values():
                 config.use_cache = True
             for inner, training in modes.items():
                 inner.training = training
