@@ -10,6 +10,9 @@ from assembler.errors import InputError, near
 
 PACKAGE = Path(__file__).resolve().parent
 GRAPH = "graph.txt"
+CONFIG = "config.json"
+MODEL_FORMAT = "assembler model"
+"""What an exported model's `config.json` says first, under "format"."""
 """The file of a model in the text form of graphs: in a run's folder, in that of an imported model."""
 
 
@@ -35,7 +38,8 @@ def shipped() -> dict[str, Path]:
 def find(name: str, *, beside: Path | None = None) -> Path:
     """The file that `name` means: a path (relative to `beside` or the working directory) or a shipped short name.
 
-    The path is a recipe's, a graph file's, or that of a folder that holds a `graph.txt`.
+    The path is a recipe's, a graph file's, or that of a folder that holds a `graph.txt` or an exported model's
+    `config.json`.
 
     Raises InputError where there is neither, with the nearest shipped names.
     """
@@ -45,6 +49,9 @@ def find(name: str, *, beside: Path | None = None) -> Path:
             return path
         if (path / GRAPH).is_file():
             return path / GRAPH
+        for file in (path, path / CONFIG):
+            if file.name == CONFIG and file.is_file() and _is_ours(file):
+                return file
     if name in shipped():
         return shipped()[name]
     folder = beside or Path()
@@ -57,6 +64,12 @@ def find(name: str, *, beside: Path | None = None) -> Path:
         near(Path(name).name, files) or near(Path(name).stem, shipped()) or "`assembler ls` lists the shipped recipes"
     )
     raise InputError(f"cannot find recipe '{name}': {looked}", hint=hint)
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a `config.json` is an exported model's; Hugging Face has files of that name too."""
+    with file.open("rb") as stream:
+        return f'"format": "{MODEL_FORMAT}"'.encode() in stream.read(100)
 
 
 def data_home() -> Path | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import nn
+from torch import Tensor, nn
 
 from assembler.assemble.hybrid import values_of
 from assembler.compile.lower import lower
@@ -20,14 +20,23 @@ def sharing(module: nn.Module, graph: Graph, wanted: Mapping[str, str]) -> tuple
     inner = values_of(in_mode(graph, "train"), wanted)
     made = lower(inner)
     for path in inner.nodes:
-        step = _step(module, path)
-        if step is not None:
+        step, owner = _step(module, path), path.rpartition(".")[0]
+        if isinstance(step, nn.Module):
             made.set_submodule(path, step)
+        elif step is not None:
+            setattr(made.get_submodule(owner), path.rpartition(".")[2], step)
     return made, inner
 
 
-def _step(module: nn.Module, path: str) -> nn.Module | None:
+def _step(module: nn.Module, path: str) -> nn.Module | Tensor | None:
+    """The module of a step, the one tensor that a bare step is, or None for a function."""
+    owner, _, name = path.rpartition(".")
     try:
         return module.get_submodule(path)
-    except AttributeError:  # a function has no module
+    except AttributeError:
+        pass
+    try:
+        found = getattr(module.get_submodule(owner), name, None)
+    except AttributeError:
         return None
+    return found if isinstance(found, Tensor) else None

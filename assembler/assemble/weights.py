@@ -37,6 +37,9 @@ def part_keys(weights: Mapping[str, Tensor], slot: str, part: Graph) -> Weights:
     found = {}
     for key, tensor in weights.items():
         if within(key, slot):
+            if key == slot:  # the slot's own step is one bare tensor
+                found[ROOT] = tensor
+                continue
             rest = key.removeprefix(f"{slot}.")
             found[f"{ROOT}.{rest}" if ROOT in part.nodes and _is_root(rest, part) else rest] = tensor
     return found
@@ -44,6 +47,8 @@ def part_keys(weights: Mapping[str, Tensor], slot: str, part: Graph) -> Weights:
 
 def _outer(key: str, slot: str, part: Graph) -> str:
     head, _, rest = key.partition(".")
+    if key == ROOT and ROOT in part.nodes:
+        return slot
     return f"{slot}.{rest}" if head == ROOT and ROOT in part.nodes else f"{slot}.{key}"
 
 

@@ -42,7 +42,8 @@ class Code:
             self.values[inner] = value
             return
         for key, part in inner.items() if isinstance(inner, dict) else enumerate(inner):
-            self._enter(self.fx.call_function(operator.getitem, (value, key)), part)
+            at = int(key) if str(key).isdigit() else key  # of a list, whose other items this mode may not have
+            self._enter(self.fx.call_function(operator.getitem, (value, at)), part)
 
     def step(self, i: str, node: Node, step: Callable[..., Any], path: str = "") -> None:
         """Append the step `i`: a call of the sub-module at `path` (unless given, the id), or a function's calls."""
@@ -61,9 +62,7 @@ class Code:
 
     def call(self, path: str, module: nn.Module, args: tuple[fx.Node, ...], kwargs: Mapping[str, fx.Node]) -> fx.Node:
         """Append a call of `module`, which becomes the sub-module at `path` unless it has a place already."""
-        if id(module) not in self.places:
-            attach(self.root, path, module)
-            self.places[id(module)] = path
+        self.place(path, module)
         return self.fx.create_node("call_module", self.places[id(module)], args, dict(kwargs), name=flat(path))
 
     def held(self, path: str, module: nn.Module) -> fx.Node:
@@ -72,6 +71,12 @@ class Code:
             attach(self.root, path, module, bare=True)
             self.tensors[id(module)] = path
         return self.fx.create_node("get_attr", self.tensors[id(module)], name=flat(path))
+
+    def place(self, path: str, module: nn.Module) -> None:
+        """Make `module` the sub-module at `path` unless it has a place already."""
+        if id(module) not in self.places:
+            attach(self.root, path, module)
+            self.places[id(module)] = path
 
     def finish(self, outputs: Sequence[tuple[str, str]], *, bare: bool = True) -> Model:
         """The module of all steps so far, which returns the values of these (name, id) pairs: one alone if `bare`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from assembler.compile.files import whole
-from assembler.compile.located import located
+from assembler.compile.located import STEP, step_at
 from assembler.compile.model import Compiled, Model, Switched
 from assembler.errors import GraphError, Problem
 from assembler.graph.core import Graph
@@ -41,7 +42,7 @@ def exported(module: Compiled) -> Exported:
     Modes of training are restored. Raises GraphError, with the step's recipe path where it is known, for what torch
     cannot export at all.
     """
-    model = module.modes[False] if isinstance(module, Switched) else module
+    model: Model = module.__dict__["modes"][False] if isinstance(module, Switched) else module
     graph = in_mode(module.meta["graph"], "eval")
     dim = torch.export.Dim("batch")
     with evaluating(module):
@@ -55,7 +56,7 @@ def exported(module: Compiled) -> Exported:
         try:
             return Exported(_program(model, inputs, None), graph, f"the batch is fixed at {batch}: {why}")
         except Exception as error:
-            raise _refusal(model, error, inputs) from error
+            raise _refusal(error) from error
 
 
 def save_pt2(module: Compiled, file: str | Path) -> str:
@@ -119,7 +120,20 @@ def _hidden(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _program(model: Model, inputs: dict[str, Any], spec: dict[str, Any] | None) -> ExportedProgram:
-    return torch.export.export(model, tuple(inputs.values()), dynamic_shapes=tuple(spec.values()) if spec else None)
+    with _told(model):
+        return torch.export.export(model, tuple(inputs.values()), dynamic_shapes=tuple(spec.values()) if spec else None)
+
+
+@contextmanager
+def _told(model: Model) -> Iterator[None]:
+    """Every node of a program has the path of its step, which torch carries along in `meta["custom"]`."""
+    try:
+        for node in model.graph.nodes:
+            node.meta["custom"] = {STEP: step_at(node, model.meta["graph"])}
+        yield
+    finally:
+        for node in model.graph.nodes:
+            node.meta.pop("custom", None)
 
 
 def _spec(value: Any, dim: Any) -> Any:
@@ -135,10 +149,20 @@ def _reason(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0].strip(" .!:")
 
 
-def _refusal(model: Model, error: Exception, inputs: dict[str, Any]) -> GraphError:
-    found = located(model, error, tuple(inputs.values()))
-    first = found.problems[0] if isinstance(found, GraphError) else None
-    path = getattr(found, "problems", [Problem("")])[0].path if first is None else first.path
+def step_behind(error: BaseException | None) -> str:
+    """The path of the step that torch was at when an error arose, "" where its traceback does not say."""
+    path = ""
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            node = frame.f_locals.get("n", frame.f_locals.get("node"))
+            if isinstance(node, fx.Node):
+                path = str(node.meta.get(STEP, node.meta.get("custom", {}).get(STEP, ""))) or path
+        error = error.__cause__
+    return path
+
+
+def _refusal(error: Exception) -> GraphError:
+    path = step_behind(error)
     where = f" because of {path}" if path else ""
     hint = "an op may look at values: write it without `if` and `.item()` on tensors"
     return GraphError(Problem(f"the model cannot be exported{where}: {_reason(error)}", path=path, hint=hint))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 
@@ -13,9 +14,10 @@ from assembler.compile.model import Compiled, Model, Switched
 from assembler.compile.steps import Steps, seeding
 from assembler.errors import GraphError, Problem
 from assembler.graph.core import Graph, TensorType
-from assembler.graph.modes import has_modes, in_mode
+from assembler.graph.modes import computed, has_modes, in_mode
 from assembler.graph.reserved import RESERVED_STEPS
 from assembler.infer.shape import shapes
+from assembler.recipe.pause import no_collection
 
 
 def lower(
@@ -34,7 +36,7 @@ def lower(
     GraphError where a step cannot be named or cannot share the weights that it is to share.
     """
     check_names(graph)
-    with seeding(seed):
+    with no_collection(), seeding(seed):
         return lowered(graph, steps_of(graph, types or shapes(graph), seed, device))
 
 
@@ -48,15 +50,22 @@ def lowered(graph: Graph, steps: Steps, *, bare: bool = True) -> Compiled:
     bare = bare and len(graph.outputs) == 1
     if not has_modes(graph):
         return _coded(graph, steps, bare)
-    train, evaluation = (_coded(in_mode(graph, mode), steps, bare) for mode in ("train", "eval"))
+    there = in_mode(graph, "eval")
+    evaluation = _coded(there, steps, bare, computed(there))
+    there = in_mode(graph, "train")
+    train = _coded(there, steps.for_types(shapes(there)), bare, computed(there))
     inputs = list(dict.fromkeys(name.split(".")[0] for name in graph.input_names))
     return Switched(inputs, train, evaluation, {"graph": graph})
 
 
-def _coded(graph: Graph, steps: Steps, bare: bool) -> Model:
+def _coded(graph: Graph, steps: Steps, bare: bool, run: Collection[str] | None = None) -> Model:
+    """The module of a graph of one mode; steps that are not in `run` are not called and only have their place."""
     code = Code(graph.input_names)
     for i, node in graph.nodes.items():
-        code.step(i, node, steps(i))
+        if run is None or i in run:
+            code.step(i, node, steps(i))
+        elif isinstance(step := steps(i), torch.nn.Module):
+            code.place(i, step)
     module = code.finish(graph.outputs, bare=bare)
     module.meta["graph"] = graph
     module.meta["frozen"] = tuple(i for i, node in graph.nodes.items() if node.frozen and i in code.places.values())
@@ -79,6 +88,7 @@ def check_names(graph: Graph) -> None:
         raise GraphError(problems)
 
 
+@functools.lru_cache(maxsize=4096)
 def _misnamed(part: str) -> tuple[str, str] | None:
     if part in RESERVED_STEPS:
         return (

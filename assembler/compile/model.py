@@ -52,8 +52,11 @@ class Switched(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Set the mode of all steps but the frozen ones."""
         super().train(mode)
-        for module in self.__dict__["modes"].values():
+        modules = self.__dict__["modes"].values()
+        for module in modules:
             module.train(mode)
+        for path in [p for module in modules for p in module.meta["frozen"]] if mode else ():
+            self.get_submodule(path).eval()  # each module has steps of the other too, in the containers of both
         return self
 
 

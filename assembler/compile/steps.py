@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from assembler.compile.undrawn import undrawn
 from assembler.errors import GraphError, near
-from assembler.graph.core import ITEM, Graph, TensorType
+from assembler.graph.core import ITEM, Graph, Init, TensorType
 from assembler.graph.shares import owner_of
 from assembler.infer.shape import shapes
 from assembler.infer.step import step_of
@@ -44,6 +45,11 @@ class Steps:
             self.made[i] = None if item else self._made(i)
         return self.made[i]  # type: ignore[no-any-return]
 
+    def for_types(self, types: Mapping[str, TensorType]) -> Steps:
+        """The same modules, made so far and from now on, with functions for values of other types."""
+        made = {i: step for i, step in self.made.items() if isinstance(step, nn.Module)}
+        return replace(self, types={**self.types, **types}, made=made)
+
     def owner(self, i: str) -> str:
         """The step whose module computes the step `i`: the one that it shares as a whole, or itself."""
         owner = self.graph.nodes[i].owner
@@ -67,8 +73,8 @@ class Steps:
                 tie(step, name, self(other), parameter)
             except GraphError as error:
                 raise GraphError(error.problems[0].message, path=i, hint=error.problems[0].hint) from error
-        for name, rule in node.init:
-            begin(i, step, name, rule)
+        if node.init:
+            begin(i, step, node.init)
         if node.frozen and isinstance(step, nn.Module):
             step.requires_grad_(False).eval()
         return step
@@ -86,7 +92,8 @@ class Steps:
                 return step_of(node, types, lower, shapes)
         if self.seed is not None and lookup("op", node.op).shape != "function":
             torch.default_generator.manual_seed(step_seed(self.seed, f"{self.prefix}{i}"))
-        step = step_of(node, types, lower, shapes)
+        replaced = {name for name, _ in node.init}  # by torch's initialisers, none of which looks at what was there
+        step = undrawn(lambda: step_of(node, types, lower, shapes), replaced)
         return step.to(self.device) if isinstance(step, nn.Module) and str(self.device) != "cpu" else step
 
     def _check_widths(self, i: str, owner: str) -> None:
@@ -101,22 +108,33 @@ class Steps:
             raise GraphError(what, path=i, hint="the inputs of both must have one width")
 
 
-def begin(i: str, step: Any, name: str, rule: tuple[tuple[str, Any], ...]) -> None:
-    """Fill the parameter `name` of a step by the initialiser that a rule names, unless it is on `meta`.
+def begin(i: str, step: Any, rules: tuple[Init, ...]) -> None:
+    """Fill parameters of a step by the initialisers that rules name, but those on `meta`.
 
+    Steps that can have it and go without (`bias: false`) are passed over, so that a model's rule serves all steps.
     Raises GraphError where the step has no such parameter or the initialiser refuses it.
     """
     known = dict(step.named_parameters()) if isinstance(step, nn.Module) else {}
-    if name not in known:
-        hint = near(name, known) or (f"it has {', '.join(known)}" if known else "it has none")
-        raise GraphError(f"'{i}' has no parameter '{name}' to initialise", path=i, hint=hint)
-    (_, which), *args = rule
-    if known[name].is_meta:
-        return
-    try:
-        lookup("initializer", which).load()(known[name], **dict(args))
-    except (ValueError, TypeError) as error:
-        raise GraphError(f"{which} cannot initialise '{name}' of '{i}': {error}", path=i) from error
+    for name, ((_, which), *args) in rules:
+        if name in known:
+            if known[name].is_meta:
+                continue
+            try:
+                lookup("initializer", str(which)).load()(known[name], **dict(args))
+            except (ValueError, TypeError) as error:
+                raise GraphError(f"{which} cannot initialise '{name}' of '{i}': {error}", path=i) from error
+        elif not isinstance(step, nn.Module) or not _goes_without(step, name):
+            hint = near(name, known) or (f"it has {', '.join(known)}" if known else "it has none")
+            raise GraphError(f"'{i}' has no parameter '{name}' to initialise", path=i, hint=hint)
+
+
+def _goes_without(step: nn.Module, name: str) -> bool:
+    """Whether a module has declared a parameter that it does not have, as torch's own do."""
+    owner, _, parameter = name.rpartition(".")
+    found: nn.Module | None = step
+    for part in owner.split(".") if owner else ():
+        found = found._modules.get(part) if found is not None else None
+    return found is not None and parameter in found._parameters
 
 
 def _bodiless(body: Graph, name: str) -> nn.Module:

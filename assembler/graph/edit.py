@@ -121,7 +121,8 @@ def insert_after(graph: Graph, path: str, i: str, op: str, **args: Arg) -> Graph
     new = step(op, args, (source,))
     nodes: dict[str, Node] = {} if source in graph.nodes else {i: new}
     for old, node in graph:
-        nodes[old] = _reading(node, {source: i})
+        # a further output is one of the step itself, whatever reads its first one now
+        nodes[old] = node if node.op == ITEM else _reading(node, {source: i})
         if old == source:
             nodes[i] = new
     names = {p: i if v == source and i.startswith(f"{p}.") else v for p, v in graph.names.items()}

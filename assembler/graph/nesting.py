@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from assembler.errors import Problem, near
 from assembler.graph.core import Graph, Node, TensorType
 from assembler.graph.names import Names
+from assembler.graph.shares import owners
 from assembler.recipe.steps import Step, name_of
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def nest(builder: Builder, step: Step, current: str, names: Names) -> str:
             builder.note(said, inner.named, "choose another name for the step")
             return path
     last = builder.chain(step.body, first, inside)
+    _note_shared_outside(builder, step)
     outputs = tuple(builder.outputs_of(step, inside)) or (("output", last),)
     body, captured = _cut_out(builder, path, entering, outputs)
     if entry is None or not step.body:
@@ -54,6 +56,17 @@ def nest(builder: Builder, step: Step, current: str, names: Names) -> str:
     else:
         builder.nodes[path] = Node("identity", (), (("input", current),), step.span)
     return path
+
+
+def _note_shared_outside(builder: Builder, step: Step) -> None:
+    """A body is a graph of its own, whose weights are its own."""
+    prefix = f"{step.path}."
+    region = {i: node for i, node in builder.nodes.items() if i.startswith(prefix)}
+    for i, node in region.items():
+        for owner in owners(node, builder.nodes):
+            if owner not in region:
+                said = f"'{i}' cannot use the weights of '{owner}', which is outside of the body of '{step.name}'"
+                builder.note(said, node.span, "steps of one body can share")
 
 
 def _given(builder: Builder, step: Step, current: str, names: Names) -> list[tuple[str, str]]:
@@ -78,7 +91,7 @@ def _cut_out(
     inputs = {i: name for name, i in entering.items()}
     moved = {i: i.removeprefix(prefix) for i in region}
     captured: dict[str, str] = {}
-    inner = {p.removeprefix(prefix) for p in builder.names}
+    inner = {p.removeprefix(prefix) for p in builder.names if p.startswith(prefix)}
     for source in dict.fromkeys([s for node in region.values() for s in node.sources] + [i for _, i in outputs]):
         if source and source not in region:
             name = name_of(source)  # the same in every copy of a step, whose weights may be shared

@@ -10,6 +10,7 @@ from assembler.errors import near
 from assembler.graph.core import Node
 from assembler.graph.initial import initializers_of
 from assembler.graph.names import Names
+from assembler.graph.shares import owners
 from assembler.recipe.steps import Step
 
 if TYPE_CHECKING:
@@ -32,6 +33,17 @@ def mark(builder: Builder, step: Step, names: Names) -> None:
         _tie(builder, step, names)
     elif step.share:
         _share(builder, step, names, [i for i in region if may_have_weights(builder.nodes[i])])
+    _check_frozen(builder, step, [i for i in region if builder.nodes[i].frozen])
+
+
+def _check_frozen(builder: Builder, step: Step, region: list[str]) -> None:
+    """Weights are trained or not, whichever step uses them: a frozen step cannot use those of one that is trained."""
+    for i in region:
+        for owner in owners(builder.nodes[i], builder.nodes):
+            if not builder.nodes[owner].frozen:
+                said = f"'{i}' is frozen, and '{owner}', whose weights it uses, is not"
+                key = "frozen" if step.frozen else "share"
+                builder.note(said, step.key_span(key), "freeze both of them, or neither")
 
 
 def may_have_weights(node: Node) -> bool:

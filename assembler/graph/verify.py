@@ -233,8 +233,9 @@ def _body_faults(entry: Entry, node: Node) -> Iterator[Fault]:
         yield f"the step reads '{name}', which the body of {what} does not know", near(name, wanted)
     outputs = [name for name, _ in node.body.outputs]
     for key in entry.option("outputs_from") or ():
-        for name in node.arg(key) or ():
-            if name not in outputs:
+        said = node.arg(key)
+        for name in said if isinstance(said, tuple) else ():
+            if isinstance(name, str) and name not in outputs:
                 yield f"the body of {what} has no output '{name}'", near(name, outputs)
 
 

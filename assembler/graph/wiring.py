@@ -74,7 +74,8 @@ class Builder:
                 inside.paths[name] = source
             found = self.chain(step.body, entry[0][1] if entry else current, inside)
             for name, i in self.outputs_of(step, inside):
-                self.names[f"{step.path}.{name}"] = i or found
+                if (i or found) != f"{step.path}.{name}":  # else the step inside bears the name itself
+                    self.names[f"{step.path}.{name}"] = i or found
                 found = i if name == step.outputs[0][0] else found
             self.names[step.path] = found
             return found

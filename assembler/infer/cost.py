@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from assembler.graph.core import ITEM, Graph, Node, TensorType
-from assembler.graph.modes import in_mode
+from assembler.graph.modes import computed, has_modes, in_mode
 from assembler.infer.interpret import Interpreter
 from assembler.infer.shape import (
     Args,
@@ -77,9 +77,9 @@ def measured(graph: Graph) -> dict[str, TensorType]:
 def _counted(*step: Any) -> Cost:
     cost = _step_cost(*step)[1]
     if cost is None:  # it runs, or there would be no types to ask with, and not while it is counted
-        with FlopCounterMode(display=False):
-            run_step(*step[1:5], step[6])
-        raise AssertionError(f"{step[1]} runs one time and not the next")
+        _, op, args, ports, types, _, body = step
+        run_step(op, args, ports, types, body, FlopCounterMode(display=False))
+        raise AssertionError(f"{op} runs one time and not the next")
     return cost
 
 
@@ -100,8 +100,10 @@ def _own(cost: Cost, node: Node, graph: Graph, types: Mapping[str, TensorType]) 
 
 def total(graph: Graph, types: Mapping[str, TensorType] | None = None) -> Cost:
     """The cost of a whole graph: the sum over its steps in evaluation."""
-    kept = in_mode(graph, "eval").nodes
-    return sum((cost for i, cost in costs(graph, types).items() if i in kept), Cost())
+    there = in_mode(graph, "eval")
+    run = computed(there) if has_modes(graph) else there.nodes
+    found = ((i, cost) for i, cost in costs(graph, types).items() if i in there.nodes)
+    return sum((cost if i in run else replace(cost, flops=0) for i, cost in found), Cost())
 
 
 def train_flops(graph: Graph, trainable: Collection[str] | None = None) -> int:
@@ -151,7 +153,7 @@ def _step_cost(
 
     Where the run fails, there is no cost, and the types are those of a run without counting.
     """
-    steps = []
+    steps: list[Any] = []
 
     def run() -> dict[str, Any]:
         step, made = run_step(op, args, ports, types, body, counter)

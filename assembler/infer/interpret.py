@@ -8,7 +8,7 @@ from typing import Any, Self
 from torch import nn
 
 from assembler.graph.core import ITEM, Graph, TensorType
-from assembler.graph.modes import MODES, in_mode
+from assembler.graph.modes import MODES, computed, in_mode
 from assembler.graph.shares import owner_of
 from assembler.infer.step import Infer, call_step, step_of
 from assembler.infer.ties import tie
@@ -56,7 +56,10 @@ class Interpreter(nn.Module):
         """The outputs, by name."""
         further: dict[str, dict[str, Any]] = {}
         graph = in_mode(self.graph, "train" if self.training else "eval")
+        run = computed(graph)
         for i, node in graph:
+            if i not in run:
+                continue
             if node.op == ITEM:
                 values[i] = further[node.sources[0]][str(node.arg("output"))]
             else:

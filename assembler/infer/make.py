@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from assembler.errors import RecipeError, ShapeError, near
+from assembler.errors import AssemblerError, RecipeError, ShapeError, near
 from assembler.graph.core import Node
 from assembler.registry import Body, Entry, Param
 
@@ -71,6 +71,8 @@ def call_arguments(entry: Entry, node: Node, values: Mapping[str, V]) -> tuple[t
 
 def reason(error: BaseException) -> str:
     """The sentence of an exception that says what is wrong, in lower case and without torch's call-site noise."""
+    if isinstance(error, AssemblerError) and error.problems:
+        return error.problems[0].message.splitlines()[0]
     text = str(error).strip() or type(error).__name__
     text = re.sub(r"torch\.Size\((\[[^]]*\])\)", r"\1", text.splitlines()[0])
     sentences = re.split(r"(?<=[^.\s])[.!] (?=[A-Z])", re.sub(r"^[\w.]+\(\): ", "", text))

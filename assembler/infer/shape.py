@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from assembler.errors import AssemblerError, GraphError, Problem, ShapeError
-from assembler.graph.core import ITEM, Arg, Graph, Node, TensorType
+from assembler.graph.core import ITEM, SWITCH, Arg, Graph, Node, TensorType
+from assembler.graph.modes import in_mode
 from assembler.infer.interpret import Interpreter
 from assembler.infer.make import reason, written
 from assembler.infer.step import call_step, step_of
@@ -60,7 +61,32 @@ def shapes(graph: Graph, typed: Callable[..., Outputs | Refusal] | None = None) 
             types[i] = found
     if failed:
         raise ShapeError([p for p in failed.values() if p])
+    _check_training(graph, types)
     return types
+
+
+def _check_training(graph: Graph, types: Mapping[str, TensorType]) -> None:
+    """What a switch gives in training may have another shape, but the steps behind it have to be the same modules."""
+    switches = [dict(node.inputs) for node in graph.nodes.values() if node.op == SWITCH]
+    if all(types[ways["train"]] == types[ways["eval"]] for ways in switches):
+        return
+    there = in_mode(graph, "train")
+    training = shapes(there)
+    problems = []
+    for i, node in there.nodes.items():
+        ours, theirs = (tuple(t[s] for s in n.sources) for t, n in ((types, graph.nodes[i]), (training, node)))
+        if node.op != ITEM and ours != theirs and _sizes(node, ours) != _sizes(node, theirs):
+            came = " and ".join(str(list(t.shape)) for t in ours), " and ".join(str(list(t.shape)) for t in theirs)
+            said = f"{i} ({node.op}) has weights for {came[0]} in evaluation, and {came[1]} reaches it in training"
+            problems.append(Problem(said, node.span, i))
+    if problems:
+        raise ShapeError(problems)
+
+
+def _sizes(node: Node, given: Types) -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights of a step whose inputs have these types."""
+    step = run_step(*signature(node, given)[1:5], node.body)[0]
+    return {name: tuple(p.shape) for name, p in step.named_parameters()} if isinstance(step, torch.nn.Module) else {}
 
 
 def signature(node: Node, given: Types) -> tuple[str, str, Args, Ports, Types, tuple[type, ...], Graph | None]:
@@ -89,15 +115,16 @@ def batched(name: str, given: TensorType) -> TensorType:
         raise ShapeError(
             f"input '{name}' has shape {list(given.shape)}: every axis after the batch has to be at least 1"
         )
-    dtype_of(given.dtype)
+    dtype_of(given.dtype, name)
     return given if shape == given.shape else TensorType(shape, given.dtype)
 
 
-def dtype_of(name: str) -> torch.dtype:
-    """The torch dtype of that name. Raises ShapeError where there is none."""
+def dtype_of(name: str, path: str = "") -> torch.dtype:
+    """The torch dtype of that name, which `path` is of. Raises ShapeError where there is none."""
     found = getattr(torch, name, None)
     if not isinstance(found, torch.dtype):
-        raise ShapeError(f"there is no dtype '{name}'", hint="float32, float16, bfloat16, int64 and bool are usual")
+        hint = "float32, float16, bfloat16, int64 and bool are usual"
+        raise ShapeError(f"there is no dtype '{name}'", hint=hint, path=path)
     return found
 
 
@@ -164,9 +191,16 @@ def run_step(
         step = step_of(node, types, _interpreted, shapes)
         if isinstance(step, torch.nn.Module):
             step.eval()
+            _check_weights(step)
         values = meta_values(ports, types)
         with around:
             return step, call_step(step, entry, node, values)
+
+
+def _check_weights(step: torch.nn.Module) -> None:
+    for name, p in step.named_parameters():
+        if not p.numel():
+            raise ShapeError(f"its '{name}' would be empty, {list(p.shape)}")
 
 
 def _interpreted(graph: Graph, name: str) -> torch.nn.Module:

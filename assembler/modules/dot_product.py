@@ -14,10 +14,11 @@ class DotProductAttention(nn.Module):
 
     Queries [..., heads, N, d], keys [..., heads, M, d] and values [..., heads, M, e] give [..., heads, N, e]; the axes
     before the last two are any. With `num_heads` the heads lie in the features of tokens instead: [..., N, heads * d].
-    Where there are fewer key than query heads, each serves as many (grouped queries).
+    Where there are fewer key than query heads, each serves as many (grouped queries; Ainslie et al., 2023).
     `bias`, broadcast to [..., heads, N, M], is added to the scores or, where it is bool, says which keys a query
-    sees. `causal` lets a query see the keys up to its own place, the last query all of them. `scale` is by default
-    d ** -0.5; `dropout` drops attention weights in training.
+    sees; `mask` [..., M] or [..., N, M] says it for all heads, by true or not zero (padding is zero). `causal` lets a
+    query see the keys up to its own place, the last query all of them. `scale` is by default d ** -0.5; `dropout`
+    drops attention weights in training. A query that sees nothing gives zeros.
 
     Raises ValueError where d differs or the heads do not divide.
     """
@@ -47,23 +48,36 @@ class DotProductAttention(nn.Module):
         self.grouped = heads[0] != heads[1]
         self.causal, self.scale, self.dropout = causal, scale, dropout
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         if self.num_heads:
             counts = (self.num_heads, self.key_heads, self.key_heads)
             q, k, v = (
                 x.reshape(*x.shape[:-1], n, -1).transpose(-3, -2) for x, n in zip((q, k, v), counts, strict=True)
             )
-        p, plain = self.dropout if self.training else 0.0, self.causal and bias is None and q.shape[-2] == k.shape[-2]
-        bias = self.seen(q, k, bias) if self.causal and not plain else bias
-        mixed = F.scaled_dot_product_attention(q, k, v, bias, p, plain, scale=self.scale, enable_gqa=self.grouped)
+        where = bias
+        if mask is not None:
+            where = _within(self.spread(mask.bool(), q), where)
+        plain = self.causal and where is None and q.shape[-2] == k.shape[-2]
+        if self.causal and not plain:
+            where = _within(q.new_ones((q.shape[-2], k.shape[-2])).tril(k.shape[-2] - q.shape[-2]).bool(), where)
+        p = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(q, k, v, where, p, plain, scale=self.scale, enable_gqa=self.grouped)
         return mixed.transpose(-3, -2).flatten(-2) if self.num_heads else mixed
 
-    def seen(self, q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:
-        """The bias with the keys after each query left out; True where a query looks if there was none."""
-        past = q.new_ones((q.shape[-2], k.shape[-2])).tril(k.shape[-2] - q.shape[-2]).bool()
-        if bias is None:
-            return past
-        return bias & past if bias.dtype == past.dtype else bias.masked_fill(~past, float("-inf"))
+    def spread(self, mask: Tensor, q: Tensor) -> Tensor:
+        """A mask with an axis for the heads, and one for the queries where it has none."""
+        batch = max(0, q.ndim - 3)  # axes before the heads
+        mask = mask.unsqueeze(-2) if mask.ndim == batch + 1 else mask
+        return mask.unsqueeze(-3) if q.ndim > 2 else mask
 
     def extra_repr(self) -> str:
         return f"num_heads={self.num_heads}, causal={self.causal}, scale={self.scale}, dropout={self.dropout}"
+
+
+def _within(seen: Tensor, bias: Tensor | None) -> Tensor:
+    """A bias with the keys that are not `seen` left out; True where a query looks if there is none."""
+    if bias is None:
+        return seen
+    return bias & seen if bias.dtype == seen.dtype else bias.masked_fill(~seen, float("-inf"))

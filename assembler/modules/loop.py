@@ -19,7 +19,8 @@ class Loop(Nested):
     are the first time and are the body's outputs of the same names from then on; all others enter every time as they
     are. `index` names the number of the iteration in the body (int64, []). It makes the last values of `carry`, then
     the body's outputs named in `collect` of all iterations, [B, N, ...]. The weights are one and the same in all
-    iterations. Raises ShapeError where a carried value changes its shape or there is nothing that says how often.
+    iterations. Raises ShapeError where a carried value changes its shape, what it goes over differs in length, or there
+    is nothing that says how often.
     """
 
     def __init__(
@@ -36,8 +37,12 @@ class Loop(Nested):
             raise ShapeError("loop needs 'times', or 'scan' with what it goes over")
         if not carry and not collect:
             raise ShapeError("loop makes nothing: name outputs of its body in 'carry' or 'collect'")
+        if twice := [name for name in collect if name in carry]:
+            hint = "collect the value under another name: the body can have two outputs of one step"
+            raise ShapeError(f"loop would have two outputs called '{twice[0]}', carried and collected", hint=hint)
         types = dict(body.types)
         _check_names((*carry, *scan), types)
+        _check_times(times, {name: types[name].shape for name in scan})
         for name in scan:
             shape = types[name].shape
             types[name] = TensorType((shape[0], *shape[2:]), types[name].dtype)
@@ -66,6 +71,20 @@ class Loop(Nested):
             for name, kept in made.items():
                 kept.append(found[name])
         return *(values[name] for name in self.carry), *(torch.stack(kept, 1) for kept in made.values())
+
+
+def _check_times(times: int | None, scanned: dict[str, tuple[int, ...]]) -> None:
+    if times is not None and times < 1:
+        raise ShapeError(f"'times' must be at least 1, not {times}")
+    for name, shape in scanned.items():
+        if len(shape) < 2:
+            raise ShapeError(f"loop goes over axis 1 of '{name}', which is {list(shape)}")
+    lengths = {name: shape[1] for name, shape in scanned.items()}
+    if len(set(lengths.values())) > 1:
+        said = " and ".join(f"'{name}' has {n}" for name, n in lengths.items())
+        raise ShapeError(f"loop goes over several inputs side by side, and {said} elements")
+    if times is not None and lengths and times > min(lengths.values()):
+        raise ShapeError(f"'times' is {times}, and '{min(lengths)}' has {min(lengths.values())} elements")
 
 
 def _check_names(names: tuple[str, ...], types: dict[str, TensorType]) -> None:

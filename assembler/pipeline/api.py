@@ -191,11 +191,15 @@ def _begun(
     """The module of a graph with the weights given, or those that its recipe names."""
     module = lower(graph, seed=seed, device=device)
     load_into(module, model, folder, weights)
+    if isinstance(model.get("graph"), Map):
+        module.meta["recipe"] = model
     return module
 
 
 def _folder(source: Source) -> Path:
     """What files are relative to that a recipe names, where it does not say itself where it is written."""
+    if isinstance(source, Recipe):
+        return source.home
     return source.folder if isinstance(source, Document) else Path()
 
 

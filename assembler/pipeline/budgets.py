@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from assembler.errors import GraphError, RecipeError, near
@@ -15,9 +16,9 @@ from assembler.pipeline.check import COSTS
 from assembler.pipeline.rewriting import planned
 from assembler.pipeline.slots import check_host, variants
 from assembler.pipeline.spec import RunSpec
-from assembler.recipe.document import changed
+from assembler.recipe.document import beside, changed
 from assembler.recipe.expressions import evaluate, parse
-from assembler.recipe.values import Map, marked
+from assembler.recipe.values import Leaf, Map, marked
 from assembler.search.exact import Additive, BudgetError, solve
 
 _MODELS = ("meta", "teacher", "train")
@@ -35,14 +36,32 @@ def fixed(host: Graph, slots: tuple[str, ...]) -> dict[str, float]:
     return {name: float(getattr(whole, name) - sum(getattr(s, name) for s in inside)) for name in COSTS}
 
 
-def model_of(spec: RunSpec, changes: Mapping[str, Any] | None = None) -> Graph:
-    """The graph of the run's model as it is written, with `changes` (path -> value) made to the recipe."""
-    return build(tree_of(spec, changes), name=spec.name)
+@dataclass(frozen=True)
+class Which:
+    """The model of a phase: the run's as it is written, or that of another recipe, with `changes` (path -> value)."""
+
+    changes: Mapping[str, Any] | None = None
+    model: str | None = None
+
+    @staticmethod
+    def of(options: Mapping[str, Any]) -> Which:
+        """What the options of a phase say."""
+        return Which(options.get("set"), options.get("model"))
 
 
-def tree_of(spec: RunSpec, changes: Mapping[str, Any] | None = None) -> Map:
-    """The recipe of the run's model as it is written, with `changes` (path -> value) made to it."""
-    model = spec.document.default
+OWN = Which()
+"""The run's model as it is written."""
+
+
+def model_of(spec: RunSpec, which: Which = OWN) -> Graph:
+    """The graph of the model of a phase."""
+    return build(tree_of(spec, which), name=spec.name)
+
+
+def tree_of(spec: RunSpec, which: Which = OWN) -> Map:
+    """The recipe of the model of a phase."""
+    model = beside(spec.document, Leaf(which.model)).default if which.model else spec.document.default
+    changes = which.changes or {}
     return changed(model, [(path, marked(value)) for path, value in changes.items()]) if changes else model
 
 
@@ -56,7 +75,7 @@ def check(spec: RunSpec) -> None:
     for phase in spec.phases:
         kind = phase.entry.name
         if kind in _MODELS:
-            graphs[phase.name] = model_of(spec, phase.options.get("set"))
+            graphs[phase.name] = model_of(spec, Which.of(phase.options))
         elif kind == "rewrite" and (source := graphs.get(str(phase.options["of"]))) is not None:
             _plan(spec, phase.name, source, phase.options["apply"], graphs)
         elif kind == "incubate":

@@ -16,7 +16,7 @@ from assembler.pipeline.given import arguments, registered, training
 from assembler.pipeline.objectives import TASK as TASK
 from assembler.pipeline.objectives import Scene, objective, paths, turns
 from assembler.recipe.choices import space
-from assembler.recipe.document import Document, changed, entries
+from assembler.recipe.document import Document, beside, changed, entries
 from assembler.recipe.expressions import evaluate, parse
 from assembler.recipe.notes import in_order, note_all
 from assembler.recipe.values import Leaf, Map, Value, plain
@@ -77,6 +77,7 @@ class _Run:
         self.models: list[str] = []
         self.kinds: set[str] = set()
         self.changed: set[str] = set()
+        self.graphs: dict[str, Graph | None] = {}
 
     def problems(self) -> Iterator[Problem]:
         yield from self.data()
@@ -152,7 +153,8 @@ class _Run:
             "trained": lambda v: paths(v, scene, "trained"),
             "sampler": lambda v: registered("sampler", v, "name"),
             "budget": self.budget,
-            "set": self.set,
+            "model": lambda v: self.other(name, v, body.get("set")),
+            "set": lambda v: iter(()) if "model" in body else self.set(v),
             "of": lambda v: check_rewrites.source(v, self.models),
             "apply": lambda v: check_rewrites.rewrites(v, self._written(body)),
         }
@@ -162,9 +164,9 @@ class _Run:
         if kind == "incubate":
             yield from self.host(body.get("host", Leaf("meta", span)))
         self.kinds.add(kind)
-        if "set" in body or kind == "rewrite":
+        if kind == "rewrite" or not {"set", "model"}.isdisjoint(body.keys()):
             self.changed.add(name)
-        if kind == "incubate" and plain(body.get("host", Leaf("meta"))) in self.changed:
+        if kind == "incubate" and body.get("host", Leaf("meta")) in [Leaf(name) for name in self.changed]:
             self.changed.add("host")
         if kind in _MAKES_MODEL:
             self.models.append("assembled" if kind == "assemble" else name)
@@ -186,6 +188,20 @@ class _Run:
             said = f"parts are trained inside the model '{name}', and no phase before this one makes it"
             made = f"models made before it: {', '.join(self.models)}" if self.models else "put a phase 'meta' before it"
             yield Problem(said, value.span, hint=near(name, self.models) or made)
+
+    def other(self, name: str, value: Value, changes: Value | None) -> Iterator[Problem]:
+        """What is wrong with the recipe that a phase names as its model, and with the changes to that."""
+        found: list[Problem] = []
+        self.graphs[name] = None
+        try:
+            model = (
+                changed(beside(self.document, value).default, entries(changes)) if isinstance(value, Leaf) else Map()
+            )
+        except AssemblerError as error:
+            yield from error.problems
+            return
+        self.graphs[name] = draft(model, found, name=f"'{name}'")
+        yield from found
 
     def set(self, value: Value) -> Iterator[Problem]:
         """What is wrong with the changes that a phase makes to the model."""
@@ -225,7 +241,7 @@ class _Run:
         sections = [s for s in (self.tree.get("train"), train) if isinstance(s, Map)]
         averaged = any(plain(s.get("ema", Leaf(None))) for s in sections)
         graph = self.graph if self.sound else None
-        return Scene(graph, tuple(self.models), frozenset(self.changed), kind, averaged)
+        return Scene(graph, tuple(self.models), frozenset(self.changed), kind, averaged, self.graphs)
 
     def split(self) -> Iterator[Problem]:
         value = self.tree.get("split")

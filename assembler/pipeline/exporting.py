@@ -1,29 +1,46 @@
-"""A compiled recipe in the formats that leave the package: weights, stand-alone source, an exported program."""
+"""A compiled model in the formats that leave the package: weights, stand-alone source, exported programs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-import torch
-from torch import fx
-
 from assembler.compile.exported import save_pt2
+from assembler.compile.exported_onnx import save_onnx
 from assembler.compile.files import whole
+from assembler.compile.model import Compiled
 from assembler.compile.source import to_source
 from assembler.compile.weights import save_weights
 from assembler.graph.core import Graph
-from assembler.infer.shape import dtype_of
+from assembler.pipeline.saved import config_text
+from assembler.resources import CONFIG
 
-Format = Literal["safetensors", "source", "pt2"]
+Format = Literal["safetensors", "source", "pt2", "onnx"]
+WEIGHTS = "model.safetensors"
 FORMATS: tuple[Format, ...] = ("safetensors", "source", "pt2")
+"""The formats that need nothing but torch, which are written unless others are asked for."""
 
 
-def export(module: fx.GraphModule, folder: str | Path, formats: Sequence[Format] = FORMATS) -> list[Path]:
-    """Write a module that `build` made into `folder`: `model.safetensors`, `model.py` and `model.pt2`.
+def silent(said: str) -> None:
+    """Tells nobody."""
 
-    `model.py` needs torch alone and gives the same bits with the same weights; `model.pt2` takes any batch size.
+
+def export(
+    module: Compiled,
+    folder: str | Path,
+    formats: Sequence[Format] = FORMATS,
+    tell: Callable[[str], None] = silent,
+) -> list[Path]:
+    """Write a module that `build` made into `folder`; the files, each whole or not there.
+
+    - `safetensors`: `model.safetensors` with `config.json`, from which `build(folder)` makes the very model;
+    - `source`: `model.py`, which needs torch alone and gives the same bits with the same weights;
+    - `pt2`: `model.pt2`, for `torch.export.load`, in evaluation and for any batch;
+    - `onnx`: `model.onnx`, in evaluation and for any batch, compared with the model; it needs the extra `onnx`.
+
+    `tell` is given what there is to say of a file, for instance that its batch is fixed. Raises GraphError for what a
+    format cannot hold, InputError where a file cannot be written or the extra is not installed.
     """
     graph: Graph = module.meta["graph"]
     # What cannot be written as source is refused before there is any file.
@@ -32,15 +49,17 @@ def export(module: fx.GraphModule, folder: str | Path, formats: Sequence[Format]
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     if "safetensors" in formats:
-        written.append(folder / "model.safetensors")
-        save_weights(module, written[-1], {"fingerprint": graph.fingerprint})
+        save_weights(module, folder / WEIGHTS, {"fingerprint": graph.fingerprint})
+        write_text(folder / CONFIG, config_text(graph, WEIGHTS, module.meta.get("recipe")))
+        written += [folder / WEIGHTS, folder / CONFIG]
     if "source" in formats:
         written.append(folder / "model.py")
         write_text(written[-1], text)
-    if "pt2" in formats:
-        written.append(folder / "model.pt2")
-        examples = [torch.zeros(kind.shape, dtype=dtype_of(kind.dtype)) for _, kind in graph.inputs]
-        save_pt2(module, examples, written[-1])
+    for kind, save in (("pt2", save_pt2), ("onnx", save_onnx)):
+        if kind in formats:
+            written.append(folder / f"model.{kind}")
+            if said := save(module, written[-1]):
+                tell(f"model.{kind}: {said}")
     return written
 
 

@@ -111,7 +111,7 @@ def begin_of(found: tuple[Place, ...], ours: Tensors, *, fitting: bool = False) 
         try:
             made, missed = _read(place, {_short(k, place): ours[k] for k in keys}, fitting)
         except AssemblerError as error:
-            problems += (error.at(place.weights.span) if place.weights.file else error).problems
+            problems += _placed(error.problems, place)
             continue
         tensors |= {_full(k, place): tensor for k, tensor in made.items()}
         left[place.path] = missed
@@ -122,6 +122,14 @@ def begin_of(found: tuple[Place, ...], ours: Tensors, *, fitting: bool = False) 
     fresh = tuple(k for k in ours if k not in tensors)
     others = [names for names in left.values() if names is not None]
     return Begin(tensors, fresh, tuple(name for names in others for name in names), bool(others))
+
+
+def _placed(problems: Sequence[Problem], place: Place) -> list[Problem]:
+    """The problems, the first of them where the recipe names the weights."""
+    first, *rest = problems
+    if place.weights.file and first.span is None:
+        first = replace(first, span=place.weights.span)
+    return [replace(first, hint=first.hint or ("" if place.weights.partial else _PARTIAL)), *rest]
 
 
 def _read(place: Place, ours: Tensors, fitting: bool) -> tuple[Tensors, tuple[str, ...] | None]:
@@ -144,7 +152,7 @@ def _read(place: Place, ours: Tensors, fitting: bool) -> tuple[Tensors, tuple[st
     else:
         problems = list(misfits(ours, theirs, str(place.file), place.owner))
         if problems:
-            raise InputError([replace(p, path=_full(p.path, place), hint=p.hint or _PARTIAL) for p in problems])
+            raise InputError([replace(p, path=_full(p.path, place)) for p in problems])
         made = theirs
     if not made and not fitting:
         some = ", ".join(list(theirs)[:4])

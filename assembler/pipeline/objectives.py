@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from assembler import registry
 from assembler.assemble.hybrid import covers, with_items
@@ -26,6 +26,8 @@ _TURN = "for instance {train: [generator], objective: [{loss: mse, value: fake, 
 class Scene:
     """What an objective may read: values of the model's `graph` (None where it cannot be told), of the `models` made
     before, of the host in a phase of the kind "incubate", and of the average of the weights where one is kept.
+
+    `graphs` are those of models that are not the run's.
     """
 
     graph: Graph | None
@@ -33,6 +35,7 @@ class Scene:
     changed: frozenset[str] = frozenset()
     kind: str = ""
     averaged: bool = False
+    graphs: Mapping[str, Graph | None] = field(default_factory=dict)
 
     def own(self) -> list[str]:
         """The names of all values of the model in training."""
@@ -182,9 +185,12 @@ def _named(key: str, text: str, span: Span | None, scene: Scene) -> Iterator[Pro
             yield Problem(f"'{text}' is a value of the average of the weights, and none is kept", span, hint=hint)
             return
     if dot and head in others:
-        nearest = near(text, [f"{head}.{name}" for name in scene.own()])
+        theirs = replace(scene, graph=scene.graphs.get(head, scene.graph))
+        if theirs.graph is None:
+            return
+        nearest = near(text, [f"{head}.{name}" for name in theirs.own()])
         # A model with changes of its own may have other steps.
-        if not scene.has(inner) and (nearest or head not in scene.changed):
+        if not theirs.has(inner) and (nearest or head in scene.graphs or head not in scene.changed):
             yield Problem(f"'{head}' has no value '{inner}'", span, hint=nearest or f"for instance {head}.slot")
     elif not scene.has(text) and (dot or key != "target"):  # a field of the data, perhaps
         yield _missing(text, span, scene, others)

@@ -15,7 +15,7 @@ from assembler.recipe.document import Document
 from assembler.recipe.paths import get
 from assembler.recipe.spread import spread
 from assembler.recipe.values import Leaf, Map, Seq, Value
-from assembler.registry import checks
+from assembler.registry import checks, lookup
 
 AUTO = "auto"
 MOST = 4
@@ -163,7 +163,16 @@ def _named(model: Map, graph: Graph, text: str, span: Span | None, sound: bool) 
             graph.region(path)
         if sound:
             cut(graph, slot)
+            _check_computes(graph, slot, span)
     return found
+
+
+def _check_computes(graph: Graph, slot: str, span: Span | None) -> None:
+    """Raise RecipeError for a slot that is a tensor of the weights alone, which nothing could stand in for."""
+    node = graph.nodes.get(slot)
+    if node is not None and graph.region(slot) == (slot,) and lookup("op", node.op).option("bare"):
+        what = f"'{slot}' is a tensor of the weights and computes nothing"
+        raise RecipeError(Problem(what, span, hint="name the step or container that reads it"))
 
 
 def _spread(model: Map, text: str, span: Span | None) -> list[str]:

@@ -15,7 +15,7 @@ from assembler.graph.core import Graph
 from assembler.graph.text import to_text
 from assembler.infer.cost import Cost, total
 from assembler.pipeline.beginning import of_model
-from assembler.pipeline.budgets import model_of, tree_of
+from assembler.pipeline.budgets import OWN, Which, model_of, tree_of
 from assembler.pipeline.code import code_of
 from assembler.pipeline.exporting import FORMATS, Format
 from assembler.pipeline.initial import needs_of
@@ -23,6 +23,7 @@ from assembler.pipeline.loading import places
 from assembler.pipeline.slots import Variant, variants
 from assembler.pipeline.spec import RunSpec
 from assembler.train.data.core import fingerprint
+from assembler.train.spec import settings
 from assembler.train.terms import read
 
 Objective = list[dict[str, Any]] | dict[str, Any]
@@ -62,41 +63,39 @@ class Run:
             self._variants = variants(self.spec)
         return self._variants
 
-    def model_graph(self, changes: Mapping[str, Any] | None = None) -> Graph:
-        """The graph of the run's model as it is written, with `changes` (path -> value) made to the recipe."""
-        return model_of(self.spec, changes)
+    def model_graph(self, which: Which = OWN) -> Graph:
+        """The graph of the model of a phase, by default the run's as it is written."""
+        return model_of(self.spec, which)
 
-    def begin(
-        self, graph: Graph, changes: Mapping[str, Any] | None = None, *, fitting: bool = False
-    ) -> dict[str, Task]:
+    def begin(self, graph: Graph, which: Which = OWN, *, fitting: bool = False) -> dict[str, Task]:
         """The weights that the training of a model begins with, as a need; none where the recipe names none.
 
-        `graph` is that of the run's model with `changes`; with `fitting` it may be another, which gets what fits it.
+        `graph` is that of the model `which`; with `fitting` it may be another, which gets what fits it.
         """
-        found = places(tree_of(self.spec, changes), self.spec.document.folder)
+        found = places(tree_of(self.spec, which), self.spec.document.folder)
         return needs_of(self.runner.store, graph, found, phase=self.phase, fitting=fitting)
 
     def add_model(
         self,
         name: str,
-        changes: Mapping[str, Any] | None,
+        which: Which,
         train: Mapping[str, Any] | None,
         objective: Objective | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> None:
-        """Plan one training a seed of the model with `changes`, called `name` from now on; `more` as in `training`."""
-        graph = self.graphs[name] = self.model_graph(changes)
-        begin = self.begin(graph, changes)
+        """Plan one training a seed of the model `which`, called `name` from now on; `more` as in `training`."""
+        graph = self.graphs[name] = self.model_graph(which)
+        begin = self.begin(graph, which)
         objectives = [turn["objective"] for turn in (more or {}).get("turns", ())] or [objective]
         self.models[name] = {}
         for seed in self.seeds:
             needs = {n: t for said in objectives for n, t in self.teachers(seed, said).items()} | begin
             self.models[name][seed] = self.training(name, graph, seed, train, objective, needs, more)
 
-    def add_loaded(self, name: str, changes: Mapping[str, Any] | None, weights: str) -> None:
+    def add_loaded(self, name: str, which: Which, weights: str) -> None:
         """Take a model's weights from a file instead of training it; every seed has the same one."""
-        graph = self.graphs[name] = self.model_graph(changes)
-        where = of_model(self.spec, name, {"set": changes, "weights": weights})
+        graph = self.graphs[name] = self.model_graph(which)
+        where = of_model(self.spec, name, {"set": which.changes, "model": which.model, "weights": weights})
         begin = needs_of(self.runner.store, graph, where, phase=self.phase)
         inputs = {"graph": to_text(graph), **self.common(0, None, None)}
         code = code_of(graph, (), {})
@@ -131,7 +130,7 @@ class Run:
             "data_id": fingerprint(self.spec.data),
             "task": dict(self.spec.task),
             "metric": self.spec.metric,
-            "train": {**self.spec.train, **(train or {})},
+            "train": settings(self.spec.train, train or {}),
             "objective": objective or [dict(self.spec.task)],
             "seed": seed,
             "device": self.device,

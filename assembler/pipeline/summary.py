@@ -107,7 +107,16 @@ def _model(run: Run, tests: Tests, name: str) -> dict[str, Any]:
     mean, std = _spread(_scores(run, tests, name))
     validation = _spread([p.result["validation"] for p in _products(run, name)])[0]
     cost = run.cost(name)
-    return {"validation": validation, "test": mean, "test_std": std, "params": cost.params, "flops": cost.flops}
+    told = next((p.result for p in _products(run, name)), {})
+    begun: dict[str, Any] = {key: told[key] for key in ("loaded", "initialised") if key in told}
+    return {
+        "validation": validation,
+        "test": mean,
+        "test_std": std,
+        "params": cost.params,
+        "flops": cost.flops,
+        **begun,
+    }
 
 
 def _baseline(run: Run, tests: Tests, name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Collect no garbage while a recipe is read or built.
+    """Collect no garbage while a recipe is read, built or compiled.
 
     What is made then is kept, and its size is bounded, so that going over all of it again and again finds nothing and
     makes the time grow faster than the recipe. Who pauses goes on, whatever happens; within a pause, and where the

@@ -5,6 +5,7 @@ All problems of a file come in one RecipeError. Size, depth and alias expansion 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from assembler.recipe.pause import no_collection
 from assembler.recipe.scalars import ScalarError, bad_key, bad_string, resolve, shortened
 from assembler.recipe.syntax import Source, cut_expression, is_cut, syntax_problem
 from assembler.recipe.values import Leaf, Map, Scalar, Seq, Value
-from assembler.resources import GRAPH
+from assembler.resources import CONFIG, GRAPH
 
 MAX_BYTES = 4_000_000
 MAX_VALUES = 100_000
@@ -34,16 +35,30 @@ _SCANNER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 def read_file(path: str | os.PathLike[str]) -> Map:
     """The top-level mapping of the recipe file at `path`.
 
-    A graph file (`graph.txt`) stands for a recipe whose `graph` is that text and whose weights lie beside it. Raises
-    InputError where there is no readable file, RecipeError for what is wrong inside it.
+    A graph file (`graph.txt`, or the `config.json` of an exported model) stands for a recipe whose `graph` is that text
+    and whose weights lie beside it. Raises InputError where there is no readable file, RecipeError for what is wrong
+    inside it.
     """
     text, place = load_text(path), Path(path)
-    if not place.name.endswith(GRAPH):
+    if place.name == CONFIG:
+        text = _graph_in(text, str(path))
+    elif not place.name.endswith(GRAPH):
         return read_text(text, str(path))
     start = Span(str(path), 1, 1)
     tree = Map((("name", Leaf(place.resolve().parent.name)), ("graph", Leaf(text, start))))
     beside = place.with_name("model.safetensors")
     return tree.set("weights", Map((("file", Leaf(beside.name, start)),), start)) if beside.is_file() else tree
+
+
+def _graph_in(text: str, file: str) -> str:
+    """The graph of an exported model's `config.json`."""
+    try:
+        said = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{file} is no JSON: {error}", hint="export the model again") from error
+    if not isinstance(said, dict) or not isinstance(said.get("graph"), str):
+        raise InputError(f"{file} holds no graph", hint="`assembler export` writes one, under 'graph'")
+    return str(said["graph"])
 
 
 def load_text(path: str | os.PathLike[str]) -> str:

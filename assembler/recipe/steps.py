@@ -29,7 +29,8 @@ class Step:
     steps inside (of a nested step, those of the op's sub-graph); `shortcut` those of a residual's other arm; `merge`
     joins branches; `inputs` are a block's, a `?` behind those that a call may leave out; `outputs` pairs names with the
     steps inside that they give out; `share` is the path (or the mapping of parameters to paths) of the weights to use;
-    `weights` are those that it begins with. `args` are evaluated. `written` is the step as the recipe has it, read in `scope`; `named` is where its name stands.
+    `weights` are those that it begins with. `args` are evaluated. `written` is the step as the recipe has it, read in
+    `scope`; `named` is where its name stands.
     """
 
     path: str

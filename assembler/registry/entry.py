@@ -83,7 +83,8 @@ class Entry:
         list them, `outputs_from=("carry", "collect")`.
         """
         if lists := self.option("outputs_from"):
-            return tuple(name for key in lists for name in args.get(key) or ())
+            said = [args.get(key) for key in lists]
+            return tuple(name for names in said if isinstance(names, tuple | list) for name in names)
         said = self.option("outputs")
         return () if said == "numbered" else said
 

@@ -45,7 +45,7 @@ def _sources(node: Node, types: Mapping[str, TensorType]) -> list[tuple[str, Ten
 
 def _owner(key: str, graph: Graph) -> str:
     """The step that a `state_dict` key belongs to, or ""."""
-    path = key.rpartition(".")[0]
+    path = key
     while path and path not in graph.nodes:
         path = path.rpartition(".")[0]
     return path

@@ -39,8 +39,8 @@ class View:
     def sharers(self) -> dict[str, set[str]]:
         """For every step whose weights another uses, the steps that do."""
         found: dict[str, set[str]] = {}
-        for i, name, path in _shares(self.graph, ""):
-            owner = path if not name else path.rpartition(".")[0]
+        for i, _, path in _shares(self.graph, ""):
+            owner = path
             while owner and owner not in self.graph.nodes:
                 owner = owner.rpartition(".")[0]
             found.setdefault(owner, set()).add(i)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pyglove as pg
@@ -16,6 +17,7 @@ from assembler import registry
 from assembler.errors import Problem, RecipeError, near
 from assembler.recipe.choices import Pick, Space, decide, space
 from assembler.recipe.document import Document
+from assembler.recipe.edits import EDITS, edits_text, laid
 from assembler.recipe.paths import SECTIONS, STEP_KEYS
 from assembler.recipe.spread import spread
 from assembler.recipe.steps import BLOCK_KEYS
@@ -31,6 +33,17 @@ class Recipe(pg.Object):  # type: ignore[misc]
     """
 
     allow_symbolic_assignment = True
+    _folder = Path()
+
+    def at(self, folder: Path) -> Recipe:
+        """This recipe, the files that it names being in `folder`."""
+        self._folder = folder
+        return self
+
+    @property
+    def home(self) -> Path:
+        """Where the files are that the recipe names."""
+        return self._folder
 
     def rebind(
         self,
@@ -50,9 +63,15 @@ class Recipe(pg.Object):  # type: ignore[misc]
             super().rebind(changes, raise_on_no_change=raise_on_no_change, **how)
             return self
         found: dict[Any, Any] = {}
+        written = tree(self)
         for said, value in {**(changes or {}), **more}.items():
             path = re.sub(r"\[(\d+)\]", r".\1", str(said))
-            for i, one in enumerate(spread(tree(self), path) if "*" in path else [path]):
+            if edits_text(written, path, SECTIONS):
+                for one in spread(written, path):
+                    written = laid(written, one, marked(from_hyper(value)), None)
+                found[pg.KeyPath([EDITS])] = to_hyper(written.get(EDITS))
+                continue
+            for i, one in enumerate(spread(written, path) if "*" in path else [path]):
                 found[self._place(one)] = value if i == 0 else pg.clone(value, deep=True)
         super().rebind(found, raise_on_no_change=raise_on_no_change, **how)
         return self
@@ -71,7 +90,7 @@ class Recipe(pg.Object):  # type: ignore[misc]
 
     def decided(self, choice: Mapping[str, Pick]) -> Recipe:
         """This recipe with the decisions of a search's choice made, as a new one."""
-        return Recipe(**_flat(decide(tree(self), choice)))
+        return Recipe(**_flat(decide(tree(self), choice))).at(self._folder)
 
     @property
     def space(self) -> Space:
@@ -87,7 +106,7 @@ def symbolic(document: Document) -> Recipe:
         if step in SECTIONS:
             what = f"the step '{step}' bears the name of a part of every recipe, so its path is not its own"
             raise RecipeError(Problem(what, steps.key_span(step), hint="rename it"))
-    return Recipe(**_flat(model))
+    return Recipe(**_flat(model)).at(document.folder)
 
 
 def tree(recipe: Recipe) -> Map:
@@ -101,7 +120,7 @@ def tree(recipe: Recipe) -> Map:
             sections[key] = value
         else:
             steps[key] = _unflat_step(value)
-    found = marked({**sections, "graph": steps})
+    found = marked({**sections} if isinstance(sections.get("graph"), str) else {**sections, "graph": steps})
     assert isinstance(found, Map)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,6 +92,8 @@ def fit_turns(turns: Sequence[Turn], batches: Batches, spec: FitSpec, hooks: Hoo
             if hooks.after:
                 hooks.after()
             ledger.enter(step, players[0].rate(step), size)
+    if not total:
+        ledger.close(0, 0.0)
     for player in players:
         take_turn(player, [])
     return ledger.result(tuple(player.samples for player in players))
@@ -128,7 +131,7 @@ class _Ledger:
         self._tell(step, lr)
         self.now = None
         if step % self.per_epoch == 0 or step == self.total:
-            self._close(step, lr)
+            self.close(step, lr)
 
     def _tell(self, step: int, lr: float) -> None:
         now = time.monotonic()
@@ -137,10 +140,12 @@ class _Ledger:
             loss = {} if self.now is None else {"loss": self.now.item()}
             self.hooks.progress(step, self.total, {"epoch": self._epoch(step), **loss, "lr": lr})
 
-    def _close(self, step: int, lr: float) -> None:
+    def close(self, step: int, lr: float) -> None:
+        """Log an epoch, or what there is without any step; there is no loss then."""
         means = {name: (tensor / seen).item() for name, (tensor, seen) in self.sums.items()}
         if "loss" not in means:
-            means = {"loss": sum((v for name, v in means.items() if name in self.turns), 0.0), **means}
+            several = sum((v for name, v in means.items() if name in self.turns), 0.0)
+            means = {"loss": several if step else math.nan, **means}
         record: Record = {"epoch": self._epoch(step), "step": step, "lr": lr, **means}
         every = self.spec.validate_every
         due = step == self.total or (every and step // self.per_epoch % every == 0)

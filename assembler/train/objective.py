@@ -74,7 +74,7 @@ class Objective:
         except ShapeError as error:
             raise self._shapeless(error) from error
         if weights := next((name for name, _ in module.named_parameters()), ""):
-            step = weights.rpartition(".")[0]
+            step = weights if weights in graph.nodes else weights.rpartition(".")[0]
             raise RecipeError(
                 f"the step '{step}' of the objective has weights, and nothing trains or keeps them",
                 hint="make it a step of the model and read its value",

@@ -19,11 +19,11 @@ _MOST = 1e30  # products of more than this overflow float32 inside torch's optim
 class FitSpec:
     """How long to train, in what batches, with which optimiser.
 
-    `epochs` may be a fraction and `steps` overrides it; `lr` is the peak rate and `weight_decay` spares vectors;
-    `warmup` is a share of the steps; `clip` bounds the norm of all gradients together; `precision` "auto" is bfloat16
-    autocast on CUDA and float32 elsewhere; `validate_every` counts epochs, 0 is at the end alone; `augment` is
-    `{shift: pixels, flip: true}`; `ema` is `{decay: 0.999, result: true}`: an average of the weights after every step,
-    which an objective may read (`ema.logits`) and which is the result unless that is false.
+    `epochs` may be a fraction, 0 leaves the weights as they are, and `steps` overrides it; `lr` is the peak rate and
+    `weight_decay` spares vectors; `warmup` is a share of the steps; `clip` bounds the norm of all gradients together;
+    `precision` "auto" is bfloat16 autocast on CUDA and float32 elsewhere; `validate_every` counts epochs, 0 is at the
+    end alone; `augment` is `{shift: pixels, flip: true}`; `ema` is `{decay: 0.999, result: true}`: an average of the
+    weights after every step, which an objective may read (`ema.logits`) and which is the result unless that is false.
     """
 
     epochs: float = 10
@@ -47,7 +47,7 @@ class FitSpec:
 
     def _broken(self) -> list[tuple[str, str]]:
         rules = [
-            ("epochs", "above 0", 0 < self.epochs < math.inf),
+            ("epochs", "at least 0", 0 <= self.epochs < math.inf),
             ("steps", "at least 1", self.steps is None or self.steps >= 1),
             ("batch", "at least 1", self.batch >= 1),
             ("lr", "from 0 to 1e+30", 0 <= self.lr <= _MOST),
@@ -74,7 +74,7 @@ class FitSpec:
 
     def total_steps(self, per_epoch: int) -> int:
         """How many steps to take where an epoch has `per_epoch` of them."""
-        return self.steps or max(1, math.ceil(round(self.epochs * per_epoch, 6)))
+        return self.steps or (max(1, math.ceil(round(self.epochs * per_epoch, 6))) if self.epochs else 0)
 
 
 def _average_problems(ema: Mapping[str, Any] | None) -> list[Problem]:
@@ -132,6 +132,12 @@ OWN = ("lr", "weight_decay", "optimizer", "schedule", "warmup", "clip")
 def turn_settings(turn: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a turn as a recipe writes it, over those of the phase."""
     return {**base, **{name: turn[name] for name in OWN if name in turn}}
+
+
+def settings(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a phase, over those of its run: `epochs` of its own go before the run's `steps`."""
+    kept = {k: v for k, v in base.items() if k != "steps" or "epochs" not in own}
+    return {**kept, **own}
 
 
 def signature() -> Entry:

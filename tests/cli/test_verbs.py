@@ -48,7 +48,12 @@ def test_build_writes_the_model(call: Call, place: Path) -> None:
     result = call("build", "tiny.yaml", "--out", "built", "--json")
     assert result.exit_code == 0, result.output
     assert last(result.stdout)["params"] == 95
-    assert sorted(f.name for f in (place / "built").iterdir()) == ["model.pt2", "model.py", "model.safetensors"]
+    assert sorted(f.name for f in (place / "built").iterdir()) == [
+        "config.json",
+        "model.pt2",
+        "model.py",
+        "model.safetensors",
+    ]
 
 
 def test_build_refuses_weights_of_another_model(call: Call) -> None:

@@ -100,8 +100,10 @@ def test_a_whole_model_is_bit_equal_without_the_package(tmp_path: Path) -> None:
     assert '"""hybrid: 17,396 parameters. Written by assembler; it needs torch alone.\n' in text
     assert "    image [B, 3, 16, 16] -> logits [B, 10], feature [B, 40]\n" in text
     assert "        self.stem = nn.Conv2d(in_channels=3, out_channels=16, kernel_size=3, padding=1)\n" in text
-    assert "stage_0_mix_norm = self.stage[0].mix.norm(tokens_pos)  # [B, 16, 24]\n" in text
-    assert "stage_0_mix = tokens_pos + stage_0_mix_scale  # [B, 16, 24]\n" in text
+    assert "        self.stage = nn.ModuleList(Stage() for _ in range(2))\n" in text
+    assert "        for stage in self.stage:\n            x = stage(x)  # [B, 16, 24]\n" in text
+    assert "        mix_norm = self.mix.norm(x)  # [B, 16, 24]\n" in text
+    assert "        mix = x + mix_scale  # [B, 16, 24]\n" in text
     assert "cat = torch.cat((gap, tap), 1)  # [B, 40]\n" in text
     assert '        return {"logits": head, "feature": cat}\n' in text.replace("'", '"')
     body = text.split('"""', 2)[2]
@@ -166,5 +168,9 @@ def test_an_op_whose_source_cannot_stand_alone_is_refused() -> None:
     def closure(x: Tensor) -> Tensor:
         return x * outside if x.shape[0] % 2 else x
 
-    with pytest.raises(GraphError, match="closure uses variables of the function around it, so no stand-alone file"):
-        to_source(plain({"a": node("compile_test_closure", "x")}, 2, 3))
+    with pytest.raises(GraphError) as told:
+        to_source(plain({"a.b": node("compile_test_closure", "x")}, 2, 3))
+    problem = told.value.problems[0]
+    assert problem.path == "a.b"
+    said = ".closure uses variables of the function around it, so no stand-alone file can hold it"
+    assert problem.message.endswith(said)

@@ -60,7 +60,13 @@ def test_a_loop_of_a_number_of_times_knows_its_index(model) -> None:
         inputs: {x: [B, 3]}
         graph:
           refine:
-            {op: loop, times: 4, carry: [x], index: i, from: {x: x}, body: {sum: {op: add, from: [x, i]}}, outputs: {x: sum}}
+            op: loop
+            times: 4
+            carry: [x]
+            index: i
+            from: {x: x}
+            body: {sum: {op: add, from: [x, i]}}
+            outputs: {x: sum}
     """)
     assert torch.equal(found(torch.zeros(2, 3)), torch.full((2, 3), 6.0))
 
@@ -95,7 +101,10 @@ GROWING = """
     inputs: {x: [B, 5, 4], h: [B, 3]}
     graph:
       rnn:
-        {op: loop, scan: [x], carry: [h], from: {x: x, h: h}, body: {h2: {op: concat, from: [x, h], dim: -1}}, outputs: {h: h2}}
+        {
+          op: loop, scan: [x], carry: [h], from: {x: x, h: h},
+          body: {h2: {op: concat, from: [x, h], dim: -1}}, outputs: {h: h2}
+        }
 """
 
 

@@ -14,7 +14,9 @@ TEXT = """
     initializers: {linear.weight: {name: normal, std: 0.02}, linear.bias: zeros}
     graph:
       one: {op: linear, out: 64}
-      two: {body: {into: {op: linear, out: 64}, out: {op: linear, out: 64}}, initializers: {weight: {name: constant, val: =1/4}}}
+      two:
+        body: {into: {op: linear, out: 64}, out: {op: linear, out: 64}}
+        initializers: {weight: {name: constant, val: =1/4}}
       last: {op: linear, out: 4, initializers: {weight: zeros}}
       norm: layer_norm
 """

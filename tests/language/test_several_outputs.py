@@ -128,5 +128,5 @@ def test_a_block_may_be_called_without_an_optional_input(graph) -> None:
 
 def test_an_op_that_needs_what_a_call_leaves_out_says_so(graph) -> None:
     text = OPTIONAL.replace("with:", "both:").replace("op: add, from: [norm, more]", "op: sub, from: [norm, more]")
-    with pytest.raises(RecipeError, match="'plain.sum' needs its input 'b', which the call of the block leaves out"):
+    with pytest.raises(RecipeError, match=r"'plain\.sum' needs its input 'b', which the call of the block leaves out"):
         graph(text)

@@ -11,27 +11,27 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from assembler.infer.make import make
-from assembler.modules.masked_attention import MaskedAttention
+from assembler.modules.dot_product import DotProductAttention
 from assembler.modules.state_space import SelectiveScan, scanned, stepped
 from assembler.registry import lookup
 from assembler.testing import OpContract
 
 
-class TestMaskedAttention(OpContract):
-    name = "masked_attention"
+class TestAttentionOfTokens(OpContract):
+    name = "dot_product_attention"
     args: ClassVar = {"num_heads": 2, "dropout": 0.1}
     shapes = ((3, 6, 8),) * 3
 
 
-class TestGroupedMaskedAttentionWithEverything(OpContract):
-    name = "masked_attention"
-    args: ClassVar = {"num_heads": 4, "kv_heads": 2, "causal": True, "scale": 0.5}
-    shapes = ((3, 5, 8), (3, 7, 4), (3, 7, 6), (3, 7), (3, 4, 5, 7))
+class TestGroupedAttentionWithEverything(OpContract):
+    name = "dot_product_attention"
+    args: ClassVar = {"num_heads": 4, "causal": True, "scale": 0.5}
+    shapes = ((3, 5, 8), (3, 7, 4), (3, 7, 6), (3, 4, 5, 7), (3, 7))
     passes_gradient: ClassVar = False
 
     def inputs(self, batch: int = 3) -> list[Tensor]:
-        q, k, v, mask, bias = super().inputs(batch)
-        return [q, k, v, (mask > -0.5) | (torch.arange(7) == 0), bias]
+        q, k, v, bias, mask = super().inputs(batch)
+        return [q, k, v, bias, (mask > -0.5) | (torch.arange(7) == 0)]
 
 
 class TestDistanceBias(OpContract):
@@ -71,30 +71,44 @@ def test_attention_is_that_of_the_paper(n: int, m: int, causal: bool, masked: bo
     torch.manual_seed(seed)
     q, k, v = torch.randn(2, n, 6), torch.randn(2, m, 6), torch.randn(2, m, 4)
     mask, bias = (torch.rand(2, m) > 0.3) | (torch.arange(m) == 0), torch.randn(1, 2, n, m)
-    op = MaskedAttention([q.shape, k.shape, v.shape], num_heads=2, causal=causal)
+    op = DotProductAttention([q.shape, k.shape, v.shape], num_heads=2, causal=causal)
     past = torch.arange(m) <= torch.arange(n)[:, None] + m - n if causal else torch.ones(n, m, dtype=torch.bool)
     allowed = past & (mask[:, None] if masked else torch.ones(2, 1, m, dtype=torch.bool))
     wanted = attention(q, k, v, 2, allowed, bias if biased else torch.zeros_like(bias))
-    found = op(q, k, v, mask if masked else None, bias if biased else None)
+    found = op(q, k, v, bias if biased else None, mask if masked else None)
     seeing = allowed.any(-1)  # what a query that sees nothing gives is of no use
     torch.testing.assert_close(found[seeing], wanted[seeing], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("shape", [(2, 5), (2, 3, 5)])
+def test_a_mask_is_that_of_all_heads_and_a_blind_query_gives_zeros(shape: tuple[int, ...], apart: bool) -> None:
+    q, k, v = torch.randn(2, 3, 6), torch.randn(2, 5, 6), torch.randn(2, 5, 4)
+    mask = (torch.rand(shape) > 0.5).long()
+    mask[1] = 0
+    allowed = (mask if mask.ndim == 3 else mask[:, None]).expand(2, 3, 5).bool()
+    wanted = attention(q, k, v, 2, allowed, torch.zeros(1, 2, 3, 5))
+    given = [x.unflatten(2, (2, -1)).transpose(1, 2) for x in (q, k, v)] if apart else [q, k, v]
+    found = DotProductAttention([x.shape for x in given], num_heads=None if apart else 2)(*given, mask=mask)
+    torch.testing.assert_close(found.transpose(1, 2).flatten(2) if apart else found, wanted, atol=1e-5, rtol=0)
+    assert not found[1].any()
+
+
 def test_queries_share_keys_in_order() -> None:
     q, k, v = torch.randn(2, 3, 8), torch.randn(2, 5, 4), torch.randn(2, 5, 4)
-    grouped = MaskedAttention([q.shape, k.shape, v.shape], num_heads=4, kv_heads=2)
+    grouped = DotProductAttention([q.shape, k.shape, v.shape], num_heads=4)
     k4, v4 = (x.unflatten(2, (2, 2)).repeat_interleave(2, 2).flatten(2) for x in (k, v))
-    whole = MaskedAttention([q.shape, k4.shape, v4.shape], num_heads=4)
+    whole = DotProductAttention([q.shape, k4.shape, v4.shape], num_heads=4)
     torch.testing.assert_close(grouped(q, k, v), whole(q, k4, v4))
 
 
 @pytest.mark.parametrize(
     "name, args, shapes, message",
     [
-        ("masked_attention", {"num_heads": 3}, [(2, 4, 8)] * 3, "8, 8 and 8 features do not split into the heads"),
-        ("masked_attention", {"kv_heads": 3}, [(2, 4, 12)] * 3, "4 heads cannot share 3 heads of keys evenly"),
-        ("masked_attention", {}, [(2, 4, 8), (2, 4, 8), (2, 5, 8)], "do not fit each other"),
-        ("masked_attention", {"dropout": 1.0}, [(2, 4, 8)] * 3, "dropout is 1.0"),
+        ("dot_product_attention", {"num_heads": 3}, [(2, 4, 8)] * 3, "8 features do not split into 3 heads"),
+        ("dot_product_attention", {"num_heads": 4}, [(2, 4, 12)] + [(2, 4, 9)] * 2, "3 heads of keys do not divide 4"),
+        ("dot_product_attention", {}, [(2, 4, 8), (2, 4, 8), (2, 5, 8)], "queries, keys and values are [.., N, d]"),
+        ("dot_product_attention", {"dropout": 1.0}, [(2, 4, 8)] * 3, "dropout is 1.0"),
         ("distance_bias", {"buckets": 3}, [(2, 4, 8)], "3 buckets cannot tell distances up to 128"),
         ("selective_scan", {}, [(2, 4, 8), (2, 4, 8), (2, 4, 3), (2, 4, 2)], "b and c [B, N, S]"),
         ("selective_scan", {"least": 0.0}, [(2, 4, 8)] * 4, "need to be above 0"),

@@ -49,8 +49,8 @@ def test_settings_do_not_need_torch():
         ),
         ({"batch": 0}, "fit: error: 'batch' must be at least 1, not 0"),
         (
-            {"epochs": 0, "warmup": 2},
-            "fit: error: 'epochs' must be above 0, not 0\nfit: error: 'warmup' must be from 0 to 1, not 2",
+            {"epochs": -1, "warmup": 2},
+            "fit: error: 'epochs' must be at least 0, not -1\nfit: error: 'warmup' must be from 0 to 1, not 2",
         ),
     ],
 )

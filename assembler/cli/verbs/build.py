@@ -14,7 +14,7 @@ def build(
     """Build a model's module, say what it costs, write it.
 
     Loading weights checks every name and shape; a recipe's `weights:` maps other names. --out writes
-    model.safetensors, model.py and model.pt2.
+    model.safetensors with config.json, model.py and model.pt2.
 
     \b
         assembler build poolformer@s24 --out built/
@@ -40,7 +40,7 @@ def build(
     if unread:
         some = ", ".join(unread[:5]) + (", ..." if len(unread) > 5 else "")
         say.line(f"unread       {len(unread)} tensor{'s' * (len(unread) > 1)} of the weights: {some}")
-    files = export(module.eval(), out) if out else []
+    files = export(module, out, tell=say.line) if out else []
     for file in files:
         say.line(f"wrote {file}")
     told = {"recipe": document.name, "params": cost.params, "flops": cost.flops, "fingerprint": graph.fingerprint}

@@ -1,4 +1,4 @@
-"""`assembler export`: model files from a run folder or from a recipe with weights."""
+"""`assembler export`: model files from a run, a folder that holds a model, or a recipe with weights."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import typer
 from assembler.cli import say
 from assembler.cli.options import Out, Overrides, Weights
 from assembler.errors import InputError
-from assembler.resources import runs_home
+from assembler.resources import CONFIG, GRAPH, runs_home
 
 if TYPE_CHECKING:
-    from torch import fx
+    from assembler.compile.model import Compiled
 
-Source = Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe, a run folder, or a run's name.")]
+Source = Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe, a run's name, or a model's folder.")]
 
 
 class Format(StrEnum):
@@ -25,9 +25,12 @@ class Format(StrEnum):
     SAFETENSORS = "safetensors"
     SOURCE = "source"
     PT2 = "pt2"
+    ONNX = "onnx"
 
 
-Formats = Annotated[list[Format] | None, typer.Option("--format", help="Repeatable; all three if not given.")]
+Formats = Annotated[
+    list[Format] | None, typer.Option("--format", help="Repeatable; safetensors, source and pt2 if not given.")
+]
 
 
 def export(
@@ -35,40 +38,42 @@ def export(
 ) -> dict[str, Any]:
     """Write a trained model to files for use elsewhere.
 
-    These are weights (model.safetensors), stand-alone source (model.py) and an exported program (model.pt2). A run
-    folder brings its own weights, a recipe names some or needs --weights. Without --out the files go to the run folder,
+    These are weights (model.safetensors, with the graph in config.json), stand-alone source (model.py), an exported
+    program (model.pt2) and, where it is asked for, model.onnx, compared with the model. A run and any folder with a
+    model bring their own weights, a recipe names some or needs --weights. Without --out the files go to that folder,
     or for a recipe to the folder of the weights.
 
     \b
         assembler export runs/quickstart/latest --out exported/
-        assembler export my/model.yaml --weights model.safetensors --format pt2
+        assembler export my/model.yaml --weights model.safetensors --format pt2 --format onnx
     """
-    folder = _run(source)
+    folder = _folder(source)
+    from assembler.pipeline.exporting import FORMATS
     from assembler.pipeline.exporting import export as write
 
-    if folder is not None:
-        if override:
-            raise InputError("-o changes a recipe, and a run folder's model is trained already")
-        module = _trained(folder, Path(weights) if weights else folder / "model.safetensors")
-    else:
-        module = _loaded(source, override or [], weights)
+    if folder is not None and override:
+        raise InputError("-o changes a recipe, and the model in a folder is trained already")
+    module = _loaded(str(folder or source), override or [], weights)
     place = out or folder or _beside(weights, module)
-    files = write(module.eval(), place, [one.value for one in format or Format])
+    files = write(module, place, [one.value for one in format] if format else FORMATS, say.line)
     for file in files:
         say.line(f"wrote {file}")
     return {"files": [str(file) for file in files], "fingerprint": module.meta["graph"].fingerprint}
 
 
-def _run(source: str) -> Path | None:
-    """The run folder that `source` means, if it means one; a recipe's name is a recipe."""
-    if Path(source).is_dir() or (runs_home() / source / "latest").is_dir():
+def _folder(source: str) -> Path | None:
+    """The folder with the model that `source` means, a run's or another; None where it is a recipe."""
+    place = Path(source)
+    if (place / GRAPH).is_file() or (place / CONFIG).is_file():
+        return place
+    if place.is_dir() or (runs_home() / source / "latest").is_dir():
         from assembler.cli.verbs.report import run_folder
 
         return run_folder(source)
     return None
 
 
-def _loaded(source: str, override: list[str], weights: str | None) -> fx.GraphModule:
+def _loaded(source: str, override: list[str], weights: str | None) -> Compiled:
     """The model of a recipe with the weights that are given, or those that it names itself."""
     from assembler.recipe.document import load
 
@@ -81,22 +86,10 @@ def _loaded(source: str, override: list[str], weights: str | None) -> fx.GraphMo
     return build(document, weights=weights)
 
 
-def _beside(weights: str | None, module: fx.GraphModule) -> Path:
+def _beside(weights: str | None, module: Compiled) -> Path:
     """The folder of the weights, unless they are somebody else's."""
     if weights is None or not Path(weights).is_file() or "unread" in module.meta:
         raise InputError(
             "these weights are another model's files, nothing is written beside them", hint="give --out DIR"
         )
     return Path(weights).parent
-
-
-def _trained(folder: Path, weights: Path) -> fx.GraphModule:
-    from assembler.compile.lower import lower
-    from assembler.compile.weights import load_weights
-    from assembler.graph.text import from_text
-    from assembler.recipe.read import load_text
-
-    file = folder / "graph.txt"
-    module = lower(from_text(load_text(file), str(file)))
-    load_weights(module, weights)
-    return module

@@ -59,6 +59,11 @@ def _checked(ref: str, document: Document) -> Document:
 
 
 def _tell(folder: Path, summary: dict[str, Any]) -> None:
+    from assembler.pipeline.loading import words
+
+    for name, model in summary["models"].items():
+        if model.get("initialised"):
+            say.line(f"weights of {name}: {words(model['loaded'], model['initialised'])}")
     for failure in summary["failures"]:
         say.line(f"failed: {failure['task']}: {failure['reason']}")
     say.line(f"report  {folder / 'report.html'}")

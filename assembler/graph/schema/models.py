@@ -62,13 +62,16 @@ def model() -> Schema:
             "additionalProperties": {"anyOf": [shape, typed, several, EXPRESSION, {"type": "null"}]},
         },
         "blocks": blocks,
-        "graph": {"allOf": [steps(top=True)]},
+        "graph": {"anyOf": [{"type": "string"}, steps(top=True)]},
+        "edits": mapping,
         "outputs": {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": leaving}]},
         "weights": ref("weights"),
         "claims": ref("model_claims"),
         "initializers": ref("initializers"),
     }
-    return section("model", properties, ["inputs", "graph"])
+    found = section("model", properties, ["inputs", "graph"])
+    written = {"properties": {"graph": {"type": "string"}}, "required": ["graph"]}
+    return {**found, "anyOf": [*found["anyOf"], written]}
 
 
 def steps(*, top: bool) -> Schema:

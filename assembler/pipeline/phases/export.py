@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 
 @phase
-def export(run: Run, *, formats: list[Literal["safetensors", "source", "pt2"]] | None = None) -> None:
-    """Write the winner as weights (`model.safetensors`), stand-alone source (`model.py`) and `model.pt2`."""
+def export(run: Run, *, formats: list[Literal["safetensors", "source", "pt2", "onnx"]] | None = None) -> None:
+    """Write the winner as weights (`model.safetensors`), stand-alone source (`model.py`), `model.pt2`, `model.onnx`."""
     run.exports = tuple(formats or FORMATS)

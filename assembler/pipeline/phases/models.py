@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from assembler.pipeline.budgets import Which
 from assembler.registry import phase
 
 if TYPE_CHECKING:
@@ -16,18 +17,27 @@ def meta(run: Run, *, set: dict[str, Any] | None = None, train: dict[str, Any] |
 
     `set` lays changes over the model recipe (`{vars.depth: 1}`), `train` over the run's training settings.
     """
-    run.add_model(run.phase, set, train)
+    run.add_model(run.phase, Which(set), train)
 
 
 @phase
 def teacher(
-    run: Run, *, set: dict[str, Any] | None = None, train: dict[str, Any] | None = None, weights: str | None = None
+    run: Run,
+    *,
+    model: str | None = None,
+    set: dict[str, Any] | None = None,
+    train: dict[str, Any] | None = None,
+    weights: str | None = None,
 ) -> None:
-    """Train the teacher, or load it: `weights` names a file, under the model's recipe paths or those its map reads."""
+    """Train the teacher, or load it: `weights` names a file, under the model's recipe paths or those its map reads.
+
+    `model` is another recipe, or the folder of an imported model, where the teacher is not the run's model. One that
+    names its own weights is taken as it is with `train: {epochs: 0}`.
+    """
     if weights is None:
-        run.add_model(run.phase, set, train)
+        run.add_model(run.phase, Which(set, model), train)
     else:
-        run.add_loaded(run.phase, set, weights)
+        run.add_loaded(run.phase, Which(set, model), weights)
 
 
 @phase("train")
@@ -47,4 +57,4 @@ def train_phase(
     ...}. `trained` are the steps that are trained, all by default; the others keep their weights.
     """
     more = {name: list(value) for name, value in (("turns", turns), ("trained", trained)) if value}
-    run.add_model(run.phase, set, train, objective, more)
+    run.add_model(run.phase, Which(set), train, objective, more)

@@ -1,0 +1,171 @@
+"""The `edits:` of a model whose graph is text, made to the graph: steps and containers replaced, arguments changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from assembler.errors import GraphError, Problem, RecipeError, near
+from assembler.graph.core import Graph, Node
+from assembler.graph.edit import cut, extract, graft, remove, replace_step, with_outputs
+from assembler.graph.verify import verify
+from assembler.recipe.edits import EDITS, ENDS, KEEP, levels, places
+from assembler.recipe.notes import note_all
+from assembler.recipe.scope import resolve, scope_of, undecided
+from assembler.recipe.values import Leaf, Map, Value, is_choice, marked
+
+Draft = Callable[[Map, list[Problem]], Graph]
+_NEW = "new"
+"""What a part is called while it is a recipe of its own."""
+
+
+def edited(graph: Graph, tree: Map, problems: list[Problem], draft: Draft) -> Graph:
+    """The graph after all edits of a recipe, in order; `draft` makes the graph of a part that is written as steps.
+
+    What is said of a step that is gone, since one around it was replaced before, does not matter. What is wrong is
+    added to `problems`, at the edit's own place.
+    """
+    section = tree.get(EDITS)
+    if section is None or not len(graph):
+        return graph
+    if not isinstance(section, Map):
+        hint = "for instance edits: {encoder.layer.1: identity}"
+        note_all(
+            problems, [Problem("'edits' must be a mapping of paths to steps and arguments", section.span, hint=hint)]
+        )
+        return graph
+    written, made = graph, set[str]()
+    for path, value in section:
+        if _is_gone(path, written, graph) and not made.isdisjoint(levels(path)[:-1]):
+            continue
+        made |= {path} if value != Leaf(KEEP) else set()
+        try:
+            graph = _edited(graph, path, value, tree, draft)
+        except (GraphError, RecipeError) as error:
+            note_all(problems, error.at(section.key_span(path)).problems)
+    return graph
+
+
+def _known(graph: Graph) -> dict[str, None]:
+    return dict.fromkeys(p for i in (*graph.nodes, *graph.names) for p in levels(i))
+
+
+def _is_gone(path: str, written: Graph, graph: Graph) -> bool:
+    """Whether a path, or the step whose argument it is, was there as the graph was written and is no longer."""
+    owner = path.rpartition(".")[0]
+    now = _known(graph)
+    was = path if path in _known(written) else owner if owner in written.nodes else ""
+    return bool(was) and was not in now
+
+
+def _edited(graph: Graph, path: str, value: Value, tree: Map, draft: Draft) -> Graph:
+    if is_choice(value):
+        assert isinstance(value, Map)
+        raise RecipeError(undecided(value))
+    if isinstance(value, Leaf) and value.value == KEEP:
+        return graph
+    known = _known(graph)
+    head, _, name = path.partition(".")
+    if head in ENDS and path not in known:
+        return (_input if head == "inputs" else _output)(graph, name, value)
+    if found := places(known, path):
+        for place in found:
+            graph = _placed(graph, place, value, tree, draft)
+        return graph
+    owner, _, argument = path.rpartition(".")
+    steps = [p for p in places(known, owner) if p in graph.nodes]
+    if not steps:
+        above = next((p for p in reversed(levels(path)[:-1]) if p in graph.nodes), "")
+        hint = f"'{above}' is {graph.nodes[above].op} now" if above else near(path, known)
+        raise RecipeError(Problem(f"there is no step '{path}' in {graph.name}", hint=hint))
+    if isinstance(value, Map):
+        op = graph.nodes[owner].op if owner in graph.nodes else owner
+        raise RecipeError(
+            Problem(f"there is no step '{path}' to replace: '{owner}' is {op}", hint="replace the step around it")
+        )
+    said = resolve(value, _scope(tree))
+    for place in steps:
+        graph = replace_step(graph, place, None, {argument: said})
+    return graph
+
+
+def _scope(tree: Map) -> Any:
+    variables = tree.get("vars")
+    return scope_of(variables if isinstance(variables, Map) else None)
+
+
+def _placed(graph: Graph, path: str, value: Value, tree: Map, draft: Draft) -> Graph:
+    """The graph with the step or container at `path` replaced by what is written; null takes it out."""
+    if isinstance(value, Leaf) and value.value is None:
+        return remove(graph, path)
+    node = graph.nodes.get(path) if graph.region(path) == (path,) else None
+    several = node is not None and len(set(node.sources)) != 1
+    if not several:
+        cut(graph, path)
+    part = _part(path, value, len(node.inputs) if node and several else 1, tree, draft)
+    new = part.nodes.get(_NEW)
+    if node is not None and several and new is not None and len(part) == 1:
+        return _exchanged(graph, path, node, new)
+    return graft(graph, path, extract(part, _NEW, {}))
+
+
+def _part(path: str, value: Value, count: int, tree: Map, draft: Draft) -> Graph:
+    """The graph of a recipe of the one step `value`, with as many inputs as it is to have. Raises RecipeError."""
+    inputs = [f"{_NEW}_x{n}" for n in range(count)]
+    if count > 1:
+        value = value if isinstance(value, Map) else Map((("op", value),), value.span)
+        value = value if "from" in value else value.set("from", marked(inputs))
+    steps = Map(((_NEW, value),), value.span, (value.span,))
+    sections = [(key, tree.get(key)) for key in ("vars", "blocks", "initializers") if key in tree]
+    model = Map((*sections, ("inputs", marked({name: ["B"] for name in inputs})), ("graph", steps)), value.span)
+    problems: list[Problem] = []
+    graph = draft(model, problems)
+    if problems:
+        raise RecipeError([replace(p, path=path) if p.span is None else p for p in problems])
+    return graph
+
+
+def _exchanged(graph: Graph, path: str, old: Node, new: Node) -> Graph:
+    """The graph with a step of several inputs exchanged for another one that reads the same."""
+    sources = {f"{_NEW}_x{n}": source for n, source in enumerate(old.sources)}
+    node = replace(new, inputs=tuple((port, sources[s]) for port, s in new.inputs))
+    return _verified(replace(graph, nodes={**graph.nodes, path: node}))
+
+
+def _input(graph: Graph, name: str, value: Value) -> Graph:
+    """The graph with another name for an input."""
+    new = value.value if isinstance(value, Leaf) else None
+    if name not in graph.input_names:
+        hint = near(name, graph.input_names) or f"inputs: {', '.join(graph.input_names)}"
+        raise GraphError(f"{graph.name} has no input '{name}'", hint=hint)
+    if not isinstance(new, str):
+        raise GraphError(f"the input '{name}' can be given another name alone", hint="for instance image")
+    names = {name: new}
+    nodes = {i: replace(n, inputs=tuple((p, names.get(s, s)) for p, s in n.inputs)) for i, n in graph}
+    return _verified(
+        replace(
+            graph,
+            inputs=tuple((names.get(n, n), kind) for n, kind in graph.inputs),
+            nodes=nodes,
+            outputs=tuple((n, names.get(i, i)) for n, i in graph.outputs),
+            names={p: names.get(i, i) for p, i in graph.names.items()},
+            only=tuple((names.get(n, n), mode) for n, mode in graph.only),
+        )
+    )
+
+
+def _output(graph: Graph, name: str, value: Value) -> Graph:
+    """The graph with another output, or without one."""
+    said = value.value if isinstance(value, Leaf) else ""
+    outputs = {n: i for n, i in graph.outputs if n != name}
+    if said is None and outputs:
+        return with_outputs(graph, outputs)
+    if not isinstance(said, str):
+        raise GraphError(f"the output '{name}' must name a step", hint="null takes it out")
+    return with_outputs(graph, {**outputs, name: said})
+
+
+def _verified(graph: Graph) -> Graph:
+    verify(graph)
+    return graph

@@ -1,0 +1,1 @@
+"""`claims:`: what a recipe says must hold, measured."""

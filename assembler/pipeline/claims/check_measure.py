@@ -1,0 +1,153 @@
+"""What is wrong with a check that a claim names: its arguments, and the values and paths that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from assembler import registry
+from assembler.assemble.hybrid import covers
+from assembler.errors import AssemblerError, Problem, RecipeError, Span, near
+from assembler.graph.core import Graph
+from assembler.graph.modes import MODES
+from assembler.pipeline.claims import spec
+from assembler.pipeline.claims.check_models import Models
+from assembler.pipeline.claims.spec import SPLITS
+from assembler.pipeline.given import arguments
+from assembler.pipeline.objectives import Scene
+from assembler.recipe.document import Document, beside
+from assembler.recipe.values import Leaf, Map, Seq, plain
+from assembler.registry import Entry, checks
+from assembler.train.steps import draft as draft_steps
+from assembler.train.steps import names_in, places
+
+_PRECISIONS = ("float64", "float32")
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a claim stands in: the recipe, the values of its model as the claim has it, and what models are made by."""
+
+    document: Document
+    scene: Scene
+    models: Models
+
+
+def changes(value: Map, around: Around) -> Iterator[Problem]:
+    """What is wrong with changes by path, and with the recipe that they make."""
+    yield from around.models.changed(around.document, value)[1]
+
+
+def measure(body: Map, around: Around, span: Span | None, beside: tuple[str, ...]) -> Iterator[Problem]:
+    """What is wrong with a check, its arguments and the values that they name."""
+    said = body.get("check")
+    try:
+        entry = registry.lookup("check", str(plain(said)))
+    except AssemblerError as error:
+        yield from error.at(said.span).problems
+        return
+    try:
+        given = spec.evaluated(body.drop(*beside), spec.scope(around.document))
+    except RecipeError as error:
+        yield from error.problems
+        return
+    yield from arguments(entry, given, span, beside)
+    yield from _setup(body)
+    yield from _steps(body, entry, around.scene)
+    if around.scene.graph is not None:
+        yield from _values(entry, body, around.scene)
+        yield from _paths(entry, body, around.scene.graph)
+    yield from _others(entry, body, around)
+
+
+def _setup(body: Map) -> Iterator[Problem]:
+    for key, known in (("mode", MODES), ("precision", _PRECISIONS)):
+        value = body.get(key)
+        if value is not None and plain(value) not in known:
+            said = f"'{key}' must be {' or '.join(known)}, not {checks.shown(plain(value))}"
+            yield Problem(said, value.span, hint=near(str(plain(value)), known))
+    inputs = body.get("inputs", Map())
+    if isinstance(inputs, Map):
+        for name, value in inputs:
+            said = plain(value)
+            if not (isinstance(said, list) and len(said) == 2 and all(type(n) in (int, float) for n in said)):
+                text = f"the range of '{name}' must be two numbers, [lowest, first above]"
+                yield Problem(text, value.span, hint="for instance {ids: [0, 100]}")
+    elif plain(inputs) not in SPLITS:
+        text = "'inputs' are ranges of inputs, or a split of the data"
+        yield Problem(text, inputs.span, hint="for instance {ids: [0, 100]}, or validation")
+
+
+def _steps(body: Map, entry: Entry, scene: Scene) -> Iterator[Problem]:
+    """What is wrong with the further steps of a claim."""
+    steps = body.get("graph", Map())
+    if not isinstance(steps, Map):
+        yield Problem("the graph of a claim is a mapping of steps", steps.span)
+        return
+    own = set(names_in(steps))
+    read = [n for n, _ in _named(entry, body) if n.partition(".")[0] in own]
+    if len(steps) and not read:
+        yield Problem("the check reads no step of the claim's graph", steps.span, hint="name one with `of:`")
+        return
+    found: list[Problem] = []
+    draft_steps(steps, read, found)
+    yield from found
+    for name, leaf in places(steps).items() if scene.graph is not None else ():
+        if not scene.has(name) and not _real(body):
+            yield _missing(name, leaf.span, scene)
+
+
+def _real(body: Map) -> bool:
+    """Whether real samples are measured, whose fields are values too."""
+    return isinstance(plain(body.get("inputs", Map())), str)
+
+
+def _named(entry: Entry, body: Map) -> Iterator[tuple[str, Span | None]]:
+    """(name, place) of every value that the arguments name."""
+    for key in entry.option("values", ()):
+        value = body.get(key)
+        for one in value if isinstance(value, Seq) else [value]:
+            if isinstance(one, Leaf) and isinstance(one.value, str) and one.value:
+                yield one.value, one.span
+
+
+def _values(entry: Entry, body: Map, scene: Scene) -> Iterator[Problem]:
+    steps = body.get("graph", Map())
+    own = [*names_in(steps)] if isinstance(steps, Map) else []
+    for name, span in _named(entry, body):
+        if name.partition(".")[0] not in own and not scene.has(name) and not (_real(body) and "." not in name):
+            yield _missing(name, span, scene, own)
+
+
+def _missing(name: str, span: Span | None, scene: Scene, own: list[str] | None = None) -> Problem:
+    known = [*scene.own(), *(own or ())]
+    outputs = ", ".join(n for n, _ in scene.graph.outputs) if scene.graph else ""
+    hint = near(name, known) or f"the model's outputs are {outputs}; a step's path is a value as well"
+    return Problem(f"the model has no value '{name}'", span, hint=hint)
+
+
+def _paths(entry: Entry, body: Map, graph: Graph) -> Iterator[Problem]:
+    """What is wrong with arguments that are paths of steps or weights."""
+    for key in entry.option("paths", ()):
+        value = body.get(key)
+        for one in value if isinstance(value, Seq) else [value]:
+            path = plain(one) if one is not None else None
+            if isinstance(path, str) and not any(covers(path, i) or covers(i, path) for i in graph.nodes):
+                tops = ", ".join(dict.fromkeys(i.split(".")[0] for i in graph.nodes))
+                hint = near(path, [*graph.names, *graph.nodes]) or f"it has {tops}"
+                yield Problem(f"the model has no step '{path}'", one.span, hint=hint)
+
+
+def _others(entry: Entry, body: Map, around: Around) -> Iterator[Problem]:
+    """What is wrong with arguments that change the recipe or name another."""
+    for key in entry.option("recipes", ()):
+        value = body.get(key)
+        if isinstance(value, Leaf) and isinstance(value.value, str):
+            try:
+                around = replace(around, document=beside(around.document, value))
+            except AssemblerError as error:
+                yield from error.at(value.span).problems
+                return
+    for key in entry.option("changes", ()):
+        if isinstance(value := body.get(key), Map):
+            yield from changes(value, around)

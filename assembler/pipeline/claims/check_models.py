@@ -1,0 +1,56 @@
+"""The models that claims are about: the recipe's with changes by path, each laid out once, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from assembler.errors import AssemblerError, Problem
+from assembler.graph.build import draft
+from assembler.graph.core import Graph
+from assembler.graph.lint import MOST_STEPS
+from assembler.recipe.document import Document, entries, varied
+from assembler.recipe.paths import KEYS
+from assembler.recipe.values import Map
+
+Check = Callable[[Document], list[Problem]]
+Found = tuple[Graph | None, list[Problem]]
+
+
+@dataclass
+class Models:
+    """Lays models out, `MOST_STEPS` steps of them at most.
+
+    `again` checks a whole recipe; `sound` says that there is nothing wrong with this one but perhaps its claims.
+    Otherwise there are no graphs, and only paths that lead nowhere are told.
+    """
+
+    again: Check
+    sound: bool
+    steps: int = 0
+    known: dict[tuple[Document, Map], Found] = field(default_factory=dict)
+
+    def changed(self, document: Document, changes: Map) -> Found:
+        """The graph of a recipe's model with changes, None where it cannot be told, and what is wrong with them."""
+        key = document, changes
+        if key not in self.known:
+            self.known[key] = self._changed(document, changes)
+        return self.known[key]
+
+    def _changed(self, document: Document, changes: Map) -> Found:
+        try:
+            found = varied(document, entries(changes), strict=False)
+        except AssemblerError as error:
+            return None, list(error.at(changes.span).problems)
+        if found.problems or not self.sound or self.steps > MOST_STEPS:
+            return None, list(found.problems)
+        problems: list[Problem] = []
+        graph = draft(found.default, problems, name="the model")
+        self.steps += len(graph)
+        if not problems and document.kind == "run" and any(_of_run(path) for path in changes.keys()):
+            problems += self.again(replace(found, tree=found.tree.drop("claims")))
+        return None if problems else graph, problems
+
+
+def _of_run(path: str) -> bool:
+    return path.split(".")[0] in KEYS["run"]

@@ -1,0 +1,100 @@
+"""Exact claims: a check called on the model, once for each seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from assembler import registry
+from assembler.checks.subject import Setup, Subject
+from assembler.compile.lower import lower
+from assembler.errors import AssemblerError, RecipeError, StepError
+from assembler.graph.build import build
+from assembler.graph.core import Graph
+from assembler.pipeline.claims.spec import Measure, evaluated, scope
+from assembler.pipeline.loading import load_into, places
+from assembler.recipe.document import Document, beside, varied
+from assembler.recipe.overrides import Change
+from assembler.recipe.values import Leaf, Map, marked, plain
+from assembler.train.data.core import load, load_test
+
+SAMPLES = 64
+"""How many real samples a check is given."""
+State = Callable[[str], Mapping[str, Tensor]]
+Number = int | float | list[int] | list[float]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model that a run has made: its graph, its weights, and those of other phases by name."""
+
+    graph: Graph
+    weights: Mapping[str, Tensor]
+    state: State
+
+
+def measured(document: Document, measure: Measure, seed: int, trained: Trained | None = None) -> Number:
+    """What a check returns for the model of a recipe, as built with a seed or as trained.
+
+    Raises RecipeError where the check cannot be made, with what it says.
+    """
+    entry = registry.lookup("check", measure.check)
+    args = plain(evaluated(measure.args, scope(document)))
+    subject = subject_of(document, measure, seed, trained)
+    try:
+        found = entry.load()(subject, **args)
+    except StepError as error:
+        what = error.problems[0].message
+        hint = "precision: float32" if "dtype" in what and measure.precision == "float64" else ""
+        raise RecipeError(f"the check '{measure.check}' cannot run the model: {what}", hint=hint) from error
+    except AssemblerError:
+        raise
+    except Exception as error:  # torch's own words about an axis or a shape: they are about what the claim asks for
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RecipeError(f"the check '{measure.check}' cannot be made: {reason}") from error
+    return found  # type: ignore[no-any-return]
+
+
+def subject_of(document: Document, measure: Measure, seed: int, trained: Trained | None = None) -> Subject:
+    """The model of a recipe as checks know it."""
+    graph = trained.graph if trained else build(document.default, name=document.name)
+    setup = Setup(
+        "train" if measure.mode == "train" else "eval",
+        torch.float32 if measure.precision == "float32" else torch.float64,
+        measure.inputs if isinstance(measure.inputs, Mapping) else {},
+        _samples(document, measure.inputs) if isinstance(measure.inputs, str) else None,
+        measure.steps,
+    )
+    weights = trained.weights if trained else _begun(document, graph, seed)
+    return Subject(graph, seed, setup, weights, _other(document), trained.state if trained else None)
+
+
+def _begun(document: Document, graph: Graph, seed: int) -> dict[str, Tensor] | None:
+    """The weights that a recipe begins with, where it names any."""
+    if not places(document.default, document.folder):
+        return None
+    module = lower(graph, seed=seed)
+    load_into(module, document.default, document.folder)
+    return dict(module.state_dict())
+
+
+def _samples(document: Document, split: str) -> dict[str, Tensor]:
+    said = plain(document.tree.get("data", Map()))
+    spec = {"name": said} if isinstance(said, str) else said
+    if not spec:
+        raise RecipeError("the check is to be made on real samples, and a model has no data", hint="say it in a run")
+    found = load_test(spec) if split == "test" else getattr(load(spec), split)
+    return dict(found.head(SAMPLES).fields)
+
+
+def _other(document: Document) -> Callable[[Mapping[str, Any], str], Graph]:
+    def graph(changes: Mapping[str, Any], recipe: str) -> Graph:
+        found = beside(document, Leaf(recipe)) if recipe else document
+        changed = varied(found, [Change(path, marked(value)) for path, value in changes.items()])
+        return build(changed.default, name=changed.name)
+
+    return graph

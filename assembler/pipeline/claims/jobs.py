@@ -1,0 +1,50 @@
+"""What a trained model is worth on a split, by any metric: a task of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from assembler.assemble.hybrid import value_paths, values_of, with_items
+from assembler.assemble.job import Job
+from assembler.assemble.models import Model, Task, named, score
+from assembler.assemble.weights import load_there
+from assembler.compile.lower import lower
+from assembler.graph.modes import in_mode
+from assembler.pipeline.jobs import model_of
+from assembler.train.data.core import Split, load, load_test
+from assembler.train.device import resolve
+from assembler.train.evaluate import evaluating, measure
+from assembler.train.objective import Objective
+from assembler.train.steps import free
+
+
+def assess(job: Job) -> dict[str, Any]:
+    """The metric of a model on a split: one of the run's task by name, or an objective over named values."""
+    model, device = model_of(job.needs["model"]), resolve(job.inputs["device"])
+    name, metric = job.inputs["split"], job.inputs["metric"]
+    split = load_test(job.inputs["data"]) if name == "test" else getattr(load(job.inputs["data"]), name)
+    if isinstance(metric, str):
+        task = Task(Objective.from_spec(job.inputs["task"], path="task"), metric)
+        module = lower(model.graph)
+        load_there(module, model.weights)
+        forward = named(module.to(device), model.graph)
+        return {"value": score(module, forward, split.to(device), task, f"the {name} loss")[0], "samples": len(split)}
+    return {"value": _objective(model, split, metric, device), "samples": len(split)}
+
+
+def _objective(model: Model, split: Split, metric: Mapping[str, Any], device: torch.device) -> float:
+    objective = Objective.from_spec(metric, path="metric")
+    wanted = [need for need in sorted(objective.needs) if need not in split.fields]
+    graph = with_items(in_mode(model.graph, "eval"), wanted)
+    paths = value_paths(graph, wanted)
+    taken = set(graph.input_names)
+    names = {free(value, taken): value for value in paths}
+    graph = values_of(graph, {safe: paths[value] for safe, value in names.items()})
+    module = lower(graph)
+    load_there(module, model.weights)
+    with evaluating(module.to(device)), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return measure(named(module, graph, names), split.to(device), objective)

@@ -1,0 +1,145 @@
+"""`claims:` measured: every claim of a recipe, what was found, and whether it holds."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from assembler import resources
+from assembler.assemble.runner import Event, Runner
+from assembler.assemble.store import Store
+from assembler.assemble.task import Task
+from assembler.errors import AssemblerError, InputError, RecipeError
+from assembler.graph.build import build
+from assembler.infer.shape import shapes
+from assembler.pipeline.check import check
+from assembler.pipeline.claims import spec
+from assembler.pipeline.claims.arms import Arm, compare
+from assembler.pipeline.claims.exact import Number, measured
+from assembler.pipeline.claims.runs import Workshop, trained
+from assembler.pipeline.claims.spec import BATCH, VALUE, Claim
+from assembler.pipeline.run import default_workers
+from assembler.recipe.document import Document, load
+from assembler.recipe.expressions import evaluate
+from assembler.train.device import resolve
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a claim. `values` are those of an exact claim by seed; `arms` the arms of a comparison.
+
+    `held` tells for how many seeds alone the expectation holds; `reason` why nothing could be compared.
+    """
+
+    claim: str
+    doc: str
+    expect: str
+    holds: bool
+    measures: str
+    seeds: tuple[int, ...]
+    values: tuple[Number, ...] = ()
+    arms: tuple[Arm, ...] = ()
+    held: int = 0
+    reason: str = ""
+    seconds: float = 0.0
+
+    def data(self) -> dict[str, Any]:
+        """The verdict as plain data."""
+        told = {"claim": self.claim, "doc": self.doc, "measures": self.measures, "expect": self.expect}
+        found: dict[str, Any] = {**told, "holds": self.holds, "seeds": list(self.seeds), "seeds_holding": self.held}
+        found |= {"values": list(self.values)} if self.values else {"arms": [arm.data() for arm in self.arms]}
+        return {**found, "reason": self.reason, "seconds": round(self.seconds, 3)}
+
+
+def verify(
+    source: str | Path | Document,
+    *overrides: str,
+    claims: Sequence[str] = (),
+    workers: int | None = None,
+    device: str = "auto",
+    on_event: Callable[[Event], None] | None = None,
+    on_phase: Callable[[str], None] | None = None,
+    on_tasks: Callable[[list[Task]], None] | None = None,
+    on_verdict: Callable[[Verdict], None] | None = None,
+) -> list[Verdict]:
+    """Measure the claims of a recipe, all or those named; what the parts store holds already is not trained again.
+
+    Raises RecipeError for a wrong recipe or claim, InputError for one that has none.
+    """
+    document = source if isinstance(source, Document) else load(source, overrides)
+    if problems := check(document):
+        raise RecipeError(problems)
+    wanted = spec.named(spec.claims_of(document), list(claims))
+    if not wanted:
+        raise InputError(
+            f"'{document.name}' has no claims", hint='claims: {size: {doc: ..., check: params, expect: "< 1e6"}}'
+        )
+    found = []
+    with ExitStack() as stack:
+        store = Store(resources.store_home())
+        runner = Runner(store, workers or default_workers(), on_event)
+        shop = Workshop(runner, str(resolve(device)), on_phase, on_tasks)
+        entered = False
+        for claim in wanted:
+            if not entered and (claim.arms or claim.model):
+                stack.enter_context(runner)
+                entered = True
+            found.append(_verdict(document, claim, shop))
+            if on_verdict:
+                on_verdict(found[-1])
+    return found
+
+
+def _verdict(document: Document, claim: Claim, shop: Workshop) -> Verdict:
+    begin = time.monotonic()
+    try:
+        made = _compared(document, claim, shop) if claim.arms else _exact(document, claim, shop)
+    except AssemblerError as error:
+        raise error.at(claim.span) from error
+    return replace(made, seconds=time.monotonic() - begin)
+
+
+def _exact(document: Document, claim: Claim, shop: Workshop) -> Verdict:
+    assert claim.measure is not None
+    changed, seeds = spec.at(document, claim), claim.seeds or (0,)
+    if claim.model:
+        state = shop.planned(next(iter(shop.specs({"": changed}, seeds).values())))
+        values = [measured(changed, claim.measure, seed, trained(state, claim.model, seed)) for seed in seeds]
+    else:
+        values = [measured(changed, claim.measure, seed) for seed in seeds]
+    names = {**spec.scope(changed), BATCH: _batch(changed)}
+    held = sum(_holds(claim, {**names, VALUE: value}) for value in values)
+    name = claim.measure.check
+    return Verdict(claim.name, claim.doc, claim.said, held == len(seeds), name, seeds, tuple(values), held=held)
+
+
+def _batch(document: Document) -> int:
+    graph = build(document.default, name=document.name)
+    types = shapes(graph)
+    return next((types[n].shape[0] for n in graph.input_names if types[n].shape), 1)
+
+
+def _compared(document: Document, claim: Claim, shop: Workshop) -> Verdict:
+    found = compare(document, claim, shop)
+    head = (claim.name, claim.doc, claim.said)
+    if found.reasons:
+        return Verdict(*head, False, found.metric, found.seeds, reason="; ".join(found.reasons))
+    names = dict(spec.scope(document))
+    holds = _holds(claim, {**names, **{arm.name: arm.mean for arm in found.arms}})
+    held = sum(
+        _holds(claim, {**names, **{arm.name: arm.values[i] for arm in found.arms}}) for i in range(len(found.seeds))
+    )
+    return Verdict(*head, holds, found.metric, found.seeds, arms=found.arms, held=held)
+
+
+def _holds(claim: Claim, names: Mapping[str, Any]) -> bool:
+    """Whether the expectation is true; it is not where something that it reads is not finite."""
+    read = (names[name] for name in claim.expect.names)
+    numbers = [n for value in read for n in (value if isinstance(value, list) else [value])]
+    finite = all(math.isfinite(n) for n in numbers if isinstance(n, float))
+    return finite and bool(evaluate(claim.expect, names))

@@ -1,0 +1,48 @@
+"""All `weights:` of a model recipe: the model's own and those of its steps, by path."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from assembler.recipe.edits import EDITS
+from assembler.recipe.expand import expand
+from assembler.recipe.steps import Step
+from assembler.recipe.values import Map, Seq, Value
+from assembler.recipe.weights import Weights, weights_of
+
+
+def all_weights(tree: Map) -> dict[str, Weights]:
+    """The `weights:` of a model (under "") and of its steps, outer ones first.
+
+    Those of a repeated step are the weights of all copies together (`0.norm.weight`). Where an imported model is
+    edited, its own are partial: what is new begins as it would without. Raises RecipeError.
+    """
+    own = weights_of(tree)
+    if own is not None and EDITS in tree:
+        own = replace(own, partial=True)
+    found = {"": own} if own is not None else {}
+    if any(_has_weights(tree.get(section)) for section in ("graph", "blocks")):
+        _add(expand(tree), found)
+    return found
+
+
+def _add(steps: tuple[Step, ...], found: dict[str, Weights]) -> None:
+    for step in steps:
+        if step.weights is not None:
+            found[step.path] = step.weights
+        _add(step.shortcut, found)
+        _add(step.body, found)
+
+
+def _has_weights(value: Value | None) -> bool:
+    """Whether `weights` stands anywhere inside; most models have none, and need not be unrolled for it."""
+    waiting = [value]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, Map):
+            if "weights" in here:
+                return True
+            waiting += [v for _, v in here]
+        elif isinstance(here, Seq):
+            waiting += list(here)
+    return False

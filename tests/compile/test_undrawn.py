@@ -1,0 +1,48 @@
+"""Weights that are replaced are not drawn first, and nothing undrawn is left."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from assembler.compile.lower import lower
+from assembler.compile.undrawn import undrawn
+from assembler.graph.build import build
+from assembler.recipe.document import parse
+
+RECIPE = """\
+kind: model
+inputs: {{x: [B, 64]}}
+graph: {{fc: {{op: linear, out: 48, initializers: {rules}}}}}
+"""
+
+
+def layer(rules: str) -> nn.Linear:
+    module = lower(build(parse(RECIPE.format(rules=rules)).model))
+    found = module.get_submodule("fc")
+    assert isinstance(found, nn.Linear)
+    return found
+
+
+def test_what_is_replaced_as_a_whole_is_not_drawn() -> None:
+    before = torch.get_rng_state()
+    made = undrawn(lambda: nn.Linear(64, 48), {"weight", "bias"})
+    assert made.weight.shape == (48, 64)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_is_replaced_in_part_is_drawn() -> None:
+    torch.manual_seed(0)
+    drawn = nn.Linear(64, 48)
+    torch.manual_seed(0)
+    made = undrawn(lambda: nn.Linear(64, 48), {"weight"})
+    assert torch.equal(made.weight, drawn.weight)
+    assert torch.equal(made.bias, drawn.bias)
+
+
+def test_every_parameter_begins_as_its_rule_or_its_op_says() -> None:
+    whole = layer("{weight: {name: constant, val: 2.0}, bias: zeros}")
+    assert torch.equal(whole.weight, torch.full((48, 64), 2.0)) and not whole.bias.any()
+    part = layer("{weight: {name: constant, val: 2.0}}")
+    assert torch.equal(part.weight, whole.weight)
+    assert 0 < part.bias.abs().max() <= 64**-0.5  # as nn.Linear draws it

@@ -1,0 +1,69 @@
+"""What is compiled computes what the graph says: against an interpreter that is slow and obvious, on drawn recipes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from built import Pair, gradients, graph_of, run
+from drawn import recipes
+from hypothesis import HealthCheck, given, settings
+from torch import Tensor
+
+DRAWN = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck), "database": None}
+
+
+def check(text: str) -> None:
+    """Outputs, gradients, keys and running statistics are the reference's in both modes."""
+    pair = Pair.of(graph_of(text))
+    torch.manual_seed(1)
+    given_ = pair.inputs()
+    for training in (True, False):
+        same_values(pair, given_, training)
+    held = pair.compiled.state_dict()
+    needed = pair.reference.tensors()
+    assert {k: v.shape for k, v in held.items()} == {k: v.shape for k, v in needed.items()}
+    for key, value in needed.items():
+        close(held[key], value, key)
+    trained = {name: p.requires_grad for name, p in pair.compiled.named_parameters(remove_duplicate=False)}
+    assert trained == {name: p.requires_grad for name, p in pair.reference.parameters().items()}
+
+
+def same_values(pair: Pair, drawn: dict[str, Tensor], training: bool) -> None:
+    pair.compiled.train(training)
+    ours, theirs = ({k: v.clone().requires_grad_(v.is_floating_point()) for k, v in drawn.items()} for _ in "ab")
+    mode = "eval" if training else "train"
+    gone = [name for name, when in pair.graph.only if when == mode and name in ours]
+    made = run(pair.compiled, {k: v for k, v in ours.items() if k not in gone or "." in k})
+    wanted = pair.reference(theirs, training=training)
+    if "" in made:
+        made = {next(iter(wanted)): made[""]}
+    assert list(made) == list(wanted)
+    for name, value in wanted.items():
+        close(made[name], value, name)
+    parameters = dict(pair.compiled.named_parameters(remove_duplicate=False))
+    found = gradients(made, {**{f"x.{k}": v for k, v in ours.items()}, **parameters})
+    right = gradients(wanted, {**{f"x.{k}": v for k, v in theirs.items()}, **pair.reference.parameters()})
+    run_so_far = {id(p) for n, p in parameters.items() if n in right}
+    for name in found.keys() - right.keys():  # what this mode has not run yet has no gradient, unless it is tied
+        assert found[name] is None or id(parameters[name]) in run_so_far, name
+    for name in right:
+        a, b = found.get(name), right.get(name)
+        close(torch.zeros(()) if a is None else a, torch.zeros(()) if b is None else b, name)
+
+
+def close(found: Tensor, wanted: Tensor, name: str) -> None:
+    assert found.dtype == wanted.dtype or not wanted.any(), name
+    assert torch.allclose(found.double(), wanted.double(), rtol=1e-10, atol=1e-10, equal_nan=True), name
+
+
+@settings(max_examples=200, **DRAWN)
+@given(recipes())
+def test_compiled_equals_reference(text: str) -> None:
+    check(text)
+
+
+@pytest.mark.slow
+@settings(max_examples=2000, **{**DRAWN, "derandomize": False})
+@given(recipes(most=20))
+def test_compiled_equals_reference_on_many(text: str) -> None:
+    check(text)
