@@ -12,7 +12,7 @@ from assembler.graph.core import Graph
 from assembler.graph.edit import extract
 from assembler.infer.cost import Cost, total
 from assembler.infer.shape import shapes
-from assembler.pipeline.check import COSTS
+from assembler.pipeline.check_run import COSTS
 from assembler.pipeline.rewriting import planned
 from assembler.pipeline.slots import check_host, variants
 from assembler.pipeline.spec import RunSpec

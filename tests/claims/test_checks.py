@@ -11,6 +11,7 @@ import assembler as asm
 from assembler import registry
 from assembler.compile.weights import save_weights
 from assembler.errors import RecipeError
+from assembler.recipe.document import parse
 
 MLP = """\
 inputs: {x: [B, 4]}
@@ -177,6 +178,8 @@ def test_randomness_is_told_in_each_mode() -> None:
     dropped = TOKENS + "graph: {d: {op: dropout, p: 0.5}}"
     assert measured(dropped, "check: randomness") == 0
     assert measured(dropped, "check: randomness, mode: train") > 0.1
+    learning = "inputs: {x: [B, 4, 3, 3]}\ngraph: {q: {op: vector_quantize, num_codes: 8, update: ema}}"
+    assert measured(learning, "check: randomness, mode: train") == 0  # the first pass leaves no trace
 
 
 def test_state_change_of_a_pass() -> None:
@@ -233,6 +236,14 @@ def test_a_recipe_that_names_its_weights_is_measured_with_them(tmp_path: Path) -
     (tmp_path / "m.yaml").write_text(MLP + text)
     assert asm.verify(tmp_path / "m.yaml")[0].holds
     assert measured(MLP, "check: gradient, of: up, on: x") > 0
+
+
+def test_what_is_not_finite_holds_nothing() -> None:
+    model = "inputs: {x: [B, 4]}\ngraph: {r: relu, y: log}\n"
+    text = f"{model}claims:\n  it: {{doc: A., check: measure, take: smallest, expect: < 0}}\n"
+    (found,) = asm.verify(parse(text, "m.yaml"))
+    assert found.values == (float("-inf"),)
+    assert not found.holds
 
 
 def test_every_check_is_listed_with_a_sentence() -> None:

@@ -57,7 +57,7 @@ def test_train_prints_scores_and_writes_a_model_that_builds(call: Call, place: P
     found = last(result.stdout)
     assert found["steps"] == 2 and 0 <= found["test"] <= 1
     names = {f.name for f in (place / "trained").iterdir()}
-    assert names == {"model.safetensors", "graph.txt", "recipe.lock.yaml", "metrics.jsonl"}
+    assert names == {"model.safetensors", "config.json", "graph.txt", "recipe.lock.yaml", "metrics.jsonl"}
     assert call("build", "trained/recipe.lock.yaml", "-w", "trained/model.safetensors").exit_code == 0
     assert call("export", "trained", "--format", "source").exit_code == 0
 

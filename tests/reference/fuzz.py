@@ -20,6 +20,8 @@ from mutate import GOLDEN, mutant, tree_mutant
 
 from assembler.errors import AssemblerError
 from assembler.graph.build import build
+from assembler.graph.text import from_text, to_text
+from assembler.infer.shape import shapes
 from assembler.pipeline.check import check
 from assembler.recipe.document import parse
 from assembler.recipe.read import read_text
@@ -27,9 +29,11 @@ from assembler.recipe.write import format_source
 
 MOST_SECONDS = 2.0
 HANGS = 20
+MOST_INFERRED = 40
+"""The most steps whose shapes are asked for, and of no loop: how long that takes is up to the recipe's author."""
 
 
-class _HangError(Exception):
+class _HangError(BaseException):
     """Reading takes so long that it may never end."""
 
 
@@ -55,7 +59,7 @@ def look(text: str, found: Findings) -> None:
         except AssemblerError as error:
             if not error.problems or not str(error).strip():
                 found.bad.setdefault(f"{step.__name__}: an error that says nothing", text)
-        except Exception:
+        except (Exception, _HangError):
             where = traceback.format_exc().strip().splitlines()
             found.bad.setdefault(f"{step.__name__}: " + "\n".join(where[-5:]), text)
         spent = time.process_time() - start
@@ -77,7 +81,11 @@ def _format(text: str) -> None:
 
 def _build(text: str) -> None:
     document = parse(text, "fuzz.yaml")
-    assert build(document.default).fingerprint
+    graph = build(document.default)
+    assert graph.fingerprint
+    assert from_text(to_text(graph)) == graph
+    if len(graph) < MOST_INFERRED and all(node.body is None for node in graph.nodes.values()):
+        shapes(graph)
 
 
 @contextmanager

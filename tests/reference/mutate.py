@@ -25,7 +25,8 @@ SCALARS = tuple(
         {$int: [1, 3]}  {$int: [3, 1]}  {$float: [0, 1], log: true}  '=a if b else c'  =max()  =len(3)  =1 +  =-x  é
         =(((((1)))))  =dims[0]  =dims[99]  \u2028  名前  input  B  train  eval  item  switch  loop  experts  residual
         branches  op  body  *  ..  a.b  true.false  1.2.3  0x10  0o7  1_000  2024-01-01  |  >-  <<  ? a  *a  &a 1  share
-        !!python/name:os  {shape: [B, 4], when: train}  {from: a, when: eval}  [B]  [B, 0]  [B, =dim]  [[B, 2], [B, 3]]""",
+        !!python/name:os  {shape: [B, 4], when: train}  {from: a, when: eval}  [B]  [B, 0]
+        [B, =dim]  [[B, 2], [B, 3]]""",
     )
 )
 Change = Callable[[random.Random, str], str]
@@ -246,6 +247,6 @@ def cut_off(chance: random.Random, text: str) -> str:
 
 CHANGES: tuple[Change, ...] = (
     delete_line, double_line, move_line, indent_line, outdent_line, swap_tokens, swap_tokens, delete_token, other_word,
-    other_word, other_scalar, other_scalar, other_scalar, new_entry, new_entry, flow_entry, huge_number, deep, wild, alias,
-    splice, append, cut_off,
+    other_word, other_scalar, other_scalar, other_scalar, new_entry, new_entry, flow_entry, huge_number, deep, wild,
+    alias, splice, append, cut_off,
 )  # fmt: skip

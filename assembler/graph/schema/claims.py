@@ -29,20 +29,19 @@ _WORDS = {
 
 def claims_schema() -> Schema:
     """The definitions `claims` (of a run), `model_claims` and what they are made of."""
-    both = {"if": {"type": "object", "required": ["arms"]}, "else": ref("claim.check")}
-    several: Schema = {"type": ["object", "null"]}
     return {
-        "claims": {
-            **several,
-            "additionalProperties": {"anyOf": [{"type": "null"}, {**both, "then": _arms(model=False)}]},
-        },
-        "model_claims": {
-            **several,
-            "additionalProperties": {"anyOf": [{"type": "null"}, {**both, "then": _arms(model=True)}]},
-        },
+        "claims": _section(_arms(model=False)),
+        "model_claims": _section(_arms(model=True)),
         "claim.check": _check(_common() | _setup(), ["doc", "expect"]),
         "claim.metric": _check(_setup(), []),
     }
+
+
+def _section(arms: Schema) -> Schema:
+    checked = {"if": {"type": "object", "required": ["check"]}, "then": ref("claim.check"), "else": {"type": "object"}}
+    claim = {"if": {"type": "object", "required": ["arms"]}, "then": arms, "else": checked}
+    # one with neither is laid over a claim of the recipe that is extended
+    return {"type": ["object", "null"], "additionalProperties": {"anyOf": [{"type": "null"}, claim]}}
 
 
 def _said(properties: Schema) -> Schema:
