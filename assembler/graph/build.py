@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from dataclasses import replace
 
 from assembler.errors import GraphError, Problem, RecipeError, Span
 from assembler.graph.core import Graph
@@ -45,11 +46,26 @@ def draft(tree: Map, problems: list[Problem], *, name: str = "model") -> Graph:
     last = work.run(steps)
     outputs = outputs_of(tree, work, last)
     graph = Graph(tuple(inputs.items()), work.nodes, outputs, work.names, name, only_of(tree, problems))
-    graph = begun(graph, tree, problems)
+    graph = begun(_without(graph, work.spare), tree, problems)
     if not problems:
         note_all(problems, unread(graph))
         note_all(problems, _read_out_of_mode(graph, tree))
     return graph
+
+
+def _without(graph: Graph, spare: set[str]) -> Graph:
+    """The graph without what blocks give out and nobody reads, and without what is there for that alone."""
+    if not spare:
+        return graph
+    users, ends = graph.users(), {i for _, i in graph.outputs}
+    nodes, unread = dict(graph.nodes), set(spare)
+    for i in reversed(list(graph.nodes)):
+        if i in unread and i not in ends and not any(user in nodes for user, _ in users[i]):
+            unread |= {*nodes.pop(i).sources}
+    if len(nodes) == len(graph.nodes):
+        return graph
+    names = {p: i for p, i in graph.names.items() if i in nodes or i in graph.input_names}
+    return replace(graph, nodes=nodes, names=names)
 
 
 def _read(text: str, span: Span | None, problems: list[Problem]) -> Graph:

@@ -28,6 +28,7 @@ class Builder:
         self.problems = problems
         self.nodes: dict[str, Node] = {}
         self.names: dict[str, str] = {}
+        self.spare: set[str] = set()
 
     def note(self, message: str, span: Span | None, hint: str = "", path: str = "") -> None:
         note(self.problems, message, span, hint, path)
@@ -74,6 +75,7 @@ class Builder:
                 inside.paths[name] = source
             found = self.chain(step.body, entry[0][1] if entry else current, inside)
             for name, i in self.outputs_of(step, inside):
+                self.spare.add(i)
                 if (i or found) != f"{step.path}.{name}":  # else the step inside bears the name itself
                     self.names[f"{step.path}.{name}"] = i or found
                 found = i if name == step.outputs[0][0] else found
@@ -84,7 +86,8 @@ class Builder:
             arms = [self.chain(step.shortcut, source, Names({"input": source}, names)) if step.shortcut else source]
             arms.append(self.chain(step.body, source, Names({"input": source}, names)))
             return self.join(step, "add", (), arms)
-        arms = [self.chain([one], source, Names({"input": source}, names)) for one in step.body]
+        there = [one for one in step.body if not one.left_out]
+        arms = [self.chain([one], source, Names({"input": source}, names)) for one in there] or [source]
         return self.join(step, step.merge[0], step.merge[1], arms)
 
     def outputs_of(self, step: Step, inside: Names) -> list[tuple[str, str]]:

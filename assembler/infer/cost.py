@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, flop_registry
 
 from assembler.graph.core import ITEM, Graph, Node, TensorType
 from assembler.graph.modes import computed, has_modes, in_mode
@@ -132,6 +132,22 @@ def uncounted(graph: Graph) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def counting() -> FlopCounterMode:
+    """Torch's counter, with a formula of our own for the backward pass of convolutions.
+
+    Torch's takes the gradient of the weights for a dense convolution: that of a depthwise one is counted once for
+    every group too often.
+    """
+    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward})
+
+
+def _convolution_backward(grad_out: Any, x: Any, weight: Any, *rest: Any, out_shape: Any = None) -> int:
+    """Each gradient asked for, of the input and of the weight, takes as many products as the forward pass."""
+    transposed, mask = rest[4], rest[7]
+    forward = conv_flop_count(list(x), list(weight), list(grad_out), transposed=transposed)
+    return int(forward) * sum(map(bool, mask[:2]))
+
+
 def _batch(graph: Graph, types: Mapping[str, TensorType]) -> int:
     for name in graph.input_names:
         if types[name].shape:
@@ -160,7 +176,7 @@ def _step_cost(
         steps.append(step)
         return made
 
-    counter = FlopCounterMode(display=False)
+    counter = counting()
     found = types_of(run)
     if isinstance(found, Refusal):
         return step_type(code, op, args, ports, types, kinds, body), None
@@ -181,7 +197,7 @@ def _train_flops(graph: Graph, codes: tuple[str, ...], trainable: frozenset[str]
                 for name, parameter in step.named_parameters():
                     parameter.requires_grad_(parameter.requires_grad and name in dict(graph.nodes[i].share))
         values = meta_values(graph.input_names, tuple(types[n] for n in graph.input_names))
-        with FlopCounterMode(display=False) as counter:
+        with counting() as counter:
             made = model(**values).values()
             ends = [value for value in made if value.requires_grad]
             if ends:

@@ -190,7 +190,7 @@ def run_step(
         warnings.simplefilter("ignore")  # the real build gives them again
         step = step_of(node, types, _interpreted, shapes)
         if isinstance(step, torch.nn.Module):
-            step.eval()
+            step.eval().requires_grad_(False)  # what counts FLOPs asks for the gradient of whatever wants one
             _check_weights(step)
         values = meta_values(ports, types)
         with around:

@@ -24,7 +24,7 @@ from assembler.pipeline.slots import Variant, variants
 from assembler.pipeline.spec import RunSpec
 from assembler.train.data.core import fingerprint
 from assembler.train.spec import settings
-from assembler.train.terms import read
+from assembler.train.terms import ordered, read
 
 Objective = list[dict[str, Any]] | dict[str, Any]
 
@@ -114,6 +114,8 @@ class Run:
     ) -> Task:
         """The task that trains a whole model; `more` are its turns and the paths that are trained, where it has any."""
         inputs = {"graph": to_text(graph), **self.common(seed, train, objective), **(more or {})}
+        if "turns" in inputs:
+            inputs["turns"] = [{**turn, "objective": ordered(turn["objective"])} for turn in inputs["turns"]]
         return task(
             "assembler.pipeline.jobs:train",
             inputs,
@@ -131,7 +133,7 @@ class Run:
             "task": dict(self.spec.task),
             "metric": self.spec.metric,
             "train": settings(self.spec.train, train or {}),
-            "objective": objective or [dict(self.spec.task)],
+            "objective": ordered(objective or [dict(self.spec.task)]),
             "seed": seed,
             "device": self.device,
         }

@@ -25,6 +25,7 @@ class Draft:
     shortcut: Sequence[Draft] = ()
     inputs: tuple[str, ...] = ()
     outputs: Value | None = None
+    left_out: bool = False
     twin: str = ""
     """The copy whose weights this one uses."""
 

@@ -221,7 +221,7 @@ class _Expander:
         inputs = tuple(source.keys()) if isinstance(source, Map) and not is_choice(source) else ()
         if isinstance(source, Seq):
             inputs = tuple(str(n) for n in range(len(source)))
-        return Draft(place.path, "chain", only, place.scope, step.span or span, span, inputs=inputs)
+        return Draft(place.path, "chain", only, place.scope, step.span or span, span, inputs=inputs, left_out=True)
 
     def check_keys(self, draft: Draft) -> None:
         """Keys of the language that steps of this kind do not have."""
@@ -317,6 +317,7 @@ class _Expander:
             outputs=self.outputs_of(draft),
             share=draft.twin or self.share_of(draft),
             frozen=self.frozen_of(draft),
+            left_out=draft.left_out,
             weights=weights_of_step(step, scope, self.problems),
             span=draft.span,
             named=draft.named,

@@ -29,8 +29,8 @@ class Step:
     steps inside (of a nested step, those of the op's sub-graph); `shortcut` those of a residual's other arm; `merge`
     joins branches; `inputs` are a block's, a `?` behind those that a call may leave out; `outputs` pairs names with the
     steps inside that they give out; `share` is the path (or the mapping of parameters to paths) of the weights to use;
-    `weights` are those that it begins with. `args` are evaluated. `written` is the step as the recipe has it, read in
-    `scope`; `named` is where its name stands.
+    `weights` are those that it begins with. A step that is `left_out` by its `if` passes its input on. `args` are
+    evaluated. `written` is the step as the recipe has it, read in `scope`; `named` is where its name stands.
     """
 
     path: str
@@ -45,6 +45,7 @@ class Step:
     outputs: tuple[tuple[str, Leaf], ...] = ()
     share: Any = None
     frozen: bool = False
+    left_out: bool = False
     weights: Weights | None = None
     span: Span | None = field(default=None, compare=False)
     named: Span | None = field(default=None, compare=False)

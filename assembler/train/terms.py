@@ -6,6 +6,7 @@ averaged copy. Free of torch, so that linting can read it.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -98,6 +99,13 @@ def read(spec: Spec, path: str = "objective") -> Terms:
     return _summed(terms, graph, values, own)
 
 
+def ordered(spec: Spec) -> Spec:
+    """The objective in a form whose steps keep their order where keys are sorted, as those of tasks are."""
+    if isinstance(spec, Mapping) and isinstance(spec.get("graph"), Mapping):
+        return {**spec, "graph": json.dumps(spec["graph"])}
+    return spec
+
+
 def _parts(spec: Spec, path: str) -> tuple[Map | None, Sequence[Mapping[str, Any]]]:
     """The steps and the terms of an objective."""
     if not isinstance(spec, Mapping):
@@ -106,7 +114,8 @@ def _parts(spec: Spec, path: str) -> tuple[Map | None, Sequence[Mapping[str, Any
         return None, [spec]
     if unknown := sorted(set(spec) - {"graph", "terms"}):
         raise RecipeError(f"an objective has no '{unknown[0]}'", path=path, hint="it is {graph: steps, terms: [...]}")
-    steps = marked(spec.get("graph") or {})
+    said = spec.get("graph") or {}
+    steps = marked(json.loads(said) if isinstance(said, str) else said)
     if not isinstance(steps, Map) or not isinstance(spec.get("terms"), list | tuple):
         raise RecipeError("an objective is {graph: steps, terms: [...]}", path=path, hint=f"terms: {EXAMPLE}")
     return steps, spec["terms"]

@@ -10,8 +10,8 @@ from cli_case import last
 from typer.testing import Result
 
 Call = Callable[..., Result]
-VERBS = ["run", "plan", "lint", "show", "cuts", "build", "train", "search", "rewrite", "export", "report", "ls", "ops"]
-VERBS += ["parts", "schema", "fmt", "bench"]
+VERBS = ["run", "plan", "lint", "show", "cuts", "build", "train", "search", "rewrite", "verify", "export", "report"]
+VERBS += ["ls", "ops", "parts", "schema", "fmt", "import", "bench"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

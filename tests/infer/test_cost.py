@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from assembler.compile.lower import lower
-from assembler.graph.core import Graph, Node
+from assembler.graph.core import Graph, Node, TensorType
 from assembler.infer.cost import Cost, costs, total, train_flops, uncounted
 from assembler.registry import op
 
@@ -93,3 +93,13 @@ def test_what_nobody_counts_is_named() -> None:
     nodes = {"a": node("infer_test_square", "x", port="x"), "b": node("relu", "a")}
     assert uncounted(graph(nodes, x=(2, 3))) == ("infer_test.square",)
     assert uncounted(chain(8)) == ()
+
+
+def test_training_a_depthwise_convolution_costs_three_forward_passes() -> None:
+    nodes = {
+        "first": Node("conv2d", (("kernel_size", 1), ("out", 32)), (("input", "x"),)),
+        "deep": Node("conv2d", (("groups", 32), ("kernel_size", 3), ("out", 32)), (("input", "first"),)),
+    }
+    graph = Graph((("x", TensorType((2, 32, 8, 8))),), nodes, (("y", "deep"),))
+    forward = costs(graph)
+    assert train_flops(graph) == 2 * forward["first"].flops + 3 * forward["deep"].flops

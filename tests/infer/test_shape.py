@@ -108,7 +108,7 @@ def test_a_concat_that_does_not_fit_names_its_inputs() -> None:
             (2, 3),
             "a (infer_test_boom) does not accept x [2, 3]: KeyError: 'lost'",
         ),
-        (node("linear", "x", out=0), (2, 3), "a (linear): makes an empty tensor, [2, 0]"),
+        (node("linear", "x", out=0), (2, 3), "a (linear): its 'weight' would be empty, [0, 3]"),
     ],
 )
 def test_refusals_are_plain_and_name_step_op_and_shapes(step: object, shape: tuple[int, ...], message: str) -> None:

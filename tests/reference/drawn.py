@@ -28,14 +28,14 @@ def text_of(tree: Body, *, flow: bool | None = False, width: int = 80) -> str:
 
 
 @st.composite
-def recipes(draw: st.DrawFn, most: int = 14) -> str:
+def recipes(draw: st.DrawFn, most: int = 20) -> str:
     """The text of a valid model recipe of about `most` steps at the most."""
     tree = draw(trees(most))
     return text_of(tree, flow=draw(st.sampled_from([False, None, True])), width=draw(st.sampled_from([30, 120])))
 
 
 @st.composite
-def trees(draw: st.DrawFn, most: int = 14) -> Body:
+def trees(draw: st.DrawFn, most: int = 20) -> Body:
     """The same as mappings and lists."""
     pen = Pen(draw, draw(st.integers(1, most)))
     trained = pen.chance()

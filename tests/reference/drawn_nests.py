@@ -59,7 +59,7 @@ def residual(pen: Pen, body: Body, here: Here, scope: Scope, depth: int) -> Nest
     step: Body = {"op": "residual", "body": {}}
     inner, end = chain(pen, Here("input", here.shape), scope, keep=True, depth=depth)
     step["body"] = inner
-    if end.shape != here.shape and pen.chance(2):
+    if end.shape != here.shape and not pen.chance(3):
         other: Body = {}
         fit(pen, other, Here("input", here.shape), end.shape)
         return put(pen, body, here, {**step, "shortcut": other}, end.shape), scope

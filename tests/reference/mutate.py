@@ -45,9 +45,13 @@ def words() -> tuple[str, ...]:
     return tuple(sorted({w for text in corpus() for w in re.findall(r"[A-Za-z_$][\w.]*", text) if len(w) < 25}))
 
 
-def mutant(chance: random.Random, extra: tuple[str, ...] = ()) -> str:
-    """A recipe after one to four changes."""
-    text = chance.choice((*corpus(), *extra))
+def mutant(chance: random.Random) -> str:
+    """One of the corpus after changes."""
+    return changed(chance, chance.choice(corpus()))
+
+
+def changed(chance: random.Random, text: str) -> str:
+    """The text after one to four changes."""
     for _ in range(chance.randint(1, 4)):
         text = chance.choice(CHANGES)(chance, text)
     return text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from built import Pair, gradients, graph_of, run
@@ -9,6 +11,54 @@ from drawn import recipes
 from hypothesis import HealthCheck, given, settings
 from torch import Tensor
 
+WORDS = (
+    *("residual", "shortcut:", "branches", "merge:", "body:", "repeat:", "for:", "share: true", r"share: s\d", "vars:"),
+    *(
+        r"share:\s*\{?weight: s\d",
+        "frozen: true",
+        "blocks:",
+        r"inputs: *(\n *- |\[)p",
+        r"s\d+\.o[12]",
+        "outputs:",
+        "op: loop",
+    ),
+    *(
+        "index: i",
+        "scan:",
+        "collect:",
+        "carry:",
+        "op: experts",
+        r"op: switch|switch,",
+        "when: train",
+        "lstm",
+        "gru",
+        "chunk",
+    ),
+    *(
+        "split",
+        r"topk",
+        r"s\d+\.indices",
+        r"s\d+\.1",
+        r"s\d+\.weights",
+        r"s\d+\.(cell|hidden)",
+        "many:",
+        r"k0:",
+        "embedding",
+    ),
+    *(
+        "=1 \\+ t",
+        "=1 \\+ j",
+        "=f\\s+\\+\\s+i",
+        "=v\\d",
+        "batch_norm2d",
+        "attention",
+        "cross_entropy",
+        "concat",
+        r"x0\.1",
+        "int64",
+    ),
+)
+"""What every set of drawn recipes has to have in it."""
 DRAWN = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck), "database": None}
 
 
@@ -56,14 +106,27 @@ def close(found: Tensor, wanted: Tensor, name: str) -> None:
     assert torch.allclose(found.double(), wanted.double(), rtol=1e-10, atol=1e-10, equal_nan=True), name
 
 
-@settings(max_examples=200, **DRAWN)
+@settings(max_examples=300, **DRAWN)
 @given(recipes())
 def test_compiled_equals_reference(text: str) -> None:
     check(text)
 
 
+def test_what_is_drawn_is_all_of_the_language() -> None:
+    texts: list[str] = []
+
+    @settings(max_examples=400, **DRAWN)
+    @given(recipes())
+    def draw(text: str) -> None:
+        texts.append(text)
+
+    draw()
+    missing = [w for w in WORDS if sum(bool(re.search(w, text)) for text in texts) < 3]
+    assert not missing
+
+
 @pytest.mark.slow
 @settings(max_examples=2000, **{**DRAWN, "derandomize": False})
-@given(recipes(most=20))
+@given(recipes(most=30))
 def test_compiled_equals_reference_on_many(text: str) -> None:
     check(text)

@@ -57,7 +57,7 @@ def _known(graph: Graph) -> Iterator[str]:
     yield from (*graph.nodes, *graph.input_names, *dict(graph.outputs), *dict(graph.only))
 
 
-@settings(max_examples=150, **DRAWN)
+@settings(max_examples=200, **DRAWN)
 @given(recipes(), st.data())
 def test_a_broken_graph_is_refused_by_name(text: str, data: st.DataObject) -> None:
     refused_or_sound(data.draw(broken(graph_of(text))))
@@ -97,7 +97,7 @@ def test_valid_edits_keep_graphs_valid(text: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=1500, **{**DRAWN, "derandomize": False})
+@settings(max_examples=2000, **{**DRAWN, "derandomize": False})
 @given(recipes(), st.data())
 def test_edits_of_many(text: str, data: st.DataObject) -> None:
     valid_edits(text, lambda paths: data.draw(st.sampled_from(paths)))

@@ -27,6 +27,7 @@ from assembler.graph.modes import has_modes, in_mode
 from assembler.graph.schema import schema
 from assembler.graph.text import from_text, to_text
 from assembler.graph.verify import verify
+from assembler.importing import from_module
 from assembler.infer.cost import total, train_flops
 from assembler.recipe.document import parse
 from assembler.recipe.read import read_text
@@ -68,7 +69,8 @@ def different_arguments(text: str, pick: Callable[[list[Any]], Any]) -> None:
         changed = graph.replace(i, **{name: value + 1})
         assert changed.fingerprint != graph.fingerprint
         assert changed.replace(i, **{name: value}) == graph
-    plain_steps = [i for i, node in graph if node.op in ("relu", "gelu", "tanh")]
+    shared = {path for _, node in graph for _, path in node.share}
+    plain_steps = [i for i, node in graph if node.op in ("relu", "gelu", "tanh") and not node.share and i not in shared]
     if plain_steps:
         assert graph.replace(pick(plain_steps), op="sigmoid").fingerprint != graph.fingerprint
 
@@ -125,6 +127,12 @@ def same_source(text: str) -> None:
             assert torch.allclose(ours[name].double(), theirs[name].double(), rtol=1e-10, atol=1e-10), name
 
 
+def same_when_imported(text: str) -> None:
+    """A module that was built of a recipe is the recipe's graph."""
+    graph = graph_of(text)
+    assert from_module(lower(graph)).fingerprint == graph.fingerprint
+
+
 @settings(max_examples=60, **DRAWN)
 @given(recipes(), st.integers(0, 1008))
 def test_texts_and_names(text: str, shift: int) -> None:
@@ -144,12 +152,32 @@ def test_costs_are_those_of_the_module(text: str) -> None:
     same_costs(text)
 
 
-@pytest.fixture(scope="module")
-def validator() -> Draft7Validator:
-    return Draft7Validator(schema())
+@settings(max_examples=25, **DRAWN)
+@given(recipes())
+def test_source_and_import(text: str) -> None:
+    same_source(text)
+    same_when_imported(text)
 
 
 @settings(max_examples=25, **DRAWN)
 @given(text=recipes())
 def test_the_schema_accepts_every_recipe(validator: Draft7Validator, text: str) -> None:
     assert [e.message for e in validator.iter_errors(plain(read_text(text, "drawn.yaml")))] == []
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, **{**DRAWN, "derandomize": False})
+@given(text=recipes(), data=st.data())
+def test_all_forms_of_many(validator: Draft7Validator, text: str, data: st.DataObject) -> None:
+    same_texts(text)
+    same_under_other_names(text, data.draw(st.integers(0, 1008)))
+    different_arguments(text, lambda choices: data.draw(st.sampled_from(choices)))
+    same_costs(text)
+    same_source(text)
+    same_when_imported(text)
+    assert validator.is_valid(plain(read_text(text, "drawn.yaml")))
+
+
+@pytest.fixture(scope="module")
+def validator() -> Draft7Validator:
+    return Draft7Validator(schema())

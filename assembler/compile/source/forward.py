@@ -15,7 +15,6 @@ from assembler.compile.source.forms import Forms, Lines, kind_of
 from assembler.compile.source.lines import broken
 from assembler.compile.source.names import Names, Shapes, commented, short
 from assembler.compile.source.place import Place
-from assembler.graph.core import ITEM
 from assembler.graph.structure import pack
 from assembler.registry import lookup
 
@@ -92,7 +91,7 @@ class Forward:
         *before, (_, text) = lines
         yield from (f"{indent}{v} = {t}" for v, t in before)
         outputs = place.outputs(i)
-        items = {str(n.arg("output")): j for j, n in place.graph if n.op == ITEM and n.sources[0] == i}
+        items = place.items.get(i, {})
         name = name or self.variable(place, i)
         self.values[place][i] = name
         if outputs is None:

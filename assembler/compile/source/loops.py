@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from assembler.compile.source.names import commented
 from assembler.compile.source.place import Place
-from assembler.graph.core import ITEM
 
 if TYPE_CHECKING:
     from assembler.compile.source.forward import Forward
@@ -58,7 +57,7 @@ def _results(
     forward: Forward, place: Place, i: str, held: list[str], kept: dict[str, str], indent: str
 ) -> Iterator[str]:
     """What the loop leaves, under the ids of its outputs."""
-    items = {str(node.arg("output")): j for j, node in place.graph if node.op == ITEM and node.sources[0] == i}
+    items = place.items.get(i, {})
     names = place.outputs(i) or ()
     values = forward.values[place]
     texts = list(held)

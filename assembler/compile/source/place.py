@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -48,6 +49,15 @@ class Place:
         if not self.inline or self.parent is None:
             return False
         return self.parent.node(self.step).frozen or self.parent.frozen
+
+    @functools.cached_property
+    def items(self) -> dict[str, dict[str, str]]:
+        """For every step of which further outputs are read, the ids under which they are, by output."""
+        found: dict[str, dict[str, str]] = {}
+        for i, node in self.graph:
+            if node.op == ITEM:
+                found.setdefault(node.sources[0], {})[str(node.arg("output"))] = i
+        return found
 
     def node(self, i: str) -> Node:
         """The step `i`."""

@@ -20,6 +20,7 @@ from assembler.pipeline.claims.spec import COSTS, Claim, Measure
 from assembler.pipeline.code import code_of
 from assembler.pipeline.state import Run
 from assembler.recipe.document import Document
+from assembler.train.terms import ordered
 
 SEEDS = (0, 1, 2)
 """The seeds of arms where neither the claim nor the run says any."""
@@ -157,7 +158,7 @@ def _assess(state: Run, made: Task, claim: Claim) -> Task:
     code = code_of(graph, [] if metric else objective, {})
     return task(
         "assembler.pipeline.claims.jobs:assess",
-        {**inputs, "split": split, "metric": objective},
+        {**inputs, "split": split, "metric": objective if metric else ordered(objective)},
         {"model": made},
         label=f"{said if isinstance(said, str) else split} of {made.name}",
         phase="metric",
