@@ -165,4 +165,4 @@ def _check_free(parent: nn.Module, name: str, path: str) -> None:
 @functools.cache
 def flat(path: str) -> str:
     """A path as a variable name: `stage.2.block` -> `stage_2_block`."""
-    return path.replace(".", "_")
+    return "self_" if path == "self" else path.replace(".", "_")

@@ -80,6 +80,8 @@ def _call(node: fx.Node, text: _Texts) -> str:
 
 
 def _torch_name(target: Any) -> str:
+    if isinstance(target, torch._ops.OpOverload) and target.namespace == "aten":
+        return f"torch.ops.{target}"
     name = getattr(target, "__name__", "")
     for space, prefix in ((torch, "torch"), (F, "F")):
         if getattr(space, name, None) is target:
@@ -107,7 +109,7 @@ def _value(value: Any, text: _Texts) -> str:
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     if value is None or isinstance(value, bool | int | float | str):
         return text.leaf(value, "")
-    if isinstance(value, torch.dtype):
+    if isinstance(value, torch.dtype | torch.memory_format):
         return repr(value)
     if isinstance(value, slice | type(Ellipsis)):
         return _slice(value, text)

@@ -16,10 +16,10 @@ Sub-modules, and so the keys of the `state_dict`, bear the names of the recipe's
 STEPS = '''class Steps(nn.Module):
     """Named steps: `steps.name`, or `steps[0]` for copies."""
 
-    def __init__(self, steps: dict[str, nn.Module]) -> None:
+    def __init__(self, steps: dict[str, nn.Module | Tensor]) -> None:
         super().__init__()
         for name, step in steps.items():
-            self.add_module(name, step)
+            setattr(self, name, step)
 
     def __getitem__(self, name: int | str) -> nn.Module:
         return self.get_submodule(str(name))

@@ -92,6 +92,13 @@ class Run:
         return [str(name) for name in dict.fromkeys([*timed, *counted])]
 
     @property
+    def made(self) -> tuple[str, str]:
+        """What the model of the run is called in tables, and where it comes from."""
+        if self.section("search"):
+            return "assembled and tuned", "the winner of the search"
+        return "the model", "trained as a whole"
+
+    @property
     def path_flops(self) -> float | None:
         """Training FLOPs of all that led to the model: every phase but the comparison. None where none is counted."""
         counted = {name: number(v) for name, v in self.section("cost", "train_flops").items() if name != "compare"}

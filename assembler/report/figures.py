@@ -165,7 +165,7 @@ def comparison(run: Run) -> Figure:
     if not baselines or tables.mean_of(result, "test") is None:
         return Figure(missing="No comparison was made in this run (summary.json names no baselines).")
     whole = f"{count(run.path_flops)} FLOPs on the whole path"
-    arms = [bars.Arm("assembled and tuned", tables.mean_of(result, "test"), tables.deviation_of(result),
+    arms = [bars.Arm(run.made[0], tables.mean_of(result, "test"), tables.deviation_of(result),
                      numbers(result.get("test_per_seed")), whole, ours=True)]  # fmt: skip
     for b in baselines:
         cost = number(b.get("train_flops"))

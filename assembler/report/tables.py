@@ -121,7 +121,7 @@ def _failures(inside: Sequence[Part]) -> str:
 def comparison(run: Run) -> str:
     """The comparison in figures: ours, the teacher, every baseline."""
     result, ours = run.section("result"), mean_of(run.section("result"), "test")
-    rows = [_row("assembled and tuned", "the winner of the search", result, run.metric, None, run.path_flops)]
+    rows = [_row(*run.made, result, run.metric, None, run.path_flops)]
     for baseline in items(run.summary.get("baselines")):
         own = mean_of(baseline, "test_mean")
         gap = own - ours if own is not None and ours is not None else None

@@ -38,7 +38,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     table = _table(_plain(run.summary.get("recipe")), *columns)
     figure = spread(ours, tables.deviation_of(result), run.metric)
     own_params = count(number(result.get("params")))
-    table.add_row(*_texts("assembled and tuned", figure, "", own_params, count(run.path_flops)), style="bold")
+    table.add_row(*_texts(run.made[0], figure, "", own_params, count(run.path_flops)), style="bold")
     if teacher:
         theirs = number(teacher.get("test"))
         figure = spread(theirs, tables.deviation_of(teacher), run.metric)

@@ -219,4 +219,5 @@ def test_an_installed_package_offers_ops_and_is_not_imported_before_they_are_use
 
 
 def test_names_are_what_recipes_can_write() -> None:
-    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for kind in KINDS for name in registry.names(kind, torch=True))
+    known = ((kind, name) for kind in KINDS for name in registry.names(kind, torch=True))
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for kind, name in known if (kind, name) not in LIVE)

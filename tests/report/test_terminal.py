@@ -31,7 +31,7 @@ def test_names_are_not_markup_and_obey_no_terminal_codes() -> None:
 
 
 def test_an_empty_summary_is_a_table_of_dashes() -> None:
-    assert "assembled and tuned" in shown(summary_table({}))
+    assert "the model" in shown(summary_table({}))
 
 
 def test_the_plan_sums_up() -> None:

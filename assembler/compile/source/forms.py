@@ -88,6 +88,8 @@ class Forms:
         node = place.node(i)
         entry = lookup("op", node.op)
         bound = _bound(place, node, entry)
+        if entry.option("bare"):
+            return _tensor(bound, leaf)
         given = _given(entry, bound, leaf)
         if i in place.bodies:
             inner = place.bodies[i].graph
@@ -149,6 +151,14 @@ class Forms:
             ports = tuple(dict(node.inputs))
             self._bodies[key] = traced(entry.load(), tuple(sorted(bound.items())), ports, named)
         return self._bodies[key]
+
+
+def _tensor(bound: Mapping[str, Any], leaf: Leaf) -> Made:
+    """What makes a step that is one tensor: a parameter, or a buffer."""
+    size = literal(bound["shape"], leaf, "shape")
+    dtype = "" if bound.get("dtype", "float32") == "float32" else f", dtype=torch.{bound['dtype']}"
+    callee = "nn.Parameter" if bound.get("learned", True) else "nn.Buffer"
+    return Made(callee, (("data", f"torch.zeros({size}{dtype})"),))
 
 
 def kind_of(node: Node) -> str:

@@ -79,7 +79,9 @@ class Forward:
             text = f"{train}{values[sources['eval']]}"
             yield from self.assigned(place, i, [("", text)], indent)
         elif kind == "module":
-            text = f"{self.access(self.module(place, element.target))}({self.forms.call(place, i, values)})"
+            text = self.access(self.module(place, element.target))
+            if not lookup("op", place.node(i).op).option("bare"):  # a tensor is no call
+                text += f"({self.forms.call(place, i, values)})"
             yield from self.assigned(place, i, [("", text)], indent)
         elif kind == "function":
             name = self.variable(place, i)
