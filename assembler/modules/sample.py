@@ -44,11 +44,15 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
 class NormalNoise(nn.Module):
     """Standard normal noise in the shape of the input, which is not read further: [B, ...] -> [B, ...].
 
-    In evaluation it is zero, the mean. No gradient passes.
+    In evaluation it is zero, the mean, unless it is to be noise `always`, as where a model samples. No gradient passes.
     """
 
+    def __init__(self, always: bool = False) -> None:
+        super().__init__()
+        self.always = always
+
     def forward(self, x: Tensor) -> Tensor:
-        return torch.randn_like(x) if self.training else torch.zeros_like(x)
+        return torch.randn_like(x) if self.training or self.always else torch.zeros_like(x)
 
 
 @op("random_step")

@@ -283,3 +283,9 @@ REFUSALS = [
 def test_refusals(built, name, shapes, args, message):
     with pytest.raises(AssemblerError, match=message):
         built(name, *(torch.zeros(s) for s in shapes), **args)
+
+
+def test_noise_is_there_in_evaluation_where_it_is_asked_for(run) -> None:
+    x = torch.zeros(4, 8)
+    assert not run("normal_noise", x).any()
+    assert run("normal_noise", x, always=True).std() > 0.3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import pytest
 import torch
@@ -88,22 +89,29 @@ def same_values(pair: Pair, drawn: dict[str, Tensor], training: bool) -> None:
     if "" in made:
         made = {next(iter(wanted)): made[""]}
     assert list(made) == list(wanted)
+    scale = greatest(wanted.values())
     for name, value in wanted.items():
-        close(made[name], value, name)
+        close(made[name], value, name, scale)
     parameters = dict(pair.compiled.named_parameters(remove_duplicate=False))
     found = gradients(made, {**{f"x.{k}": v for k, v in ours.items()}, **parameters})
     right = gradients(wanted, {**{f"x.{k}": v for k, v in theirs.items()}, **pair.reference.parameters()})
     run_so_far = {id(p) for n, p in parameters.items() if n in right}
     for name in found.keys() - right.keys():  # what this mode has not run yet has no gradient, unless it is tied
         assert found[name] is None or id(parameters[name]) in run_so_far, name
+    scale = greatest([scale * torch.ones(()), *(g for g in right.values() if g is not None)])
     for name in right:
         a, b = found.get(name), right.get(name)
-        close(torch.zeros(()) if a is None else a, torch.zeros(()) if b is None else b, name)
+        close(torch.zeros(()) if a is None else a, torch.zeros(()) if b is None else b, name, scale)
 
 
-def close(found: Tensor, wanted: Tensor, name: str) -> None:
+def greatest(values: Iterable[Tensor]) -> float:
+    """The greatest finite size of an element, at least 1: what rounding goes by."""
+    return max(1.0, *(float(v.detach().double().abs().nan_to_num(0, 0, 0).max()) for v in values if v.numel()))
+
+
+def close(found: Tensor, wanted: Tensor, name: str, scale: float = 1.0) -> None:
     assert found.dtype == wanted.dtype or not wanted.any(), name
-    assert torch.allclose(found.double(), wanted.double(), rtol=1e-10, atol=1e-10, equal_nan=True), name
+    assert torch.allclose(found.double(), wanted.double(), rtol=1e-10, atol=1e-10 * scale, equal_nan=True), name
 
 
 @settings(max_examples=300, **DRAWN)

@@ -38,7 +38,19 @@ def _all() -> dict[str, Any]:
     return {"ops": [_data(entry) for entry in entries], "torch": torch}
 
 
+_LANGUAGE = {
+    "residual": "a word of the language. The steps under body:, one after another, and their sum with what enters; "
+    "shortcut: gives steps for the other arm. {op: residual, body: {norm: layer_norm, ffn: mlp}}",
+    "branches": "a word of the language. Every step under body: reads what enters, and merge: (add, concat, ...) joins "
+    "them. {op: branches, merge: add, body: {a: relu, b: tanh}}",
+}
+"""Ops that are no registered things."""
+
+
 def _one(name: str) -> dict[str, Any]:
+    if name in _LANGUAGE:
+        say.line(f"{name}: {_LANGUAGE[name]}")
+        return {"name": name, "doc": _LANGUAGE[name]}
     try:
         entry = registry.lookup("op", name)
     except AssemblerError as error:
