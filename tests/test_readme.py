@@ -46,7 +46,7 @@ def test_every_file_command_and_snippet_works_in_order(tmp_path: Path) -> None:
             found = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
             assert found.returncode == 0, f"{text}\n{found.stdout}\n{found.stderr}"
             ran += 1
-    assert ran == 5
+    assert ran == 7
     assert (tmp_path / "exported" / "model.py").is_file()
     assert (tmp_path / "runs" / "my_run" / "latest" / "report.html").is_file()
 
