@@ -13,7 +13,7 @@ from assembler.graph.text import from_text, to_text
 from assembler.graph.verify import verify
 from assembler.importing.imported import Imported
 from assembler.importing.opaque import PREFIX
-from assembler.recipe.read import load_text
+from assembler.recipe.files import load_text
 from assembler.registry.live import LIVE
 
 GRAPH, WEIGHTS, CONFIG = "graph.txt", "model.safetensors", "config.json"

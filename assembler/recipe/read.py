@@ -5,7 +5,6 @@ All problems of a file come in one RecipeError. Size, depth and alias expansion 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass, replace
@@ -14,14 +13,14 @@ from typing import Any
 
 import yaml
 
-from assembler.errors import InputError, Problem, RecipeError, Span, near
+from assembler.errors import Problem, RecipeError, Span, near
+from assembler.recipe.files import MAX_BYTES, graph_in, load_text, too_big
 from assembler.recipe.pause import no_collection
 from assembler.recipe.scalars import ScalarError, bad_key, bad_string, resolve, shortened
 from assembler.recipe.syntax import Source, cut_expression, is_cut, syntax_problem
 from assembler.recipe.values import Leaf, Map, Scalar, Seq, Value
 from assembler.resources import CONFIG, GRAPH
 
-MAX_BYTES = 4_000_000
 MAX_VALUES = 100_000
 MAX_DEPTH = 64
 MAX_PROBLEMS = 50
@@ -41,44 +40,13 @@ def read_file(path: str | os.PathLike[str]) -> Map:
     """
     text, place = load_text(path), Path(path)
     if place.name == CONFIG:
-        text = _graph_in(text, str(path))
+        text = graph_in(text, str(path))
     elif not place.name.endswith(GRAPH):
         return read_text(text, str(path))
     start = Span(str(path), 1, 1)
     tree = Map((("name", Leaf(place.resolve().parent.name)), ("graph", Leaf(text, start))))
     beside = place.with_name("model.safetensors")
     return tree.set("weights", Map((("file", Leaf(beside.name, start)),), start)) if beside.is_file() else tree
-
-
-def _graph_in(text: str, file: str) -> str:
-    """The graph of an exported model's `config.json`."""
-    try:
-        said = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{file} is no JSON: {error}", hint="export the model again") from error
-    if not isinstance(said, dict) or not isinstance(said.get("graph"), str):
-        raise InputError(f"{file} holds no graph", hint="`assembler export` writes one, under 'graph'")
-    return str(said["graph"])
-
-
-def load_text(path: str | os.PathLike[str]) -> str:
-    """The text of a recipe file. Raises InputError if it cannot be read, RecipeError if it is too big or not UTF-8."""
-    place, file = Path(path), str(path)
-    try:
-        if not place.exists():
-            raise InputError(f"there is no file {file!r}", hint=_similar_file(place))
-        if not place.is_file():
-            raise InputError(f"{file!r} is not a file", hint="name one recipe file")
-        with place.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {file!r}: {getattr(error, 'strerror', None) or error}") from error
-    if len(data) > MAX_BYTES:
-        raise _too_big(file)
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RecipeError(_not_utf8(data, error.start, file)) from error
 
 
 def read_text(text: str, file: str) -> Map:
@@ -110,7 +78,7 @@ class Reader:
 
     def __init__(self, text: str, file: str, *, notes: bool = False) -> None:
         if len(text) > MAX_BYTES:
-            raise _too_big(file)
+            raise too_big(file)
         self.text = text.removeprefix("\ufeff")
         self.source = Source(self.text, file)
         self.anchors: dict[str, _Anchor] = {}
@@ -383,22 +351,3 @@ def event_text(event: Any, value: object) -> str:
 
 def _place(problem: Problem) -> tuple[int, int]:
     return (problem.span.line, problem.span.column) if problem.span else (0, 0)
-
-
-def _too_big(file: str) -> RecipeError:
-    return RecipeError(f"{file} holds more than {MAX_BYTES:,} bytes", hint="is it a recipe?")
-
-
-def _similar_file(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f"there is no folder {str(path.parent)!r}"
-    return near(path.name, [entry.name for entry in list(path.parent.iterdir())[:1000]])
-
-
-def _not_utf8(data: bytes, at: int, file: str) -> Problem:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return Problem("the file is UTF-16", Span(file, 1, 1), hint="save it as UTF-8")
-    start = data.rfind(b"\n", 0, at) + 1
-    column = len(data[start:at].decode("utf-8")) + 1
-    span = Span(file, data.count(b"\n", 0, at) + 1, column)
-    return Problem(f"the byte 0x{data[at]:02x} is not UTF-8", span, hint="save the file as UTF-8")

@@ -25,7 +25,7 @@ def fmt(file: Files, check: Check = False) -> dict[str, Any]:
         assembler fmt --check recipes/*.yaml
     """
     from assembler.compile.files import whole
-    from assembler.recipe.read import load_text
+    from assembler.recipe.files import load_text
     from assembler.recipe.write import format_source
 
     changed: list[str] = []
