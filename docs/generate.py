@@ -21,6 +21,7 @@ KINDS = {
     "optimizer": "Optimisers",
     "phase": "Phases",
     "rewrite": "Rewrites",
+    "check": "Checks of claims",
 }
 
 
