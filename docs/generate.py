@@ -63,7 +63,7 @@ def reference() -> str:
     for kind, title in KINDS.items():
         parts.append(f"## {title}\n")
         found = (registry.lookup(kind, name) for name in registry.names(kind))
-        parts += [_entry(entry) for entry in found if entry.live is None]
+        parts += [_entry(entry) for entry in found if entry.module.startswith("assembler.")]
     return "\n".join(parts)
 
 

@@ -12,6 +12,7 @@ from assembler.graph.edits import edited
 from assembler.graph.initial import begun
 from assembler.graph.interface import inputs_of, only_of, outputs_of
 from assembler.graph.modes import MODES, has_modes, in_mode
+from assembler.graph.shares import owners
 from assembler.graph.text import from_text
 from assembler.graph.verify import verify
 from assembler.graph.wiring import Builder
@@ -46,7 +47,9 @@ def draft(tree: Map, problems: list[Problem], *, name: str = "model") -> Graph:
     last = work.run(steps)
     outputs = outputs_of(tree, work, last)
     graph = Graph(tuple(inputs.items()), work.nodes, outputs, work.names, name, only_of(tree, problems))
-    graph = begun(_without(graph, work.spare), tree, problems)
+    if work.spare and not problems:
+        graph = _without(graph, work.spare)
+    graph = begun(graph, tree, problems)
     if not problems:
         note_all(problems, unread(graph))
         note_all(problems, _read_out_of_mode(graph, tree))
@@ -55,9 +58,8 @@ def draft(tree: Map, problems: list[Problem], *, name: str = "model") -> Graph:
 
 def _without(graph: Graph, spare: set[str]) -> Graph:
     """The graph without what blocks give out and nobody reads, and without what is there for that alone."""
-    if not spare:
-        return graph
     users, ends = graph.users(), {i for _, i in graph.outputs}
+    ends |= {owner for node in graph.nodes.values() for owner in owners(node, graph.nodes)}
     nodes, unread = dict(graph.nodes), set(spare)
     for i in reversed(list(graph.nodes)):
         if i in unread and i not in ends and not any(user in nodes for user, _ in users[i]):

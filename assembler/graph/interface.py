@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any
@@ -33,6 +34,7 @@ def inputs_of(tree: Map, problems: list[Problem]) -> dict[str, TensorType]:
     variables = tree.get("vars")
     scope = scope_of(variables if isinstance(variables, Map) else None)
     found = {}
+    note_all(problems, _misnamed(section, "inputs"))
     for name, value in _leaves(section, "inputs"):
         try:
             found[name] = _tensor(name, resolve(value, scope), value)
@@ -52,6 +54,7 @@ def outputs_of(tree: Map, work: Builder, last: str) -> tuple[tuple[str, str], ..
     if not isinstance(section, Map) or not len(section):
         work.note("'outputs' must be a mapping of names to steps", section.span, "for instance {logits: head}")
         return (("output", last),)
+    note_all(work.problems, _misnamed(section, "outputs"))
     return tuple((name, _output(name, value, work)) for name, value in _leaves(section, "outputs"))
 
 
@@ -83,6 +86,17 @@ def _leaves(section: Map | Seq, what: str, prefix: str = "") -> Iterator[tuple[s
             yield from _leaves(value, what, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _misnamed(section: Map | Seq, what: str) -> Iterator[Problem]:
+    """Keys that cannot be a part of a dotted name."""
+    for key, value in section if isinstance(section, Map) else (("0", v) for v in section):
+        if not re.fullmatch(r"[A-Za-z0-9_]+", key):
+            hint = "a name has letters, digits and _" + f"; {what} nest as mappings, {{a: {{b: ...}}}}" * ("." in key)
+            said = f"'{key}' cannot name an {what.removesuffix('s')}"
+            yield Problem(said, section.key_span(key) if isinstance(section, Map) else section.span, hint=hint)
+        if isinstance(value, Map | Seq) and _nests(value, what):
+            yield from _misnamed(value, what)
 
 
 def _nests(value: Map | Seq, what: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -41,9 +41,19 @@ def well_formed_ids(graph: Graph) -> Iterator[Problem]:
         if name in graph.nodes:
             yield _problem(graph, name, f"step '{name}' has the name of an input", "rename one of them")
         seen.add(name)
+    yield from _one_inside_another(seen)
     for i in (*graph.input_names, *graph.nodes):
         if not ID.fullmatch(i):
             yield _problem(graph, i, f"'{i}' is not a path", "letters, digits and _, joined by single dots")
+
+
+def _one_inside_another(names: Collection[str]) -> Iterator[Problem]:
+    """Names that are both a value and a mapping or list of values: `y` and `y.0`."""
+    for name in names:
+        parts = name.split(".")
+        outer = next((o for n in range(1, len(parts)) if (o := ".".join(parts[:n])) in names), "")
+        if outer:
+            yield Problem(f"'{name}' is a part of '{outer}', which is one value", path=name, hint="rename one of them")
 
 
 def known_sources(graph: Graph) -> Iterator[Problem]:
@@ -171,6 +181,7 @@ def known_outputs(graph: Graph) -> Iterator[Problem]:
         if source not in graph.nodes and source not in graph.input_names:
             hint = near(source, _values(graph))
             yield Problem(f"output '{name}' reads '{source}', which does not exist", path=name, hint=hint)
+    yield from _one_inside_another(seen)
 
 
 def known_names(graph: Graph) -> Iterator[Problem]:

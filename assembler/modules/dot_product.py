@@ -58,13 +58,20 @@ class DotProductAttention(nn.Module):
             )
         where = bias
         if mask is not None:
-            where = _within(self.spread(mask.bool(), q), where)
+            where = self.within(self.spread(mask.bool(), q), where)
         plain = self.causal and where is None and q.shape[-2] == k.shape[-2]
         if self.causal and not plain:
-            where = _within(q.new_ones((q.shape[-2], k.shape[-2])).tril(k.shape[-2] - q.shape[-2]).bool(), where)
+            where = self.within(q.new_ones((q.shape[-2], k.shape[-2])).tril(k.shape[-2] - q.shape[-2]).bool(), where)
         p = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(q, k, v, where, p, plain, scale=self.scale, enable_gqa=self.grouped)
         return mixed.transpose(-3, -2).flatten(-2) if self.num_heads else mixed
+
+    @staticmethod
+    def within(seen: Tensor, bias: Tensor | None) -> Tensor:
+        """A bias with the keys that are not `seen` left out; True where a query looks if there is none."""
+        if bias is None:
+            return seen
+        return bias & seen if bias.dtype == seen.dtype else bias.masked_fill(~seen, float("-inf"))
 
     def spread(self, mask: Tensor, q: Tensor) -> Tensor:
         """A mask with an axis for the heads, and one for the queries where it has none."""
@@ -74,10 +81,3 @@ class DotProductAttention(nn.Module):
 
     def extra_repr(self) -> str:
         return f"num_heads={self.num_heads}, causal={self.causal}, scale={self.scale}, dropout={self.dropout}"
-
-
-def _within(seen: Tensor, bias: Tensor | None) -> Tensor:
-    """A bias with the keys that are not `seen` left out; True where a query looks if there is none."""
-    if bias is None:
-        return seen
-    return bias & seen if bias.dtype == seen.dtype else bias.masked_fill(~seen, float("-inf"))

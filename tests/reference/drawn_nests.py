@@ -51,6 +51,14 @@ def kept(pen: Pen, here: Here, scope: Scope, depth: int) -> Body:
     return body
 
 
+def inside(pen: Pen, here: Here, scope: Scope, depth: int) -> tuple[Body, Here]:
+    """The steps of a sub-graph."""
+    pen.bodies += 1
+    found = chain(pen, here, scope, keep=True, depth=depth)
+    pen.bodies -= 1
+    return found
+
+
 Nested = tuple[Here | None, Scope]
 
 
@@ -103,7 +111,9 @@ def container(pen: Pen, body: Body, here: Here, scope: Scope, depth: int) -> Nes
     pen.frozen = pen.frozen and not frozen
     made = put(pen, body, here, {**step, "frozen": True} if frozen else step, end.shape)
     if "outputs" in step:
-        scope = Scope((*scope.values, Here(f"{made.ref}.o1", end.shape, False)), scope.twins)
+        sides = (Here(f"{made.ref}.o1", end.shape, False), made)
+        scope = Scope((*scope.values, *sides), scope.twins)
+        return sides[pen.whole(0, 1)], scope
     return made, scope
 
 
@@ -142,7 +152,7 @@ def block(pen: Pen, body: Body, here: Here, scope: Scope, depth: int) -> Nested:
     width, maps = pen.whole(1, 4), len(here.shape) == 3
     shape = (width, *here.shape[1:]) if maps else (*here.shape[:-1], width)
     other = next((v for v in scope.values if v.shape == here.shape and v.ref != here.ref), None)
-    two = other is not None and pen.chance(2)
+    two = other is not None and not pen.chance(3)
     name = f"b{int(maps)}{int(two)}"
     if name not in pen.blocks:
         pen.blocks[name] = _block(pen, maps, two)
@@ -172,7 +182,9 @@ def _block(pen: Pen, maps: bool, two: bool) -> Body:
 
 
 def switch(pen: Pen, body: Body, here: Here, scope: Scope, depth: int) -> Nested:
-    """Two ways, of which training goes one and evaluation the other."""
+    """Two ways, of which training goes one and evaluation the other; in a frozen sub-graph one would never be gone."""
+    if pen.frozen and pen.bodies:
+        return None, scope
     ends = []
     for _ in range(2):
         found, end = chain(pen, Here(here.ref, here.shape, False), scope, keep=True, depth=3)
@@ -185,7 +197,7 @@ def switch(pen: Pen, body: Body, here: Here, scope: Scope, depth: int) -> Nested
 def times(pen: Pen, body: Body, here: Here, scope: Scope, depth: int) -> Nested:
     """A loop of a number of times that feeds back what it carries."""
     around = Scope(scope.values)
-    inner, end = chain(pen, Here("h", here.shape, False), around, keep=True, depth=depth)
+    inner, end = inside(pen, Here("h", here.shape, False), around, depth)
     end = fit(pen, inner, end, here.shape)
     step: Body = {"op": "loop", "times": pen.number(pen.whole(1, 3)), "carry": ["h"], "body": inner}
     if pen.chance(2):
@@ -211,7 +223,7 @@ def scanned(pen: Pen, body: Body, here: Here, scope: Scope, depth: int) -> Neste
     first = put(pen, body, here, {"op": "mean", "dim": 1}, (width,), from_=here.ref)
     inner: Body = {}
     both = put(pen, inner, Here("x", (width,), False), pen.one("add", "mul"), (width,), from_=["x", "h"])
-    more, end = chain(pen, both, Scope(scope.values), keep=True, depth=depth)
+    more, end = inside(pen, both, Scope(scope.values), depth)
     inner |= more
     last = fit(pen, inner, end, (width,))
     step: Body = {"op": "loop", "scan": ["x"], "carry": ["h"], "collect": ["y"], "body": inner}
@@ -228,7 +240,7 @@ def experts(pen: Pen, body: Body, here: Here, scope: Scope, depth: int) -> Neste
         return None, scope
     count = pen.whole(1, 3)
     router = put(pen, body, here, {"op": "linear", "out": count}, (*here.shape[:-1], count), from_=here.ref)
-    inner, end = chain(pen, Here("x", here.shape[-1:], False), Scope(), keep=True, depth=3)
+    inner, end = inside(pen, Here("x", here.shape[-1:], False), Scope(), 3)
     step = {"op": "experts", "count": count, "k": pen.whole(1, count), "body": inner}
     made = (*here.shape[:-1], *end.shape)
     return put(pen, body, here, step, made, from_={"x": here.ref, "logits": router.ref}), scope

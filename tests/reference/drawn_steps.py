@@ -40,12 +40,16 @@ class Scope(NamedTuple):
 
 @dataclass
 class Pen:
-    """The state of a drawing: names given so far, vars, blocks and how many more steps there may be."""
+    """The state of a drawing: names given so far, vars, blocks, how many more steps there may be, and where it stands.
+
+    It may be in something `frozen`, and in so many `bodies` of ops.
+    """
 
     draw: st.DrawFn
     left: int
     names: int = 0
     frozen: bool = False
+    bodies: int = 0
     tree_vars: dict[str, Any] = field(default_factory=dict)
     blocks: dict[str, Any] = field(default_factory=dict)
 
@@ -87,7 +91,8 @@ def put(pen: Pen, body: Body, here: Here, step: Any, shape: Shape, **source: Any
         written = {"op": written} if isinstance(written, str) else written
         written = {**written, "from": deepcopy(source.get("from_", here.ref))}
     alone = isinstance(written, dict) and ("body" not in written or written.get("op") in ("loop", "experts"))
-    if alone and not pen.frozen and "share" not in written and pen.chance(12):
+    free = alone and not pen.frozen and "share" not in written and "switch" not in str(written)
+    if free and pen.chance(12):
         written["frozen"] = True
     body[name] = written
     return Here(name, shape)

@@ -27,6 +27,7 @@ class ClassText:
     globals: set[str]
     batch: int
     tree: Tree = field(default_factory=dict)
+    borrowed: set[str] = field(default_factory=set)
 
     def text(self, doc: str) -> str:
         """The class."""
@@ -65,9 +66,10 @@ class ClassText:
     def _plant(self, place: Place, ids: tuple[str, ...], root: str) -> None:
         """Put everything that has weights of its own into the tree."""
         for element in elements(self.classes, place, ids, root):
-            if element.target != element.path:
-                continue
             path = module_path(self.made, self.classes.units.forms, place, element.path)
+            if element.target != element.path:
+                self.borrowed.add(path)
+                continue
             kind = "unit" if element.made else kind_of(place.node(element.path))
             if kind == "loop":
                 body = place.bodies[element.path]
@@ -135,8 +137,9 @@ class ClassText:
         kept: dict[str, bool] = {}
         for place, i in self._own():
             if kind_of(place.node(i)) == "module" and forms.owner(place, i) == i:
-                frozen = place.node(i).frozen or place.frozen
-                kept[module_path(self.made, forms, place, i)] = frozen
+                path = module_path(self.made, forms, place, i)
+                if not any(f"{path}.".startswith(f"{other}.") for other in self.borrowed):
+                    kept[path] = place.node(i).frozen or place.frozen
         told: set[str] = set()
         for path, frozen in kept.items():
             if frozen:

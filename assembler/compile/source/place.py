@@ -137,7 +137,7 @@ def _needed(graph: Graph, mode: Mode) -> set[str]:
         if node.op == SWITCH:
             waiting.append(dict(node.inputs)["eval" if node.frozen else mode])
         else:
-            waiting += (*node.sources, *(o for o in owners(node, graph.nodes) if o))
+            waiting += node.sources
     return needed
 
 
