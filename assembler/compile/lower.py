@@ -53,7 +53,7 @@ def lowered(graph: Graph, steps: Steps, *, bare: bool = True) -> Compiled:
     there = in_mode(graph, "eval")
     evaluation = _coded(there, steps, bare, computed(there))
     there = in_mode(graph, "train")
-    train = _coded(there, steps.for_types(shapes(there)), bare, computed(there))
+    train = _coded(there, steps.of_mode(there, shapes(there)), bare, computed(there))
     inputs = list(dict.fromkeys(name.split(".")[0] for name in graph.input_names))
     return Switched(inputs, train, evaluation, {"graph": graph})
 

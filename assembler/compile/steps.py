@@ -45,10 +45,10 @@ class Steps:
             self.made[i] = None if item else self._made(i)
         return self.made[i]  # type: ignore[no-any-return]
 
-    def for_types(self, types: Mapping[str, TensorType]) -> Steps:
-        """The same modules, made so far and from now on, with functions for values of other types."""
+    def of_mode(self, graph: Graph, types: Mapping[str, TensorType]) -> Steps:
+        """The steps of one mode: the modules are those made so far, functions are for values of `types`."""
         made = {i: step for i, step in self.made.items() if isinstance(step, nn.Module)}
-        return replace(self, types={**self.types, **types}, made=made)
+        return replace(self, graph=graph, types=types, made=made)
 
     def owner(self, i: str) -> str:
         """The step whose module computes the step `i`: the one that it shares as a whole, or itself."""

@@ -162,11 +162,11 @@ def reshape(pen: Pen, body: Body, here: Here, scope: Scope) -> Here:
 def several(pen: Pen, body: Body, here: Here, scope: Scope) -> Here:
     """An op of several outputs, of which some are read."""
     shape, width = here.shape, here.shape[-1]
-    if len(shape) == 2 and pen.chance():
+    if len(shape) == 2 and pen.chance(3):
         found = put(pen, body, here, {"op": "multihead_attention", "num_heads": 1, "batch_first": True}, shape,
                     from_=[here.ref] * 3)  # fmt: skip
         scores = Here(f"{found.ref}.weights", (shape[0], shape[0]), False)
-        return act(pen, body, scores, scope) if pen.chance(2) else found
+        return found if pen.chance(3) else act(pen, body, scores, scope)
     if len(shape) == 2 and pen.chance(2):
         out = pen.whole(1, 4)
         cell = pen.one("lstm", "gru", "rnn")

@@ -86,7 +86,7 @@ def test_compiled_equals_reference(text: str) -> None:
 def test_what_is_drawn_is_all_of_the_language() -> None:
     texts: list[str] = []
 
-    @settings(max_examples=400, **DRAWN)
+    @settings(max_examples=600, **DRAWN)
     @given(recipes())
     def draw(text: str) -> None:
         texts.append(text)

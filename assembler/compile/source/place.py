@@ -119,15 +119,22 @@ def _modes(graph: Graph) -> dict[str, Mode | None]:
     """The steps that are there in some mode, with that mode where it is one alone."""
     if not has_modes(graph):
         return dict.fromkeys(graph.nodes)
-    train, evaluation = (_needed(graph, mode) for mode in MODES)
+    train, evaluation = (_needed(graph, mode, _ends(graph, mode)) for mode in MODES)
+    lent = [o for i in {*train, *evaluation} for o in owners(graph.nodes[i], graph.nodes) if o]
+    evaluation |= _needed(graph, "eval", [o for o in lent if o not in train])  # which have to be somewhere
     both = {i: None if i in train and i in evaluation else "train" if i in train else "eval" for i in graph.nodes}
     return {i: mode for i, mode in both.items() if i in train or i in evaluation}  # type: ignore[misc]
 
 
-def _needed(graph: Graph, mode: Mode) -> set[str]:
+def _ends(graph: Graph, mode: Mode) -> list[str]:
     gone = {name for name, when in graph.only if when != mode}
+    return [i for name, i in graph.outputs if name not in gone]
+
+
+def _needed(graph: Graph, mode: Mode, ends: list[str]) -> set[str]:
+    """The steps that values depend on in a mode."""
     needed: set[str] = set()
-    waiting = [i for name, i in graph.outputs if name not in gone]
+    waiting = list(ends)
     while waiting:
         i = waiting.pop()
         if i in needed or i not in graph.nodes:
