@@ -239,17 +239,19 @@ class _Expander:
         self.note("'shortcut' must be a mapping of steps", value.span, hint)
         return []
 
-    def op_of(self, step: Map, place: Place) -> tuple[Map, str]:
+    def op_of(self, step: Map, place: Place, depth: int = 0) -> tuple[Map, str]:
         """The step with its op's name evaluated; an op given as a whole step is spliced in."""
         value = step.get("op")
         if value is None:
             return step, ""
         found = self.value(value, place.scope)
-        if isinstance(found, Map):
-            return self.op_of(_spliced(found, step.drop("op", *found.keys())), place)
+        if isinstance(found, Map) and depth < MOST_NESTING:
+            return self.op_of(_spliced(found, step.drop("op", *found.keys())), place, depth + 1)
         if isinstance(found, str):
             return step, found
-        if found is not BAD:
+        if isinstance(found, Map):
+            self.note("'op' is a step whose op is a step, without end", origin(value, place.scope), "name an op")
+        elif found is not BAD:
             hint = "for instance {op: linear, out: 10}"
             self.note(f"'op' must be the name of an op, not {shown(found)}", origin(value, place.scope), hint)
         return step, "" if "body" in step else BAD_OP

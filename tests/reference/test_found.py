@@ -136,6 +136,11 @@ REFUSED = {
         "drawn.yaml:3:17",
         "'y.0' cannot name an output",
     ),
+    "an op that is itself": (
+        "inputs: {x: [B, 3]}\nvars: {m: {op: =n}, n: {op: =m}}\ngraph: {c: {op: =m}}\n",
+        "drawn.yaml:2:11",
+        "'op' is a step whose op is a step, without end",
+    ),
     "a kernel of nothing": (
         "inputs: {x: [B, 3, 4, 4]}\ngraph: {a: {op: conv2d, out: 2, kernel_size: 0}}\n",
         "drawn.yaml:2:12",
