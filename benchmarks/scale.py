@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 from assembler.graph import verify
-from assembler.graph.build import build
 from assembler.recipe.document import parse
+from assembler.wiring.build import build
 from benchmarks.measure import Figure, ratios, spread
 
 GOAL = 12.0

@@ -10,12 +10,12 @@ import torch
 
 import assembler as asm
 from assembler.compile.lower import lower
-from assembler.graph.build import build
-from assembler.graph.lint import lint
 from assembler.graph.structure import flatten, pack
 from assembler.infer.shape import dtype_of
 from assembler.pipeline.check import check
 from assembler.recipe.document import load, parse
+from assembler.wiring.build import build
+from assembler.wiring.lint import lint
 
 PAGE = (Path(__file__).parents[1] / "docs" / "any-model.md").read_text()
 SECTIONS = re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]

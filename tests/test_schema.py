@@ -13,10 +13,10 @@ import pytest
 from jsonschema import Draft7Validator
 
 from assembler.errors import AssemblerError
-from assembler.graph.schema import schema
 from assembler.recipe.read import read_file, read_text
 from assembler.recipe.values import plain
 from assembler.resources import shipped
+from assembler.schema import schema
 
 GOLDEN = Path(__file__).parent / "golden" / "mistakes"
 SEEN = [
@@ -133,8 +133,6 @@ def test_the_schema_and_the_checker_agree_on_what_is_wrong(validator: Draft7Vali
 
 
 def test_no_torch_is_loaded_for_it() -> None:
-    code = (
-        "import sys\nfrom assembler.graph.schema import schema\nschema(); print({'torch', 'networkx'} & {*sys.modules})"
-    )
+    code = "import sys\nfrom assembler.schema import schema\nschema(); print({'torch', 'networkx'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "set()"

@@ -13,7 +13,6 @@ from assembler.assemble.train import Trained, train_model
 from assembler.compile.lower import lower
 from assembler.compile.model import Compiled
 from assembler.errors import InputError
-from assembler.graph.build import build as build_graph
 from assembler.graph.core import Graph
 from assembler.graph.diff import Diff
 from assembler.graph.diff import diff as diff_graphs
@@ -36,6 +35,7 @@ from assembler.train.device import resolve
 from assembler.train.loop import Hooks
 from assembler.train.objective import Objective
 from assembler.train.spec import FitSpec
+from assembler.wiring.build import build as build_graph
 
 Source = str | Path | Document | Recipe | Graph
 """What a model may be given as: a recipe's name or file, a loaded recipe, or a graph."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from assembler.errors import GraphError, RecipeError, near
-from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.graph.edit import extract
 from assembler.infer.cost import Cost, total
@@ -20,6 +19,7 @@ from assembler.recipe.document import beside, changed
 from assembler.recipe.expressions import evaluate, parse
 from assembler.recipe.values import Leaf, Map, marked
 from assembler.search.exact import Additive, BudgetError, solve
+from assembler.wiring.build import build
 
 _MODELS = ("meta", "teacher", "train")
 

@@ -1,11 +1,11 @@
-"""Everything that is wrong with a recipe of any kind, without torch. Models are checked in `graph.lint`."""
+"""Everything that is wrong with a recipe of any kind, without torch. Models are checked in `wiring.lint`."""
 
 from __future__ import annotations
 
 from assembler.errors import Problem
-from assembler.graph.lint import lint
 from assembler.recipe.document import Document
 from assembler.recipe.notes import in_order, note_all
+from assembler.wiring.lint import lint
 
 
 def check(document: Document) -> list[Problem]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from assembler import registry
 from assembler.errors import AssemblerError, Problem, RecipeError, Span, near
-from assembler.graph.build import draft
 from assembler.graph.core import Graph
 from assembler.pipeline import check_rewrites, splitting
 from assembler.pipeline.given import arguments, registered, training
@@ -19,6 +18,7 @@ from assembler.recipe.expressions import evaluate, parse
 from assembler.recipe.values import Leaf, Map, Value, plain
 from assembler.registry import checks
 from assembler.train.terms import metrics
+from assembler.wiring.build import draft
 
 COSTS = ("params", "flops")
 _NEEDS = {

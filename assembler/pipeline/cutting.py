@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from assembler.errors import InputError
 from assembler.graph.balance import balanced
-from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.graph.cuts import cuts as cuts_of
 from assembler.graph.edit import Slot
@@ -18,6 +17,7 @@ from assembler.infer.shape import shapes
 from assembler.recipe.choices import first, space
 from assembler.recipe.document import Document, load
 from assembler.symbolic.recipe import Recipe, tree
+from assembler.wiring.build import build
 
 Unit = Literal["flops", "params"]
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assembler.graph.build import build
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.edit import cut
 from assembler.infer.cost import Cost, costs, measured, total
@@ -17,6 +16,7 @@ from assembler.pipeline.spec import RunSpec
 from assembler.recipe.choices import space
 from assembler.recipe.document import Document
 from assembler.report.terminal import PlanRow
+from assembler.wiring.build import build
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from assembler.assemble.runner import Event, Runner
 from assembler.assemble.store import Store
 from assembler.assemble.task import Task
 from assembler.errors import RecipeError, TaskError
-from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.infer.cost import total
 from assembler.pipeline.exporting import write_text
@@ -30,6 +29,7 @@ from assembler.registry.live import describe
 from assembler.search.samplers import make
 from assembler.search.study import Study, Trial, run
 from assembler.train.spec import FitSpec
+from assembler.wiring.build import build
 
 
 @dataclass(frozen=True)

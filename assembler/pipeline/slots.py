@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from assembler.errors import GraphError, InputError, Problem, RecipeError
-from assembler.graph.build import build
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.edit import cut, extract
 from assembler.infer.shape import shapes
@@ -15,6 +14,7 @@ from assembler.pipeline.spec import RunSpec, first, slot_of
 from assembler.recipe.choices import Decision, Space, decide
 from assembler.recipe.values import Map
 from assembler.search.moves import every
+from assembler.wiring.build import build
 
 MOST_VARIANTS = 256
 

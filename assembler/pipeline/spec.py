@@ -8,7 +8,6 @@ from typing import Any
 
 from assembler import registry
 from assembler.errors import RecipeError
-from assembler.graph.build import build
 from assembler.pipeline.check import check
 from assembler.pipeline.check_run import TASK as TASK
 from assembler.pipeline.check_run import settings_of
@@ -19,6 +18,7 @@ from assembler.recipe.choices import first as first
 from assembler.recipe.document import Document
 from assembler.recipe.values import Leaf, Map, plain
 from assembler.registry import Entry
+from assembler.wiring.build import build
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from assembler.errors import Problem
-from assembler.graph.build import draft as draft_model
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.reserved import RESERVED_STEPS
 from assembler.recipe.values import Leaf, Map, Seq, Value
+from assembler.wiring.build import draft as draft_model
 
 _BODIES = ("body", "shortcut")
 

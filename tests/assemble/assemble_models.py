@@ -6,7 +6,6 @@ from typing import Any
 
 from assembler.assemble.models import Model, Task, Training
 from assembler.compile.lower import lower
-from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.graph.edit import extract
 from assembler.infer.shape import shapes
@@ -14,6 +13,7 @@ from assembler.recipe.document import parse
 from assembler.train.data.core import Data, load
 from assembler.train.objective import Objective
 from assembler.train.spec import FitSpec
+from assembler.wiring.build import build
 
 TASK = {"loss": "cross_entropy", "value": "logits", "target": "label"}
 BLOCKWISE = {"loss": "normalized_mse", "value": "slot", "target": "host.slot"}

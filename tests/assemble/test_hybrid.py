@@ -12,11 +12,11 @@ from assembler.assemble.hybrid import split, value_paths, values_of, with_values
 from assembler.assemble.weights import load_there, part_keys, whole_keys, within
 from assembler.compile.lower import lower
 from assembler.errors import GraphError, InputError, RecipeError
-from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.graph.edit import extract, graft
 from assembler.infer.shape import shapes
 from assembler.recipe.document import parse
+from assembler.wiring.build import build
 
 SLOTS = ("stem", "early", "stage", "stage.0", "stage.1", "stage.0.mix", "stage.1.mlp.ffn", "skip", "join", "head")
 

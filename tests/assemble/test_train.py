@@ -10,10 +10,10 @@ from assemble_models import TASK, data, graph, model, task, training
 
 from assembler.assemble.train import train_model
 from assembler.errors import InputError, RecipeError
-from assembler.graph.build import build
 from assembler.infer.cost import total, train_flops
 from assembler.recipe.document import parse
 from assembler.train.data.core import load
+from assembler.wiring.build import build
 
 KL = {"loss": "kl", "value": "logits", "target": "teacher.logits", "weight": 0.5}
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from assembler import registry
-from assembler.graph.build import build
 from assembler.recipe.document import parse
+from assembler.wiring.build import build
 from benchmarks import parity, scale
 from benchmarks.__main__ import NAMES, RESULTS
 from benchmarks.measure import Figure, line, ratios

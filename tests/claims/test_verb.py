@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from assembler.cli import main
-from assembler.graph.schema.claims import claims_schema
 from assembler.pipeline.claims.spec import ARMS, COMMON, EXACT, TRAINING
 from assembler.recipe.document import load, parse, varied
 from assembler.recipe.overrides import override
+from assembler.schema.claims import claims_schema
 
 MODEL = """\
 vars: {dim: 8}

@@ -20,10 +20,10 @@ from assembler.compile.lower import lower
 from assembler.compile.model import Compiled
 from assembler.compile.source import to_source
 from assembler.compile.weights import save_weights
-from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.graph.modes import in_mode
 from assembler.recipe.document import parse
+from assembler.wiring.build import build
 
 
 def graph_of(text: str) -> Graph:

@@ -7,8 +7,8 @@ from torch import nn
 
 from assembler.compile.lower import lower
 from assembler.compile.undrawn import undrawn
-from assembler.graph.build import build
 from assembler.recipe.document import parse
+from assembler.wiring.build import build
 
 RECIPE = """\
 kind: model

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from assembler.compile.lower import lower
-from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.graph.text import from_text, to_text
 from assembler.recipe.document import parse
+from assembler.wiring.build import build
 
 
 @pytest.fixture

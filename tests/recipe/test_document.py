@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from assembler.errors import AssemblerError, InputError, RecipeError
-from assembler.graph.build import build
 from assembler.pipeline.check import check
 from assembler.recipe.choices import first, space
 from assembler.recipe.document import load, parse
@@ -18,6 +17,7 @@ from assembler.recipe.read import read_file, read_text
 from assembler.recipe.values import Map, marked, plain
 from assembler.recipe.write import to_yaml
 from assembler.resources import shipped
+from assembler.wiring.build import build
 
 BASE = """
 name: base

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assembler.errors import RecipeError
-from assembler.graph.build import build
 from assembler.recipe.document import load, parse
 from assembler.recipe.expand import expand
 from assembler.recipe.steps import Step
 from assembler.recipe.values import Map, marked
+from assembler.wiring.build import build
 
 HEAD = "inputs: {image: [B, 3, 8, 8]}\n"
 

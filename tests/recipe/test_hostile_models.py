@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from assembler.errors import RecipeError
-from assembler.graph.build import build
-from assembler.graph.lint import lint
 from assembler.recipe.document import parse
+from assembler.wiring.build import build
+from assembler.wiring.lint import lint
 
 HEAD = "inputs: {x: [B, 4]}\n"
 
@@ -100,7 +100,7 @@ def test_a_hostile_model_takes_little_memory(name: str, tmp_path: Path) -> None:
     file.write_text(HOSTILE[name][0])
     code = (
         "import re, sys\n"
-        "from assembler.graph.lint import lint\nfrom assembler.recipe.document import load\n"
+        "from assembler.wiring.lint import lint\nfrom assembler.recipe.document import load\n"
         "try: found = lint(load(sys.argv[1], strict=False))\n"
         "except Exception as error: found = [type(error).__name__]\n"
         "print(len(found), int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) // 1024)\n"

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from assembler.errors import AssemblerError, RecipeError
-from assembler.graph.build import build
-from assembler.graph.lint import lint
 from assembler.pipeline.check import check
 from assembler.recipe.document import load, parse
+from assembler.wiring.build import build
+from assembler.wiring.lint import lint
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "mistakes"
 NAMES = sorted(file.stem for file in GOLDEN.glob("*.yaml"))

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembler.errors import RecipeError
-from assembler.graph.build import build
 from assembler.recipe.read import read_text
 from assembler.recipe.values import Leaf, Map, plain
+from assembler.wiring.build import build
 
 KEYS = st.sampled_from([f"k{i}" for i in range(30)])
 

@@ -10,9 +10,9 @@ from interpreter import Reference, Values, leaves, packed
 from torch import Tensor, nn
 
 from assembler.compile.lower import lower
-from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.recipe.document import parse
+from assembler.wiring.build import build
 
 BATCH = 3
 """Not the batch that shapes are inferred with, so that nothing may depend on that."""

@@ -19,13 +19,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mutate import GOLDEN, mutant, tree_mutant
 
 from assembler.errors import AssemblerError
-from assembler.graph.build import build
 from assembler.graph.text import from_text, to_text
 from assembler.infer.shape import shapes
 from assembler.pipeline.check import check
 from assembler.recipe.document import parse
 from assembler.recipe.read import read_text
 from assembler.recipe.write import format_source
+from assembler.wiring.build import build
 
 MOST_SECONDS = 2.0
 HANGS = 20

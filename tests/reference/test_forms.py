@@ -23,7 +23,6 @@ from assembler.compile.source import to_source
 from assembler.errors import GraphError
 from assembler.graph.core import Graph
 from assembler.graph.modes import has_modes, in_mode
-from assembler.graph.schema import schema
 from assembler.graph.text import from_text, to_text
 from assembler.graph.verify import verify
 from assembler.importing import from_module
@@ -32,6 +31,7 @@ from assembler.recipe.document import parse
 from assembler.recipe.read import read_text
 from assembler.recipe.values import plain
 from assembler.recipe.write import format_source, to_yaml
+from assembler.schema import schema
 
 DRAWN = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck), "database": None}
 

@@ -13,13 +13,13 @@ from assembler.assemble.models import Model, Task, Training
 from assembler.assemble.train import train_model
 from assembler.compile.lower import lower
 from assembler.errors import RecipeError
-from assembler.graph.build import build
 from assembler.graph.core import TensorType
 from assembler.recipe.document import parse
 from assembler.registry import lookup, names
 from assembler.train.data.core import load
 from assembler.train.objective import Objective
 from assembler.train.spec import FitSpec
+from assembler.wiring.build import build
 
 TASK = {"loss": "cross_entropy", "value": "logits", "target": "label"}
 GAN = {

@@ -11,7 +11,6 @@ from assembler.assemble.models import Move, Task, Training
 from assembler.assemble.train import Trained, train_model
 from assembler.compile.lower import lower
 from assembler.errors import RecipeError
-from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.recipe.document import parse
 from assembler.train.data.batches import Batches
@@ -21,6 +20,7 @@ from assembler.train.loop import fit_turns
 from assembler.train.objective import Objective
 from assembler.train.spec import FitSpec
 from assembler.train.turns import Turn
+from assembler.wiring.build import build
 
 TWO = """
 kind: model

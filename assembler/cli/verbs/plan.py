@@ -46,7 +46,7 @@ def plan(recipe: Recipe, override: Overrides = None, time: Time = False) -> dict
 def _timed(document: Document) -> list[dict[str, Any]]:
     """Time every step, and show the slowest."""
     from assembler.compile.timing import REPEATS, timings
-    from assembler.graph.build import build
+    from assembler.wiring.build import build
 
     graph = build(document.default, name=document.name)
     found = sorted(timings(graph), key=lambda t: t.both, reverse=True)

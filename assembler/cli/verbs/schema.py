@@ -16,7 +16,7 @@ def schema() -> dict[str, Any] | None:
     \b
         assembler schema > assembler.schema.json
     """
-    from assembler.graph.schema import schema as recipe_schema
+    from assembler.schema import schema as recipe_schema
 
     found = recipe_schema()
     say.line(json.dumps(found, indent=1))

@@ -21,9 +21,9 @@ def show(recipe: Recipe, override: Overrides = None, svg: Svg = None) -> dict[st
         assembler show poolformer
         assembler show quickstart --svg graph.svg
     """
-    from assembler.graph.build import build
     from assembler.graph.text import to_text
     from assembler.recipe.document import load
+    from assembler.wiring.build import build
 
     document = load(recipe, override or ())
     graph = build(document.default, name=document.name)

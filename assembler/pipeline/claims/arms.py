@@ -9,7 +9,6 @@ from typing import Any
 
 from assembler.assemble.product import Product
 from assembler.assemble.task import Task, closure, module_code, task
-from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.graph.text import from_text
 from assembler.infer.cost import total
@@ -21,6 +20,7 @@ from assembler.pipeline.code import code_of
 from assembler.pipeline.state import Run
 from assembler.recipe.document import Document
 from assembler.train.terms import ordered
+from assembler.wiring.build import build
 
 SEEDS = (0, 1, 2)
 """The seeds of arms where neither the claim nor the run says any."""

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from assembler.errors import AssemblerError, Problem
-from assembler.graph.build import draft
 from assembler.graph.core import Graph
-from assembler.graph.lint import MOST_STEPS
 from assembler.recipe.document import Document, entries, varied
 from assembler.recipe.paths import KEYS
 from assembler.recipe.values import Map
+from assembler.wiring.build import draft
+from assembler.wiring.lint import MOST_STEPS
 
 Check = Callable[[Document], list[Problem]]
 Found = tuple[Graph | None, list[Problem]]

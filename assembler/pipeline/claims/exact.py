@@ -13,7 +13,6 @@ from assembler import registry
 from assembler.checks.subject import Setup, Subject
 from assembler.compile.lower import lower
 from assembler.errors import AssemblerError, RecipeError, StepError
-from assembler.graph.build import build
 from assembler.graph.core import Graph
 from assembler.pipeline.claims.spec import Measure, evaluated, scope
 from assembler.pipeline.loading import load_into, places
@@ -21,6 +20,7 @@ from assembler.recipe.document import Document, beside, varied
 from assembler.recipe.overrides import Change
 from assembler.recipe.values import Leaf, Map, marked, plain
 from assembler.train.data.core import load, load_test
+from assembler.wiring.build import build
 
 SAMPLES = 64
 """How many real samples a check is given."""

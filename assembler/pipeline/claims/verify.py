@@ -15,7 +15,6 @@ from assembler.assemble.runner import Event, Runner
 from assembler.assemble.store import Store
 from assembler.assemble.task import Task
 from assembler.errors import AssemblerError, InputError, RecipeError
-from assembler.graph.build import build
 from assembler.infer.shape import shapes
 from assembler.pipeline.check import check
 from assembler.pipeline.claims import spec
@@ -27,6 +26,7 @@ from assembler.pipeline.run import default_workers
 from assembler.recipe.document import Document, load
 from assembler.recipe.expressions import evaluate
 from assembler.train.device import resolve
+from assembler.wiring.build import build
 
 
 @dataclass(frozen=True)

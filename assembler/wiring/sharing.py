@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from assembler import registry
 from assembler.errors import near
 from assembler.graph.core import Node
-from assembler.graph.initial import initializers_of
-from assembler.graph.names import Names
 from assembler.graph.shares import owners
 from assembler.recipe.steps import Step
+from assembler.wiring.initial import initializers_of
+from assembler.wiring.names import Names
 
 if TYPE_CHECKING:
-    from assembler.graph.wiring import Builder
+    from assembler.wiring.builder import Builder
 
 
 def mark(builder: Builder, step: Step, names: Names) -> None:

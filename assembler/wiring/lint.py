@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assembler.errors import Problem, RecipeError
-from assembler.graph.build import draft
-from assembler.graph.wiring import Builder
 from assembler.recipe.blocks import unknown_parameters
 from assembler.recipe.choices import decide, first, space
 from assembler.recipe.document import Document, scale_changes
@@ -21,6 +19,8 @@ from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice, plain
 from assembler.recipe.weights import weights_of
 from assembler.registry import Entry
 from assembler.registry.types import ANY
+from assembler.wiring.build import draft
+from assembler.wiring.builder import Builder
 
 MOST_BUILDS = 300
 MOST_STEPS = 100_000

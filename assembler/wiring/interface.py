@@ -10,12 +10,12 @@ from typing import Any
 from assembler.errors import Problem, RecipeError, Span, near
 from assembler.graph.core import TensorType
 from assembler.graph.modes import MODES
-from assembler.graph.names import Names
-from assembler.graph.wiring import Builder
 from assembler.recipe.notes import note, note_all
 from assembler.recipe.scope import resolve, scope_of
 from assembler.recipe.values import Leaf, Map, Seq, Value
 from assembler.registry import checks
+from assembler.wiring.builder import Builder
+from assembler.wiring.names import Names
 
 BATCH = 2
 """The batch size that shapes are inferred with; a recipe writes `B`."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from assembler import registry
-from assembler.graph.schema.arguments import Schema, arguments, const, ref
-from assembler.graph.schema.words import section
 from assembler.registry import Entry
+from assembler.schema.arguments import Schema, arguments, const, ref
+from assembler.schema.words import section
 
 
 def space() -> Schema:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from assembler.graph.schema.arguments import Schema
 from assembler.recipe.document import VERSION
 from assembler.recipe.paths import KEYS
+from assembler.schema.arguments import Schema
 
 WORDS = {
     "kind": "What the file describes: a model, a space of models, or a run.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assembler import registry
-from assembler.graph.schema.arguments import EXPRESSION, Schema, arguments, const, ref
+from assembler.schema.arguments import EXPRESSION, Schema, arguments, const, ref
 
 _NUMBER: Schema = {"type": "number"}
 _SPLITS = ["train", "validation", "test"]

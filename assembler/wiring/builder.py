@@ -9,14 +9,14 @@ from typing import Any
 from assembler import registry
 from assembler.errors import AssemblerError, Problem, Span, near
 from assembler.graph.core import ITEM, Arg, Node, TensorType
-from assembler.graph.names import ABSENT, Names
-from assembler.graph.nesting import nest
 from assembler.graph.reserved import RESERVED_STEPS
-from assembler.graph.sharing import mark
 from assembler.recipe.notes import note, note_all
 from assembler.recipe.steps import BAD_OP, Step
 from assembler.recipe.values import Map, Value
 from assembler.registry import Entry, checks
+from assembler.wiring.names import ABSENT, Names
+from assembler.wiring.nesting import nest
+from assembler.wiring.sharing import mark
 
 
 class Builder:

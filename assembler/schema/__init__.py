@@ -8,13 +8,13 @@ registered ops are checked, unless one of the recipe's blocks takes that name ov
 from __future__ import annotations
 
 from assembler import registry
-from assembler.graph.schema.arguments import Schema, arguments, choice, is_kind, named, ref
-from assembler.graph.schema.claims import claims_schema
-from assembler.graph.schema.models import block, model, op, step, steps
-from assembler.graph.schema.runs import objective, phase, rewrites, run, space, term, turn
-from assembler.graph.schema.weights import weights_schema
-from assembler.graph.schema.words import WORDS
 from assembler.recipe.paths import KEYS
+from assembler.schema.arguments import Schema, arguments, choice, is_kind, named, ref
+from assembler.schema.claims import claims_schema
+from assembler.schema.models import block, model, op, step, steps
+from assembler.schema.runs import objective, phase, rewrites, run, space, term, turn
+from assembler.schema.weights import weights_schema
+from assembler.schema.words import WORDS
 
 
 def schema() -> Schema:

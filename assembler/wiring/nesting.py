@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from assembler.errors import Problem, near
 from assembler.graph.core import Graph, Node, TensorType
-from assembler.graph.names import Names
 from assembler.graph.shares import owners
 from assembler.recipe.steps import Step, name_of
+from assembler.wiring.names import Names
 
 if TYPE_CHECKING:
-    from assembler.graph.wiring import Builder
+    from assembler.wiring.builder import Builder
 
 UNKNOWN = TensorType(())
 """The type of what enters a body, which depends on the step around it."""

@@ -8,18 +8,18 @@ from dataclasses import replace
 
 from assembler.errors import GraphError, Problem, RecipeError, Span
 from assembler.graph.core import Graph
-from assembler.graph.edits import edited
-from assembler.graph.initial import begun
-from assembler.graph.interface import inputs_of, only_of, outputs_of
 from assembler.graph.modes import MODES, has_modes, in_mode
 from assembler.graph.shares import owners
 from assembler.graph.text import from_text
 from assembler.graph.verify import verify
-from assembler.graph.wiring import Builder
 from assembler.recipe.expand import expand
 from assembler.recipe.notes import in_order, note_all
 from assembler.recipe.pause import no_collection
 from assembler.recipe.values import Leaf, Map
+from assembler.wiring.builder import Builder
+from assembler.wiring.edits import edited
+from assembler.wiring.initial import begun
+from assembler.wiring.interface import inputs_of, only_of, outputs_of
 
 
 def build(tree: Map, *, name: str = "model") -> Graph:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from assembler.graph.interface import DTYPES
 from assembler.graph.reserved import RESERVED_STEPS
-from assembler.graph.schema.arguments import EXPRESSION, Schema, arguments, const, loose, ref
-from assembler.graph.schema.words import section
 from assembler.recipe.paths import GROUPS, SECTIONS, STEP_KEYS
 from assembler.recipe.steps import BLOCK_KEYS
 from assembler.registry import Entry
+from assembler.schema.arguments import EXPRESSION, Schema, arguments, const, loose, ref
+from assembler.schema.words import section
+from assembler.wiring.interface import DTYPES
 
 _OWN_OPS = {"residual": "shortcut", "branches": "merge"}
 """The language's own ops with a body, and the key that only each of them takes."""
