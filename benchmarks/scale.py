@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from assembler.graph import verify
+from assembler.graph.verify import verify
 from assembler.recipe.document import parse
 from assembler.wiring.build import build
 from benchmarks.measure import Figure, ratios, spread

@@ -215,14 +215,14 @@ def step_faults(node: Node) -> tuple[Fault, ...]:
         entry = lookup("op", node.op)
     except AssemblerError as error:
         return tuple((p.message, p.hint) for p in error.problems)
-    # The text tells 1, 1.0 and True apart, which are one key to a dictionary; the digest follows redefinitions.
-    faults = _faults(node.op, entry.code, node.args, repr(node.args), tuple([port for port, _ in node.inputs]))
+    # The text tells 1, 1.0 and True apart, which are one key to a dictionary; the source follows redefinitions.
+    faults = _faults(node.op, entry.source, node.args, repr(node.args), tuple([port for port, _ in node.inputs]))
     return (*faults, *_body_faults(entry, node)) if entry.has_body or node.body is not None else faults
 
 
 @functools.lru_cache(maxsize=65536)
 def _faults(
-    op: str, code: str, args: tuple[tuple[str, Arg], ...], text: str, ports: tuple[str, ...]
+    op: str, source: str, args: tuple[tuple[str, Arg], ...], text: str, ports: tuple[str, ...]
 ) -> tuple[Fault, ...]:
     entry = lookup("op", op)
     return (*_argument_faults(entry, args), *_port_faults(entry, ports))

@@ -79,7 +79,7 @@ def register(module: nn.Module, called: Signature) -> str:
         doc=f"The module {kind.__qualname__} of {kind.__module__}, as it is.",
         module=kind.__module__,
         qualname=kind.__qualname__,
-        code=name,
+        source=name,
         options=(("outputs", "numbered"),) if len(called.makes) > 1 else (),
         live=live,
         shape="class",

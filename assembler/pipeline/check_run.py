@@ -11,7 +11,8 @@ from assembler.graph.core import Graph
 from assembler.pipeline import check_rewrites, splitting
 from assembler.pipeline.given import arguments, registered, training
 from assembler.pipeline.objectives import TASK as TASK
-from assembler.pipeline.objectives import Scene, objective, paths, turns
+from assembler.pipeline.objectives import objective, paths, turns
+from assembler.pipeline.scene import Scene
 from assembler.recipe.choices import space
 from assembler.recipe.document import Document, beside, changed, entries
 from assembler.recipe.expressions import evaluate, parse

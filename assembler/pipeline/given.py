@@ -9,8 +9,6 @@ from assembler import registry
 from assembler.errors import AssemblerError, Problem, RecipeError, Span, near
 from assembler.recipe.values import Leaf, Map, Value, plain
 from assembler.registry import Entry, checks
-from assembler.train.spec import FitSpec
-from assembler.train.terms import loss_entry
 
 
 def registered(kind: str, value: Value, key: str, beside: tuple[str, ...] = ()) -> Iterator[Problem]:
@@ -23,6 +21,8 @@ def registered(kind: str, value: Value, key: str, beside: tuple[str, ...] = ()) 
         known = ", ".join(registry.names(kind)[:6])
         yield Problem(f"a {kind} needs '{key}', the name of one", place, hint=f"for instance {known}")
         return
+    from assembler.train.terms import loss_entry  # what a recipe does not have is not imported
+
     try:
         entry = loss_entry(said.value) if kind == "loss" else registry.lookup(kind, said.value)
     except AssemblerError as error:
@@ -50,6 +50,8 @@ def training(value: Value | None) -> Iterator[Problem]:
     if not isinstance(value, Map):
         yield Problem("'train' must be a mapping", value.span, hint="for instance {epochs: 10, lr: 1e-3}")
         return
+    from assembler.train.spec import FitSpec  # as above
+
     found = list(arguments(registry.settings("train"), value, value.span))
     yield from found
     for name, given in value:

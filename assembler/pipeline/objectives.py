@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 from assembler import registry
-from assembler.assemble.hybrid import covers, with_items
+from assembler.assemble.hybrid import covers
 from assembler.errors import Problem, RecipeError, Span, near
-from assembler.graph.core import Graph
 from assembler.pipeline.given import arguments, registered, training
+from assembler.pipeline.scene import Scene
 from assembler.recipe.values import Leaf, Map, Seq, Value, plain
 from assembler.registry import checks
 from assembler.train.spec import OWN
@@ -20,36 +20,6 @@ TASK = {"loss": "cross_entropy", "value": "logits", "target": "label"}
 """What a run is about if it does not say."""
 _EXAMPLE = f"for instance {{{', '.join(f'{k}: {v}' for k, v in TASK.items())}}}"
 _TURN = "for instance {train: [generator], objective: [{loss: mse, value: fake, target: image}]}"
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What an objective may read: values of the model's `graph` (None where it cannot be told), of the `models` made
-    before, of the host in a phase of the kind "incubate", and of the average of the weights where one is kept.
-
-    `graphs` are those of models that are not the run's.
-    """
-
-    graph: Graph | None
-    models: tuple[str, ...] = ()
-    changed: frozenset[str] = frozenset()
-    kind: str = ""
-    averaged: bool = False
-    graphs: Mapping[str, Graph | None] = field(default_factory=dict)
-
-    def own(self) -> list[str]:
-        """The names of all values of the model in training."""
-        assert self.graph is not None
-        known = [n for n, _ in self.graph.outputs], self.graph.names, self.graph.nodes, self.graph.input_names
-        return [*dict.fromkeys(n for names in known for n in names), *(["slot"] if self.kind == "incubate" else [])]
-
-    def has(self, name: str) -> bool:
-        """Whether the model in training has a value of that name; outputs of a step beyond its first count."""
-        assert self.graph is not None
-        if name in self.own():
-            return True
-        more = with_items(self.graph, [name])
-        return name in more.nodes or name in more.names
 
 
 def objective(value: Value, scene: Scene, *, alone: bool = False) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assembler.registry.entry import REQUIRED, Entry, Param, digest
+from assembler.registry.entry import REQUIRED, Entry, Param
 from assembler.registry.types import ANY, Type
 
 PREFIX = "aten."
@@ -98,7 +98,7 @@ def find(name: str) -> Entry | None:
         module="assembler.modules.aten",
         qualname=f"ATEN.{base}.{overload or 'default'}",
         file=str(_file() or ""),
-        code=digest(repr(found)),
+        source=repr(found),
         options=_options(found.returns),
     )
 

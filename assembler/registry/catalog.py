@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from assembler.errors import AssemblerError, InputError, near
-from assembler.registry import aten_names, torch_inits, torch_names
+from assembler.registry import torch_inits, torch_names
 from assembler.registry.entry import Entry, digest
 from assembler.registry.live import LIVE
 from assembler.registry.static import Found, class_signature, read, scan
@@ -122,7 +122,9 @@ def _index(kind: str) -> dict[str, tuple[Found, str, Path]]:
 @functools.cache
 def find(kind: str, name: str) -> Entry | None:
     """The scanned entry of that name, or None. A loss is an op as well."""
-    if kind == "op" and name.startswith(aten_names.PREFIX):
+    if kind == "op" and name.startswith("aten."):
+        from assembler.registry import aten_names  # few recipes name one
+
         return aten_names.find(name)
     if name in _index(kind):
         found, module, path = _index(kind)[name]

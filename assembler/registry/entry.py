@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import importlib
 import importlib.util
 import sys
@@ -54,10 +54,15 @@ class Entry:
     module: str = ""
     qualname: str = ""
     file: str = ""
-    code: str = ""
+    source: str = field(default="", repr=False)
     options: tuple[tuple[str, Any], ...] = ()
     live: Any = field(default=None, compare=False)
     shape: str = "function"
+
+    @property
+    def code(self) -> str:
+        """A digest of the source, which the results that depend on it are keyed by."""
+        return digest(self.source)
 
     def param(self, name: str) -> Param | None:
         """The parameter that a recipe calls `name` (its own name for it counts too)."""
@@ -115,6 +120,9 @@ def _import(module: str, file: str) -> Any:
     return loaded
 
 
+@functools.cache
 def digest(text: str) -> str:
     """A short digest of source text."""
+    import hashlib  # brings OpenSSL, which checking a recipe does without
+
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

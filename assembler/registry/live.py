@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from assembler.errors import AssemblerError
-from assembler.registry.entry import REQUIRED, Entry, Param, digest
+from assembler.registry.entry import REQUIRED, Entry, Param
 from assembler.registry.static import CALLED, is_tensor
 from assembler.registry.types import INFERRED, parse
 
@@ -73,9 +73,9 @@ def describe(kind: str, name: str, obj: Any, options: dict[str, Any]) -> Entry:
         keyword = inspect.Parameter.KEYWORD_ONLY
         params = tuple(p for p in params if kinds[p.name] is keyword and p.name not in CALLED[kind])
     try:
-        code = digest(inspect.getsource(obj))
+        source = inspect.getsource(obj)
     except (OSError, TypeError):  # typed at a prompt: no source, so its bytecode stands for it
-        code = digest(repr(getattr(obj, "__code__", obj.__qualname__)))
+        source = repr(getattr(obj, "__code__", obj.__qualname__))
     return Entry(
         kind,
         name,
@@ -86,7 +86,7 @@ def describe(kind: str, name: str, obj: Any, options: dict[str, Any]) -> Entry:
         doc=inspect.getdoc(obj) or "",
         module=obj.__module__,
         qualname=obj.__qualname__,
-        code=code,
+        source=source,
         options=tuple(options.items()),
         live=obj,
         shape=shape,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from assembler.registry.entry import REQUIRED, Entry, Param, digest
+from assembler.registry.entry import REQUIRED, Entry, Param
 from assembler.registry.types import INFERRED, parse
 
 _HEAD = re.compile(
@@ -60,7 +60,7 @@ def read(found: Found, module: str, file: str) -> Entry:
         "module": module,
         "file": file,
         "qualname": found.qualname,
-        "code": digest(found.source),
+        "source": found.source,
         "options": options,
     }
     if isinstance(tree, ast.ClassDef):

@@ -8,7 +8,7 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
-from assembler.registry.entry import Entry, digest
+from assembler.registry.entry import Entry
 from assembler.registry.static import function_signature
 from assembler.registry.types import ANY
 
@@ -39,4 +39,4 @@ def find(name: str) -> Entry | None:
     params = [p for p in function_signature(tree, skip_self=False)[3] if p.name not in _PRIVATE]
     known = tuple(replace(p, type=ANY) if p.name == "nonlinearity" else p for p in params)  # a name for many words
     doc = (ast.get_docstring(tree) or "").split("\n\n")[0].replace("\n", " ")
-    return Entry("initializer", name, known, doc=doc, module="torch.nn.init", qualname=f"{name}_", code=digest(name))
+    return Entry("initializer", name, known, doc=doc, module="torch.nn.init", qualname=f"{name}_", source=name)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from dataclasses import replace
 
-from assembler.errors import GraphError, Problem, RecipeError, Span
+from assembler.errors import Problem, RecipeError
 from assembler.graph.core import Graph
 from assembler.graph.modes import MODES, has_modes, in_mode
 from assembler.graph.shares import owners
-from assembler.graph.text import from_text
-from assembler.graph.verify import verify
 from assembler.recipe.expand import expand
 from assembler.recipe.notes import in_order, note_all
 from assembler.recipe.pause import no_collection
 from assembler.recipe.values import Leaf, Map
 from assembler.wiring.builder import Builder
-from assembler.wiring.edits import edited
 from assembler.wiring.initial import begun
 from assembler.wiring.interface import inputs_of, only_of, outputs_of
 
@@ -35,7 +31,9 @@ def build(tree: Map, *, name: str = "model") -> Graph:
 def draft(tree: Map, problems: list[Problem], *, name: str = "model") -> Graph:
     """Like `build`, but adds what is wrong to `problems` and goes on as well as it can."""
     if (text := tree.get("graph")) is not None and isinstance(text, Leaf) and isinstance(text.value, str):
-        return edited(_read(text.value, text.span, problems), tree, problems, draft)
+        from assembler.wiring.written import written  # few recipes are of imported models
+
+        return written(tree, text.value, problems, draft)
     inputs = inputs_of(tree, problems)
     try:
         steps = expand(tree, problems)
@@ -68,22 +66,6 @@ def _without(graph: Graph, spare: set[str]) -> Graph:
         return graph
     names = {p: i for p, i in graph.names.items() if i in nodes or i in graph.input_names}
     return replace(graph, nodes=nodes, names=names)
-
-
-def _read(text: str, span: Span | None, problems: list[Problem]) -> Graph:
-    """The graph of a recipe that holds it as text."""
-    try:
-        return _verified(text, span.file if span else "<graph>")
-    except GraphError as error:
-        note_all(problems, error.problems)
-        return Graph((), {}, ())
-
-
-@functools.lru_cache(maxsize=8)
-def _verified(text: str, file: str) -> Graph:
-    graph = from_text(text, file)
-    verify(graph)
-    return graph
 
 
 def _read_out_of_mode(graph: Graph, tree: Map) -> Iterator[Problem]:

@@ -79,7 +79,7 @@ def test_export_of_a_recipe_writes_what_is_asked_for(call: Call, place: Path) ->
 
 
 def test_show_prints_a_graph_that_can_be_read_back(call: Call) -> None:
-    from assembler.graph import from_text
+    from assembler.graph.text import from_text
 
     result = call("show", "tiny.yaml")
     assert list(from_text(result.stdout).nodes) == ["stem", "mid", "pool", "head"]

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import strategies as st
 
-from assembler.graph import Graph, Node, TensorType, from_text
+from assembler.graph import Graph, Node, TensorType
+from assembler.graph.text import from_text
 
 MODEL = """\
 graph "tiny" (%image: float32[2, 3, 8, 8]) {

@@ -9,10 +9,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from assembler.errors import GraphError
-from assembler.graph import Graph, Node, TensorType, cut, extract, from_text, graft, prune, to_networkx
+from assembler.graph import Graph, Node, TensorType
 from assembler.graph.balance import balanced, repeated
 from assembler.graph.cuts import cuts
+from assembler.graph.edit import cut, extract, graft, prune
 from assembler.graph.runs import holder, steps_under
+from assembler.graph.text import from_text
+from assembler.graph.view import to_networkx
 
 T = TensorType((2, 8))
 

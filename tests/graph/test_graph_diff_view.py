@@ -10,7 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assembler.graph import Diff, Node, TensorType, diff, from_text, insert_after, to_networkx
+from assembler.graph import Node, TensorType
+from assembler.graph.diff import Diff, diff
+from assembler.graph.edit import insert_after
+from assembler.graph.text import from_text
+from assembler.graph.view import to_networkx
 
 
 def test_no_difference(model):

@@ -7,15 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assembler.errors import GraphError, Span
-from assembler.graph import (
-    Graph,
-    Node,
+from assembler.graph import Graph, Node, TensorType
+from assembler.graph.diff import diff
+from assembler.graph.edit import (
     Slot,
-    TensorType,
     cut,
-    diff,
     extract,
-    from_text,
     graft,
     inner_id,
     insert_after,
@@ -23,10 +20,10 @@ from assembler.graph import (
     prune,
     remove,
     step,
-    to_text,
-    verify,
     with_outputs,
 )
+from assembler.graph.text import from_text, to_text
+from assembler.graph.verify import verify
 
 T = TensorType((2, 8, 8, 8))
 

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from assembler.graph import Graph, Node, TensorType, fingerprint, from_text, to_networkx
+from assembler.graph import Graph, Node, TensorType
+from assembler.graph.fingerprint import fingerprint
+from assembler.graph.text import from_text
+from assembler.graph.view import to_networkx
 from assembler.registry import lookup
 
 

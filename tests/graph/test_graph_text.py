@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assembler.errors import GraphError
-from assembler.graph import Graph, Node, TensorType, from_text, to_text
+from assembler.graph import Graph, Node, TensorType
+from assembler.graph.text import from_text, to_text
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assembler.errors import GraphError, Span
-from assembler.graph import Graph, Node, TensorType, verify
+from assembler.graph import Graph, Node, TensorType
+from assembler.graph.verify import verify
 
 X = (("x", TensorType((2, 8))),)
 RELU = Node("relu", (), (("input", "x"),))

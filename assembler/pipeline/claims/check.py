@@ -9,11 +9,10 @@ from typing import Any
 
 from assembler.errors import Problem, RecipeError, Span, near
 from assembler.pipeline.claims import spec
-from assembler.pipeline.claims.check_arms import arms
 from assembler.pipeline.claims.check_measure import Around, measure
 from assembler.pipeline.claims.check_models import Check, Models
 from assembler.pipeline.claims.spec import ARMS, COMMON, EXACT, TRAINING
-from assembler.pipeline.objectives import Scene
+from assembler.pipeline.scene import Scene
 from assembler.recipe.document import Document
 from assembler.recipe.values import Leaf, Map, Value, plain
 from assembler.registry import checks
@@ -55,6 +54,8 @@ class _Claim:
             yield from measure(self.body, around, self.span, (*COMMON, *EXACT))
             yield from self.names([spec.VALUE, spec.BATCH])
         else:
+            from assembler.pipeline.claims.check_arms import arms  # few recipes have them
+
             yield from self.keys()
             yield from arms(self.name, self.body, around)
             found = self.body.get("arms")

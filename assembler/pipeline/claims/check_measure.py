@@ -14,7 +14,7 @@ from assembler.pipeline.claims import spec
 from assembler.pipeline.claims.check_models import Models
 from assembler.pipeline.claims.spec import SPLITS
 from assembler.pipeline.given import arguments
-from assembler.pipeline.objectives import Scene
+from assembler.pipeline.scene import Scene
 from assembler.recipe.document import Document, beside
 from assembler.recipe.values import Leaf, Map, Seq, plain
 from assembler.registry import Entry, checks

@@ -1,0 +1,39 @@
+"""What an objective, a turn or a check of a claim may read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from assembler.assemble.hybrid import with_items
+from assembler.graph.core import Graph
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What an objective may read: values of the model's `graph` (None where it cannot be told), of the `models` made
+    before, of the host in a phase of the kind "incubate", and of the average of the weights where one is kept.
+
+    `graphs` are those of models that are not the run's.
+    """
+
+    graph: Graph | None
+    models: tuple[str, ...] = ()
+    changed: frozenset[str] = frozenset()
+    kind: str = ""
+    averaged: bool = False
+    graphs: Mapping[str, Graph | None] = field(default_factory=dict)
+
+    def own(self) -> list[str]:
+        """The names of all values of the model in training."""
+        assert self.graph is not None
+        known = [n for n, _ in self.graph.outputs], self.graph.names, self.graph.nodes, self.graph.input_names
+        return [*dict.fromkeys(n for names in known for n in names), *(["slot"] if self.kind == "incubate" else [])]
+
+    def has(self, name: str) -> bool:
+        """Whether the model in training has a value of that name; outputs of a step beyond its first count."""
+        assert self.graph is not None
+        if name in self.own():
+            return True
+        more = with_items(self.graph, [name])
+        return name in more.nodes or name in more.names
