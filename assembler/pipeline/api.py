@@ -25,7 +25,8 @@ from assembler.recipe import document as documents
 from assembler.recipe.choices import Choice, decide, space
 from assembler.recipe.document import Document
 from assembler.recipe.values import Map
-from assembler.search.samplers import make
+from assembler.search.pareto import Direction
+from assembler.search.samplers import SearchSpec, make
 from assembler.search.storage import open_study
 from assembler.search.study import Study
 from assembler.search.study import run as run_study
@@ -90,21 +91,22 @@ def plan(source: str | Path | Document, *overrides: str) -> Plan:
 
 def search(
     source: Source,
-    objective: Callable[[Compiled], float],
+    objective: Callable[[Compiled], float | Sequence[float]],
     *,
     sampler: str | Mapping[str, Any] = "tpe",
     trials: int = 100,
     storage: str | None = None,
-    direction: str = "maximize",
+    direction: Direction | Sequence[Direction] = "maximize",
     seed: int = 0,
     budget: Mapping[str, float] | None = None,
     on_trial: Callable[[Any], None] | None = None,
 ) -> Study:
     """Search the open choices of a recipe: `objective` scores the built module of each candidate.
 
-    A candidate whose graph was seen before gets the known score. `budget` bounds `params` and `flops`. With `storage`
-    (`journal:///study.log`, `sqlite:///study.db`, ...) trials are kept, and the same call goes on where it was; give
-    another objective another storage. `result.best.labels` says what was chosen and
+    It gives one number, or one for each of several directions; `result.front` then has the trials that no other
+    dominates. A candidate whose graph was seen before gets the known score. `budget` bounds `params` and `flops`.
+    With `storage` (`journal:///study.log`, `sqlite:///study.db`, ...) trials are kept, and the same call goes on where
+    it was; give another objective another storage. `result.best.labels` says what was chosen and
     `recipe.decided(result.best.choice)` is the winner as a recipe.
     """
     name, model = _model(source)
@@ -112,7 +114,8 @@ def search(
     folder = _folder(source)
     if not found.decisions:
         raise InputError(f"'{name}' has no open choices to search", hint="give it some, for instance with pg.oneof")
-    log = open_study(storage, name, direction) if storage else None  # type: ignore[arg-type]
+    directions: Sequence[Direction] = [direction] if isinstance(direction, str) else direction
+    log = open_study(storage, name, directions) if storage else None
 
     def tell(trial: Any) -> None:
         if log:
@@ -125,14 +128,14 @@ def search(
 
     return run_study(
         found,
-        lambda choice: float(objective(_begun(made(choice), decide(model, choice), folder, seed=seed))),
-        make(sampler, found, seed=seed),
+        lambda choice: objective(_begun(made(choice), decide(model, choice), folder, seed=seed)),
+        make(sampler, SearchSpec(found, seed, len(directions), graph=made)),
         trials,
         cost=(lambda choice: costs_of(made(choice))) if budget else None,
         budget=budget,
         key=lambda choice: made(choice).fingerprint,
         on_trial=tell,
-        direction=direction,  # type: ignore[arg-type]
+        directions=directions,
         history=log.history(found) if log else (),
     )
 

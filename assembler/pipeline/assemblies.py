@@ -18,7 +18,7 @@ from assembler.graph.text import from_text
 from assembler.pipeline.jobs import WEIGHTS, data_of, model_of, task_of
 from assembler.recipe.choices import Choice, Decision, Space
 from assembler.search.exact import Additive, solve
-from assembler.search.samplers import make
+from assembler.search.samplers import SearchSpec, make
 from assembler.search.study import Trial, run
 from assembler.train.device import resolve
 
@@ -36,7 +36,7 @@ def search(job: Job) -> dict[str, Any]:
     solve(problem)  # says at once which budget nothing meets
     space = Space(tuple(Decision(s, "oneof", tuple(v["label"] for v in found)) for s, found in slots.items()))
     judge = _Judge(job, slots)
-    sampler = make(job.inputs["sampler"], space, seed=job.inputs["seed"], additive=problem)
+    sampler = make(job.inputs["sampler"], SearchSpec(space, job.inputs["seed"], additive=problem))
     costs = list(problem.costs)
     total = min(job.inputs["trials"], space.size or job.inputs["trials"])
     study = run(
@@ -47,7 +47,7 @@ def search(job: Job) -> dict[str, Any]:
         cost=lambda choice: {name: problem.cost(name, _whole(choice)) for name in costs},
         budget=problem.budget,
         on_trial=lambda trial: job.progress(trial.number + 1, total, {"loss": trial.value}),
-        direction="minimize",
+        directions=("minimize",),
     )
     rows = [_row(trial, space, problem, judge) for trial in study.trials]
     (job.out / CANDIDATES).write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -26,7 +26,7 @@ from assembler.recipe.values import Map, plain
 from assembler.recipe.write import to_yaml
 from assembler.registry import Entry, checks
 from assembler.registry.live import describe
-from assembler.search.samplers import make
+from assembler.search.samplers import SearchSpec, make
 from assembler.search.study import Study, Trial, run
 from assembler.train.spec import FitSpec
 from assembler.wiring.build import build
@@ -108,7 +108,7 @@ def search_recipe(
         return run(
             found,
             evaluate,
-            make(how.sampler, found, seed=how.seed),
+            make(how.sampler, SearchSpec(found, how.seed, graph=graph)),
             how.trials,
             cost=lambda choice: costs_of(graph(choice)),
             budget=how.budget,

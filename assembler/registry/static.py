@@ -25,7 +25,7 @@ _HEAD = re.compile(
 _NEXT = re.compile(r"^(?![ \t)\]}]|$)", re.MULTILINE)
 
 
-CALLED = {"phase": (), "sampler": ("seed", "additive"), "check": ()}
+CALLED = {"phase": (), "sampler": (), "check": ()}
 """Kinds whose callers give the positional arguments (and these): only what stands behind the `*` is for recipes."""
 
 

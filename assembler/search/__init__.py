@@ -5,7 +5,7 @@ Optuna and PyGlove are imported only by the samplers that need them, and Optuna 
 
 from assembler.search.exact import Additive, BudgetError, Solution, solutions, solve
 from assembler.search.pareto import Direction, front, hypervolume
-from assembler.search.samplers import Sampler, make
+from assembler.search.samplers import Sampler, SearchSpec, Values, make
 from assembler.search.storage import StudyLog, open_study
 from assembler.search.study import Study, Trial, run
 
@@ -14,10 +14,12 @@ __all__ = [
     "BudgetError",
     "Direction",
     "Sampler",
+    "SearchSpec",
     "Solution",
     "Study",
     "StudyLog",
     "Trial",
+    "Values",
     "front",
     "hypervolume",
     "make",

@@ -7,7 +7,7 @@ URLs: `journal:///study.log` (a file; four slashes for an absolute path), `sqlit
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class StudyLog:
         import optuna
 
         params, distributions = recorded(space, trial.choice)
-        state = _STATES[trial.state] if trial.value is not None or trial.state != "duplicate" else "FAIL"
+        state = _STATES[trial.state] if trial.values or trial.state != "duplicate" else "FAIL"
         attributes = {
             "choice": json.dumps(trial.choice),
             "labels": json.dumps(_labels(space, trial.choice)),
@@ -46,7 +46,7 @@ class StudyLog:
         try:
             made = optuna.trial.create_trial(
                 state=optuna.trial.TrialState[state],
-                value=trial.value,
+                values=trial.values,
                 params=params,
                 distributions=distributions,
                 user_attrs=attributes,
@@ -71,7 +71,7 @@ class StudyLog:
                 Trial(
                     len(found),
                     choice,
-                    frozen.value if frozen.values else None,
+                    tuple(frozen.values) if frozen.values else None,
                     attributes["state"],
                     dict(attributes["costs"]),
                     attributes["estimate"],
@@ -83,21 +83,22 @@ class StudyLog:
         return found
 
 
-def open_study(url: str, name: str, direction: Direction = "maximize", workers: int = 1) -> StudyLog:
+def open_study(url: str, name: str, directions: Sequence[Direction] = ("maximize",), workers: int = 1) -> StudyLog:
     """The study of that name in a storage, made if it is not there.
 
     Raises InputError for a URL that is not understood or cannot be opened, for SQLite with more than one worker, and
-    for a study of the other direction.
+    for a study of other directions.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
-        storage=_storage(url, workers), study_name=name, direction=direction, load_if_exists=True
+        storage=_storage(url, workers), study_name=name, directions=list(directions), load_if_exists=True
     )
-    if study.direction.name.lower() != direction:
+    there = tuple(d.name.lower() for d in study.directions)
+    if there != tuple(directions):
         raise InputError(
-            f"study '{name}' in {url} is there to {study.direction.name.lower()}, not to {direction}",
+            f"study '{name}' in {url} is there to {' and '.join(there)}, not to {' and '.join(directions)}",
             hint="give the study another name",
         )
     return StudyLog(study, url)

@@ -15,8 +15,8 @@ from assembler.errors import AssemblerError, InputError, RecipeError, TaskError,
 from assembler.recipe.choices import Choice, Space
 from assembler.search.exact import BudgetError, number
 from assembler.search.moves import Frozen, frozen
-from assembler.search.pareto import Direction
-from assembler.search.samplers.base import Sampler
+from assembler.search.pareto import Direction, front
+from assembler.search.samplers.base import Sampler, Values
 
 State = Literal["complete", "infeasible", "failed", "duplicate"]
 Stop = Literal["trials", "exhausted", "timeout", "idle"]
@@ -34,7 +34,7 @@ class Trial:
 
     number: int
     choice: Choice
-    value: float | None
+    values: Values | None
     state: State
     costs: dict[str, float] = field(default_factory=dict)
     estimate: float | None = None
@@ -42,21 +42,30 @@ class Trial:
     key: str = ""
     labels: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def value(self) -> float | None:
+        """The first objective."""
+        return self.values[0] if self.values else None
+
 
 @dataclass(frozen=True)
 class Study:
-    """All trials in order, the best complete one, how many were evaluated, and what ended the search."""
+    """All trials in order, the best complete one, how many were evaluated, and what ended the search.
+
+    `best` is the best in the first objective; `front` the complete ones that no other dominates.
+    """
 
     trials: tuple[Trial, ...]
     best: Trial | None
     evaluated: int
     space_size: int | None
     stopped: Stop
+    front: tuple[Trial, ...] = ()
 
 
 def run(
     space: Space,
-    evaluate: Callable[[Choice], float],
+    evaluate: Callable[[Choice], float | Sequence[float]],
     sampler: Sampler,
     trials: int,
     *,
@@ -64,7 +73,7 @@ def run(
     budget: Mapping[str, float] | None = None,
     key: Callable[[Choice], str] | None = None,
     on_trial: Callable[[Trial], None] | None = None,
-    direction: Direction = "maximize",
+    directions: Sequence[Direction] = ("maximize",),
     history: Sequence[Trial] = (),
     timeout: float | None = None,
 ) -> Study:
@@ -79,24 +88,26 @@ def run(
     """
     if budget and cost is None:
         raise InputError("a budget needs costs to hold against it")
-    search = _Search(evaluate, sampler, cost, dict(budget or {}), key, -1.0 if direction == "minimize" else 1.0)
+    search = _Search(evaluate, sampler, cost, dict(budget or {}), key, tuple(directions))
     for trial in history:
         search.enter(trial)
     stopped = search.loop(space, trials, timeout, on_trial)
-    best = max((t for t in search.trials if t.state == "complete"), key=search.rank, default=None)
+    done = [t for t in search.trials if t.state == "complete"]
+    best = max(done, key=lambda t: search.told(t)[0], default=None)
     if best is None and search.trials:
         raise _nothing(search.trials, dict(budget or {}))
-    return Study(tuple(search.trials), best, search.evaluated, space.size, stopped)
+    best_of_all = tuple(done[i] for i in front([t.values or () for t in done], search.directions))
+    return Study(tuple(search.trials), best, search.evaluated, space.size, stopped, best_of_all)
 
 
 @dataclass
 class _Search:
-    evaluate: Callable[[Choice], float]
+    evaluate: Callable[[Choice], float | Sequence[float]]
     sampler: Sampler
     cost: Callable[[Choice], dict[str, float]] | None
     budget: dict[str, float]
     key: Callable[[Choice], str] | None
-    sign: float
+    directions: tuple[Direction, ...]
     trials: list[Trial] = field(default_factory=list)
     evaluated: int = 0
     known: dict[str, Trial] = field(default_factory=dict)
@@ -126,7 +137,7 @@ class _Search:
         if trial.state in ("complete", "failed"):
             self.evaluated += 1
             self.known.setdefault(trial.key, trial)
-        self.sampler.tell(trial.choice, None if trial.value is None else self.sign * trial.value)
+        self.sampler.tell(trial.choice, None if trial.values is None else self.told(trial))
 
     def judge(self, choice: Choice) -> Trial:
         """The trial of a choice: known or unfit if that can be told beforehand, else evaluated."""
@@ -144,18 +155,23 @@ class _Search:
         if trial.key in self.known:
             first = self.known[trial.key]
             again = f"same as trial {first.number}" + (f": {first.reason}" if first.reason else "")
-            return replace(trial, state="duplicate", value=first.value, reason=again)
+            return replace(trial, state="duplicate", values=first.values, reason=again)
         try:
-            value = float(self.evaluate(choice))
+            found = self.evaluate(choice)
+            values = tuple(map(float, found)) if isinstance(found, Sequence) else (float(found),)
         except Exception as error:
             return replace(trial, reason=_say(error))
-        if not math.isfinite(value):
-            return replace(trial, reason=f"the value is {value}")
-        return replace(trial, state="complete", value=value)
+        if len(values) != len(self.directions):
+            said = f"the objective gave {len(values)} values"
+            raise InputError(said, hint=f"give {len(values)} directions, not {len(self.directions)}")
+        if not all(map(math.isfinite, values)):
+            said = str(values[0]) if len(values) == 1 else str(values)
+            return replace(trial, reason=f"the value is {said}")
+        return replace(trial, state="complete", values=values)
 
-    def rank(self, trial: Trial) -> float:
-        """The value of a complete trial, more is better."""
-        return self.sign * (trial.value or 0.0)
+    def told(self, trial: Trial) -> Values:
+        """The values of a trial as samplers hear them, more is better."""
+        return tuple(v if d == "maximize" else -v for v, d in zip(trial.values or (), self.directions, strict=True))
 
     def _over(self, costs: Mapping[str, float]) -> str:
         for name in self.budget:

@@ -11,7 +11,7 @@ import pytest
 from search_spaces import FLAT, OBJECTIVES, SPACES
 
 from assembler.recipe.choices import Choice, Space
-from assembler.search import Additive, Sampler, make
+from assembler.search import Additive, Sampler, SearchSpec, make
 
 
 class SamplerContract:
@@ -26,7 +26,7 @@ class SamplerContract:
 
     def sampler(self, space: Space, seed: int = 0) -> Sampler:
         """A fresh sampler of the space."""
-        return make({"name": self.name, **self.options}, space, seed=seed, additive=self.additive(space))
+        return make({"name": self.name, **self.options}, SearchSpec(space, seed=seed, additive=self.additive(space)))
 
     def additive(self, space: Space) -> Additive | None:
         """The additive scores that the sampler is given."""
@@ -37,7 +37,7 @@ class SamplerContract:
         sampler, found = self.sampler(SPACES[space_name], seed), []
         while len(found) < count and (choice := sampler.ask()) is not None:
             found.append(choice)
-            sampler.tell(choice, OBJECTIVES[space_name](choice))
+            sampler.tell(choice, (OBJECTIVES[space_name](choice),))
         return found
 
     @pytest.fixture(params=list(SPACES))
@@ -73,7 +73,7 @@ class SamplerContract:
         sampler, rng = self.sampler(SPACES[space]), random.Random(5)
         for _ in range(25):
             choice = SPACES[space].sample(rng)
-            sampler.tell(choice, OBJECTIVES[space](choice))
+            sampler.tell(choice, (OBJECTIVES[space](choice),))
         choice_or_none = sampler.ask()
         assert choice_or_none is None or SPACES[space].check(choice_or_none) is None
 
@@ -81,7 +81,7 @@ class SamplerContract:
         sampler = self.sampler(SPACES[space])
         open_ = [c for c in (sampler.ask() for _ in range(6)) if c is not None]
         for choice in reversed(open_):
-            sampler.tell(choice, OBJECTIVES[space](choice))
+            sampler.tell(choice, (OBJECTIVES[space](choice),))
         again = sampler.ask()
         assert again is None or SPACES[space].check(again) is None
 
@@ -93,4 +93,4 @@ class SamplerContract:
                 assert sampler.ask() is None
                 return
             FLAT.check(choice)
-            sampler.tell(choice, 0.0)
+            sampler.tell(choice, (0.0,))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from search_spaces import slots
 
 from assembler.errors import InputError
-from assembler.search import Additive, BudgetError, Solution, make, solutions, solve
+from assembler.search import Additive, BudgetError, SearchSpec, Solution, make, solutions, solve
 
 
 def brute(problem: Additive) -> list[Solution]:
@@ -208,10 +208,12 @@ def test_the_sampler_asks_in_order_of_score_and_names_candidates_by_label() -> N
     space = slots(2, 3)
     scores = {"stage.0": (2.0, 1.0, 0.0), "stage.1": (0.3, 0.2, 0.1)}
     costs = {"params": {"stage.0": (1.0, 2.0, 3.0), "stage.1": (1.0, 2.0, 3.0)}}
-    sampler = make({"name": "exact", "pool": 4}, space, additive=Additive(scores, costs, {}, {"params": 4.0}))
+    sampler = make(
+        {"name": "exact", "pool": 4}, SearchSpec(space, additive=Additive(scores, costs, {}, {"params": 4.0}))
+    )
     asked = [choice for _ in range(6) if (choice := sampler.ask()) is not None]
     assert asked[0] == {"stage.0": 2, "stage.1": 0}
     assert [sampler.estimate(c) for c in asked] == pytest.approx([0.3, 1.2, 1.3, 2.1])
-    tight = make("exact", space, additive=Additive(scores, costs, {}, {"params": 1.0}))
+    tight = make("exact", SearchSpec(space, additive=Additive(scores, costs, {}, {"params": 1.0})))
     with pytest.raises(BudgetError, match=r"the cheapest needs 2 \(stage.0=v0, stage.1=v0\)"):
         tight.ask()

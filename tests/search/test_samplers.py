@@ -17,7 +17,7 @@ from search_spaces import FLAT, MANY, NESTED, NUMBERS, OBJECTIVES, SPACES
 from assembler import registry
 from assembler.errors import AssemblerError, InputError
 from assembler.recipe.choices import Decision, Space
-from assembler.search import Additive, make
+from assembler.search import Additive, SearchSpec, make
 from assembler.search.moves import every, frozen, mutate
 
 
@@ -75,24 +75,24 @@ def test_every_registered_sampler_has_its_contract_test() -> None:
 @pytest.mark.parametrize("name", ["random", "grid", "evolution"])
 @pytest.mark.parametrize("space", [FLAT, NESTED, MANY], ids=["flat", "nested", "many"])
 def test_each_choice_of_a_finite_space_comes_once(name: str, space: Space) -> None:
-    sampler, found = make(name, space, seed=1), []
+    sampler, found = make(name, SearchSpec(space, seed=1)), []
     while (choice := sampler.ask()) is not None:
         found.append(frozen(choice))
-        sampler.tell(choice, random.Random(str(choice)).random())
+        sampler.tell(choice, (random.Random(str(choice)).random(),))
     assert len(found) == len(set(found)) == space.size
 
 
 def test_random_choices_are_spread_evenly() -> None:
-    firsts = Counter(str(make("random", FLAT, seed=s).ask()) for s in range(810))
+    firsts = Counter(str(make("random", SearchSpec(FLAT, seed=s)).ask()) for s in range(810))
     assert len(firsts) == 81
     assert max(firsts.values()) < 30
 
 
 def test_random_resumes_without_repeating_what_it_is_told() -> None:
-    first, second = make("random", FLAT, seed=2), make("random", FLAT, seed=2)
+    first, second = make("random", SearchSpec(FLAT, seed=2)), make("random", SearchSpec(FLAT, seed=2))
     known = [choice for _ in range(50) if (choice := first.ask()) is not None]
     for choice in known:
-        second.tell(choice, 0.0)
+        second.tell(choice, (0.0,))
     rest = [choice for _ in range(40) if (choice := second.ask()) is not None]
     assert len(rest) == 31
     assert not {frozen(c) for c in rest} & {frozen(c) for c in known}
@@ -124,12 +124,12 @@ def test_evolution_beats_random_search_on_average() -> None:
     space = Space(tuple(Decision(f"s{i}", "oneof", tuple("abcd")) for i in range(12)))
 
     def best(name: str, seed: int) -> float:
-        sampler, top = make(name, space, seed=seed), 0.0
+        sampler, top = make(name, SearchSpec(space, seed=seed)), 0.0
         for _ in range(150):
             choice = sampler.ask()
             assert choice is not None
             value = sum(v == 2 for v in choice.values()) / 12
-            sampler.tell(choice, value)
+            sampler.tell(choice, (value,))
             top = max(top, value)
         return top
 
@@ -140,21 +140,21 @@ def test_evolution_beats_random_search_on_average() -> None:
 def test_pyglove_evolution_moves_permutations() -> None:
     orders = Decision("order", "permutate", tuple("abcdef"))
     space = Space((orders, Decision("x", "oneof", ("0", "1"))))
-    sampler, seen = make({"name": "pyglove", "population_size": 2, "tournament_size": 2}, space), set()
+    sampler, seen = make({"name": "pyglove", "population_size": 2, "tournament_size": 2}, SearchSpec(space)), set()
     for _ in range(40):
         choice = sampler.ask()
         assert choice is not None
         seen.add(choice["order"])
-        sampler.tell(choice, 0.0)
+        sampler.tell(choice, (0.0,))
     assert len(seen) > 5
 
 
 @pytest.mark.parametrize("name", ["tpe", "evolution"])
 def test_learns_from_a_history(name: str) -> None:
-    sampler, rng = make(name, NUMBERS, seed=0), random.Random(0)
+    sampler, rng = make(name, SearchSpec(NUMBERS, seed=0)), random.Random(0)
     for _ in range(200):
         choice = NUMBERS.sample(rng)
-        sampler.tell(choice, OBJECTIVES["numbers"](choice))
+        sampler.tell(choice, (OBJECTIVES["numbers"](choice),))
     asked = [choice for _ in range(20) if (choice := sampler.ask()) is not None]
     mean = sum(OBJECTIVES["numbers"](c) for c in asked) / len(asked)
     assert mean > sum(OBJECTIVES["numbers"](NUMBERS.sample(rng)) for _ in range(200)) / 200 + 0.05
@@ -180,14 +180,14 @@ def test_learns_from_a_history(name: str) -> None:
 )
 def test_wrong_names_and_options_are_told(wanted: object, message: str) -> None:
     with pytest.raises(AssemblerError) as error:
-        make(wanted, FLAT)  # type: ignore[arg-type]
+        make(wanted, SearchSpec(FLAT))  # type: ignore[arg-type]
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize("decision", [Decision("x", "int", low=1, high=2), MANY.decisions[0]])
 def test_exact_refuses_what_is_not_a_slot(decision: Decision) -> None:
     with pytest.raises(InputError, match=f"needs independent oneof slots, but '{decision.name}' is {decision.kind}"):
-        make("exact", Space((decision,)), additive=Additive({decision.name: (0.0, 1.0)}))
+        make("exact", SearchSpec(Space((decision,)), additive=Additive({decision.name: (0.0, 1.0)})))
 
 
 def test_an_optuna_sampler_whose_package_is_missing_says_which() -> None:
@@ -195,12 +195,12 @@ def test_an_optuna_sampler_whose_package_is_missing_says_which() -> None:
     try:
         import cmaes  # noqa: F401
     except ImportError:
-        sampler = make({"name": "optuna", "algorithm": "cmaes"}, NUMBERS)
+        sampler = make({"name": "optuna", "algorithm": "cmaes"}, SearchSpec(NUMBERS))
         with pytest.raises(InputError, match="Optuna's sampler 'cmaes' needs the package 'cmaes'"):
             for _ in range(5):
                 choice = sampler.ask()
                 assert choice is not None
-                sampler.tell(choice, 0.0)
+                sampler.tell(choice, (0.0,))
 
 
 def test_importing_search_imports_neither_optuna_nor_pyglove() -> None:

@@ -11,7 +11,7 @@ from search_spaces import FLAT, MANY, NESTED, OBJECTIVES, SPACES, flat
 
 from assembler.errors import InputError
 from assembler.recipe.choices import Choice, Decision, Space
-from assembler.search import Trial, make, open_study, run
+from assembler.search import SearchSpec, Trial, make, open_study, run
 
 URLS = ["journal:///{}/deep/study.log", "sqlite:///{}/deep/study.db"]
 
@@ -28,7 +28,7 @@ def test_trials_come_back_as_they_were(url: str, name: str, tmp_path: Path) -> N
     study = run(
         space,
         OBJECTIVES[name],
-        make("evolution", space),
+        make("evolution", SearchSpec(space)),
         8,
         cost=cost,
         on_trial=lambda trial: log.add(space, trial),
@@ -39,15 +39,15 @@ def test_trials_come_back_as_they_were(url: str, name: str, tmp_path: Path) -> N
 
 def test_every_state_comes_back_and_is_seen_by_optuna(tmp_path: Path) -> None:
     choice: Choice = {"mix": 1, "mix[attention].heads": 2, "mix[attention].heads[4].bias": 0, "mlp": 1}
-    done = Trial(0, choice, 0.5, "complete", {"params": 3.0}, 1.5, "", "k", NESTED.named(choice))
+    done = Trial(0, choice, (0.5,), "complete", {"params": 3.0}, 1.5, "", "k", NESTED.named(choice))
     trials = [
         done,
-        replace(done, number=1, value=0.5, state="duplicate", reason="same as trial 0"),
-        replace(done, number=2, value=None, state="infeasible", reason="params 3 > 2"),
-        replace(done, number=3, value=None, state="failed", reason="ValueError: no"),
-        replace(done, number=4, value=None, state="duplicate", reason="same as trial 3: ValueError: no"),
+        replace(done, number=1, state="duplicate", reason="same as trial 0"),
+        replace(done, number=2, values=None, state="infeasible", reason="params 3 > 2"),
+        replace(done, number=3, values=None, state="failed", reason="ValueError: no"),
+        replace(done, number=4, values=None, state="duplicate", reason="same as trial 3: ValueError: no"),
     ]
-    log = open_study(f"sqlite:///{tmp_path}/s.db", "s", "minimize")
+    log = open_study(f"sqlite:///{tmp_path}/s.db", "s", ("minimize",))
     for trial in trials:
         log.add(NESTED, trial)
     assert log.history(NESTED) == trials
@@ -69,7 +69,9 @@ def test_an_interrupted_search_goes_on(tmp_path: Path) -> None:
     def search() -> int:
         log = open_study(url, "s")
         history = log.history(FLAT)
-        study = run(FLAT, evaluate, make("tpe", FLAT), 12, history=history, on_trial=lambda t: log.add(FLAT, t))
+        study = run(
+            FLAT, evaluate, make("tpe", SearchSpec(FLAT)), 12, history=history, on_trial=lambda t: log.add(FLAT, t)
+        )
         return study.evaluated
 
     with pytest.raises(KeyboardInterrupt):
@@ -83,7 +85,7 @@ def test_an_interrupted_search_goes_on(tmp_path: Path) -> None:
 def test_half_a_line_that_a_killed_writer_left_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "s.log"
     log = open_study(f"journal:///{path}", "s")
-    run(FLAT, flat, make("random", FLAT), 4, on_trial=lambda t: log.add(FLAT, t))
+    run(FLAT, flat, make("random", SearchSpec(FLAT)), 4, on_trial=lambda t: log.add(FLAT, t))
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
     again = open_study(f"journal:///{path}", "s")
@@ -97,7 +99,13 @@ def test_candidates_may_move_and_what_is_gone_is_left_out(tmp_path: Path) -> Non
     log = open_study(f"journal:///{tmp_path}/s.log", "s")
     before = Space((Decision("mix", "oneof", ("pool", "conv", "attention")),))
     after = Space((Decision("mix", "oneof", ("attention", "pool", "mlp")),))
-    run(before, lambda c: float(str(c["mix"])), make("grid", before), 3, on_trial=lambda t: log.add(before, t))
+    run(
+        before,
+        lambda c: float(str(c["mix"])),
+        make("grid", SearchSpec(before)),
+        3,
+        on_trial=lambda t: log.add(before, t),
+    )
     assert [(t.choice, t.value) for t in log.history(after)] == [({"mix": 1}, 0.0), ({"mix": 0}, 2.0)]
     assert log.history(MANY) == []
 
@@ -105,7 +113,7 @@ def test_candidates_may_move_and_what_is_gone_is_left_out(tmp_path: Path) -> Non
 def test_another_space_under_the_same_name_is_refused(tmp_path: Path) -> None:
     log = open_study(f"sqlite:///{tmp_path}/s.db", "s")
     for labels in (("a", "b"), ("a", "b", "c")):
-        space, trial = Space((Decision("mix", "oneof", labels),)), Trial(0, {"mix": 1}, 0.0, "complete")
+        space, trial = Space((Decision("mix", "oneof", labels),)), Trial(0, {"mix": 1}, (0.0,), "complete")
         if len(labels) == 2:
             log.add(space, trial)
             continue
@@ -141,6 +149,6 @@ def test_sqlite_is_for_one_worker(tmp_path: Path) -> None:
 
 def test_the_other_direction_is_refused(tmp_path: Path) -> None:
     url = f"journal:///{tmp_path}/s.log"
-    open_study(url, "s", "maximize")
+    open_study(url, "s", ("maximize",))
     with pytest.raises(InputError, match=r"study 's' in journal:.* is there to maximize, not to minimize"):
-        open_study(url, "s", "minimize")
+        open_study(url, "s", ("minimize",))

@@ -1,40 +1,64 @@
-"""What every sampler is: it is asked for choices and told their values."""
+"""What every sampler is: it is asked for choices and told what came of them."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
+from assembler.graph import Graph
 from assembler.recipe.choices import Choice, Pick, Space
 from assembler.search.exact import Additive
+
+Values = tuple[float, ...]
+"""What a choice is worth, one number an objective. To a sampler more is always better."""
+
+
+@dataclass(frozen=True)
+class SearchSpec:
+    """What a sampler is made for: the space, the seed, how many objectives its choices are judged by.
+
+    `graph` gives the architecture of a choice, for samplers that look at it; `additive` holds scores of trained parts.
+    Either is None where there is none.
+    """
+
+    space: Space
+    seed: int = 0
+    objectives: int = 1
+    graph: Callable[[Choice], Graph] | None = None
+    additive: Additive | None = None
 
 
 class Sampler(ABC):
     """Proposes choices of a space. Inside, more is always better: who minimises tells the negated value.
 
-    A subclass is registered with `@sampler`; the keywords of its `__init__` after `additive` are its options. It may be
-    told choices that it did not ask for (a study's history), and not be told some that it did.
+    A subclass is registered with `@sampler`; the keywords of its `__init__` after the `*` are its options. It may be
+    told choices that it did not ask for (a study's history), and not be told some that it did; several may be open.
     """
 
-    def __init__(self, space: Space, *, seed: int = 0, additive: Additive | None = None) -> None:
-        self.space = space
-        self.seed = seed
-        self.additive = additive
+    multi: ClassVar[bool] = False
+    """Whether it searches for the front of several objectives; otherwise it is made for one alone."""
+
+    def __init__(self, spec: SearchSpec) -> None:
+        self.spec = spec
+        self.space = spec.space
 
     @abstractmethod
     def ask(self) -> Choice | None:
         """The next choice to evaluate; None when there is nothing left to ask."""
 
-    def tell(self, choice: Mapping[str, Pick], value: float | None) -> None:  # noqa: B027 - many need not listen
-        """The value of a choice, or None where it could not be evaluated or does not fit the budget."""
+    def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:  # noqa: B027 - many need not listen
+        """What a choice is worth, or None where it could not be evaluated or breaks a constraint."""
 
     def estimate(self, choice: Mapping[str, Pick]) -> float | None:
         """The additive score of a choice, lower is better; None where there is none."""
-        if self.additive is None:
+        additive = self.spec.additive
+        if additive is None:
             return None
-        picks = {slot: pick for slot in self.additive.scores if isinstance(pick := choice.get(slot), int)}
-        if len(picks) < len(self.additive.scores):
+        picks = {slot: pick for slot in additive.scores if isinstance(pick := choice.get(slot), int)}
+        if len(picks) < len(additive.scores):
             return None
-        score = self.additive.score(picks)
+        score = additive.score(picks)
         return score if math.isfinite(score) else None

@@ -7,11 +7,10 @@ from collections import deque
 from collections.abc import Mapping
 
 from assembler.errors import InputError
-from assembler.recipe.choices import Choice, Pick, Space
+from assembler.recipe.choices import Choice, Pick
 from assembler.registry import sampler
-from assembler.search.exact import Additive
 from assembler.search.moves import Unseen, mutate
-from assembler.search.samplers.base import Sampler
+from assembler.search.samplers.base import Sampler, SearchSpec, Values
 
 
 @sampler("evolution")
@@ -24,19 +23,17 @@ class Evolution(Sampler):
 
     def __init__(
         self,
-        space: Space,
+        spec: SearchSpec,
         *,
-        seed: int = 0,
-        additive: Additive | None = None,
         population_size: int = 20,
         tournament_size: int = 5,
     ) -> None:
-        super().__init__(space, seed=seed, additive=additive)
+        super().__init__(spec)
         if not 1 <= tournament_size <= population_size:
             sizes = f"tournament_size {tournament_size}, population_size {population_size}"
             raise InputError(f"evolution needs 1 <= tournament_size <= population_size, not {sizes}")
-        self._rng = random.Random(seed)
-        self._unseen = Unseen(space, self._rng)
+        self._rng = random.Random(spec.seed)
+        self._unseen = Unseen(spec.space, self._rng)
         self._members: deque[tuple[float, Choice]] = deque(maxlen=population_size)
         self._founders = population_size
         self._tournament = tournament_size
@@ -45,10 +42,10 @@ class Evolution(Sampler):
         founding = len(self._unseen.seen) < self._founders or not self._members
         return self._unseen.draw(None if founding else self._child)
 
-    def tell(self, choice: Mapping[str, Pick], value: float | None) -> None:
+    def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:
         self._unseen.add(choice)
-        if value is not None:
-            self._members.append((value, dict(choice)))
+        if values is not None:
+            self._members.append((values[0], dict(choice)))
 
     def _child(self) -> Choice:
         rivals = self._rng.sample(self._members, min(self._tournament, len(self._members)))

@@ -11,7 +11,7 @@ from assembler.recipe.choices import Choice, Pick, Space
 from assembler.registry import sampler
 from assembler.search.exact import Additive, solutions
 from assembler.search.moves import Frozen, frozen
-from assembler.search.samplers.base import Sampler
+from assembler.search.samplers.base import Sampler, SearchSpec, Values
 
 
 @sampler("exact")
@@ -22,14 +22,14 @@ class Exact(Sampler):
     `ask` raises BudgetError where nothing fits.
     """
 
-    def __init__(self, space: Space, *, seed: int = 0, additive: Additive | None = None, pool: int = 16) -> None:
-        if additive is None:
+    def __init__(self, spec: SearchSpec, *, pool: int = 16) -> None:
+        if spec.additive is None:
             raise InputError(
                 "the exact sampler needs additive scores of the parts", hint="use random, tpe or evolution"
             )
-        _check(space, additive)
-        labelled = replace(additive, labels={d.name: d.labels for d in space.decisions})
-        super().__init__(space, seed=seed, additive=labelled)
+        _check(spec.space, spec.additive)
+        labelled = replace(spec.additive, labels={d.name: d.labels for d in spec.space.decisions})
+        super().__init__(replace(spec, additive=labelled))
         self._left = itertools.islice(solutions(labelled), pool)
         self._told: set[Frozen] = set()
 
@@ -38,7 +38,7 @@ class Exact(Sampler):
         found = next(fresh, None)
         return None if found is None else {**found}
 
-    def tell(self, choice: Mapping[str, Pick], value: float | None) -> None:
+    def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:
         self._told.add(frozen(choice))
 
 

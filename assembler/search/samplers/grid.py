@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from assembler.recipe.choices import Choice, Pick, Space
+from assembler.recipe.choices import Choice, Pick
 from assembler.registry import sampler
-from assembler.search.exact import Additive
 from assembler.search.moves import Frozen, every, frozen
-from assembler.search.samplers.base import Sampler
+from assembler.search.samplers.base import Sampler, SearchSpec, Values
 
 
 @sampler("grid")
 class Grid(Sampler):
     """All choices, the last decision changing fastest; a float takes `steps` values, evenly spaced on its scale."""
 
-    def __init__(self, space: Space, *, seed: int = 0, additive: Additive | None = None, steps: int = 5) -> None:
-        super().__init__(space, seed=seed, additive=additive)
-        self._left = every(space, steps)
+    multi = True
+
+    def __init__(self, spec: SearchSpec, *, steps: int = 5) -> None:
+        super().__init__(spec)
+        self._left = every(spec.space, steps)
         self._told: set[Frozen] = set()
 
     def ask(self) -> Choice | None:
         return next((c for c in self._left if frozen(c) not in self._told), None)
 
-    def tell(self, choice: Mapping[str, Pick], value: float | None) -> None:
+    def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:
         self._told.add(frozen(choice))

@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 from assembler.errors import InputError, near
 from assembler.recipe.choices import Choice, Decision, Pick, Space
 from assembler.registry import sampler
-from assembler.search.exact import Additive
 from assembler.search.moves import Frozen, frozen, is_active
-from assembler.search.samplers.base import Sampler
+from assembler.search.samplers.base import Sampler, SearchSpec, Values
 
 T = TypeVar("T")
 
@@ -26,22 +25,22 @@ class Optuna(Sampler):
     `options` go to the Optuna sampler. A choice without a value counts as pruned, which TPE avoids.
     """
 
+    multi = True
+
     def __init__(
         self,
-        space: Space,
+        spec: SearchSpec,
         *,
-        seed: int = 0,
-        additive: Additive | None = None,
         algorithm: str = "tpe",
         options: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(space, seed=seed, additive=additive)
+        super().__init__(spec)
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._name = algorithm
-        made = self._guard(lambda: _make(algorithm, seed, options or {}))
-        self._study = optuna.create_study(sampler=made, direction="maximize")
+        made = self._guard(lambda: _make(algorithm, spec.seed, options or {}))
+        self._study = optuna.create_study(sampler=made, directions=["maximize"] * spec.objectives)
         self._open: defaultdict[Frozen, list[Any]] = defaultdict(list)
 
     def ask(self) -> Choice:
@@ -55,17 +54,17 @@ class Optuna(Sampler):
 
         return self._guard(suggest)
 
-    def tell(self, choice: Mapping[str, Pick], value: float | None) -> None:
+    def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:
         import optuna
 
         key = frozen(choice)
-        state = optuna.trial.TrialState.PRUNED if value is None else optuna.trial.TrialState.COMPLETE
+        state = optuna.trial.TrialState.PRUNED if values is None else optuna.trial.TrialState.COMPLETE
         if self._open[key]:
-            self._guard(lambda: self._study.tell(self._open[key].pop(0), value, state=state))
+            self._guard(lambda: self._study.tell(self._open[key].pop(0), values, state=state))
             return
         params, distributions = recorded(self.space, choice)
         self._study.add_trial(
-            optuna.trial.create_trial(state=state, value=value, params=params, distributions=distributions)
+            optuna.trial.create_trial(state=state, values=values, params=params, distributions=distributions)
         )
 
     def _guard(self, call: Callable[[], T]) -> T:
@@ -81,8 +80,8 @@ class Optuna(Sampler):
 class Tpe(Optuna):
     """Optuna's tree-structured Parzen estimator (Bergstra et al. 2011), random for the first `startup` trials."""
 
-    def __init__(self, space: Space, *, seed: int = 0, additive: Additive | None = None, startup: int = 10) -> None:
-        super().__init__(space, seed=seed, additive=additive, options={"n_startup_trials": startup})
+    def __init__(self, spec: SearchSpec, *, startup: int = 10) -> None:
+        super().__init__(spec, options={"n_startup_trials": startup})
 
 
 def recorded(space: Space, choice: Mapping[str, Pick]) -> tuple[dict[str, Any], dict[str, Any]]:

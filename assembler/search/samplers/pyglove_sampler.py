@@ -9,9 +9,8 @@ from typing import Any, Literal
 from assembler.errors import InputError
 from assembler.recipe.choices import Choice, Decision, Pick, Space
 from assembler.registry import sampler
-from assembler.search.exact import Additive
 from assembler.search.moves import Frozen, frozen
-from assembler.search.samplers.base import Sampler
+from assembler.search.samplers.base import Sampler, SearchSpec, Values
 
 _LISTED = 256  # an int range up to this size becomes a list of candidates; a wider one a rounded float
 
@@ -22,31 +21,29 @@ class PyGlove(Sampler):
 
     def __init__(
         self,
-        space: Space,
+        spec: SearchSpec,
         *,
-        seed: int = 0,
-        additive: Additive | None = None,
         algorithm: Literal["regularized_evolution", "random"] = "regularized_evolution",
         population_size: int = 20,
         tournament_size: int = 5,
     ) -> None:
-        super().__init__(space, seed=seed, additive=additive)
+        super().__init__(spec)
         import pyglove as pg
 
         if algorithm not in ("regularized_evolution", "random"):
             hint = "use regularized_evolution or random"
             raise InputError(f"the pyglove sampler has no algorithm '{algorithm}'", hint=hint)
         if not 2 <= tournament_size <= population_size:
-            sizes = f"tournament_size {tournament_size}, population_size {population_size}"
-            raise InputError(f"pyglove needs 2 <= tournament_size <= population_size, not {sizes}")
-        self._algorithm = (
-            pg.geno.Random(seed=seed)
-            if algorithm == "random"
-            else pg.evolution.regularized_evolution(_mutator(space, seed), population_size, tournament_size, seed=seed)
-        )
-        self._children = _children(space)
-        self._spec = _spec(self._children, "", 0)
-        self._algorithm.setup(self._spec)
+            said = f"tournament_size {tournament_size}, population_size {population_size}"
+            raise InputError(f"pyglove needs 2 <= tournament_size <= population_size, not {said}")
+        if algorithm == "random":
+            self._algorithm = pg.geno.Random(seed=spec.seed)
+        else:
+            mutator, sizes = _mutator(spec.space, spec.seed), (population_size, tournament_size)
+            self._algorithm = pg.evolution.regularized_evolution(mutator, *sizes, seed=spec.seed)
+        self._children = _children(spec.space)
+        self._dna_spec = _spec(self._children, "", 0)
+        self._algorithm.setup(self._dna_spec)
         self._open: defaultdict[Frozen, list[Any]] = defaultdict(list)
 
     def ask(self) -> Choice:
@@ -58,18 +55,18 @@ class PyGlove(Sampler):
         self._open[frozen(ordered)].append(dna)
         return ordered
 
-    def tell(self, choice: Mapping[str, Pick], value: float | None) -> None:
+    def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:
         pending = self._open[frozen(choice)]
         dna = pending.pop(0) if pending else None
-        if value is None or not self.space.decisions:
+        if values is None or not self.space.decisions:
             return
-        self._algorithm.feedback(dna or self._foreign(choice), float(value))
+        self._algorithm.feedback(dna or self._foreign(choice), float(values[0]))
 
     def _foreign(self, choice: Mapping[str, Pick]) -> Any:
         """DNA of a choice that PyGlove did not propose, with the marks that its evolution expects."""
         import pyglove as pg
 
-        dna = pg.DNA.from_numbers(list(_encode(self._children, "", 0, choice)), self._spec)
+        dna = pg.DNA.from_numbers(list(_encode(self._children, "", 0, choice)), self._dna_spec)
         for key, mark in (("proposal_id", 0), ("generation_id", 0), ("initial_population", False)):
             dna.set_metadata(key, mark)
         return dna
