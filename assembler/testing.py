@@ -26,6 +26,12 @@ from assembler.rewrites.spec import Order, order
 class OpContract:
     """What every op keeps to. `shapes` are the shapes of its inputs, their first axis the batch.
 
+    The dtype is the model's: after `.to(torch.bfloat16)` or `.double()`, and with floating inputs cast alike, all
+    floating outputs are of that dtype. An op takes it from its inputs and parameters. One that makes floating numbers
+    of whole ones, or of nothing, is a module with an empty buffer, `register_buffer("like", torch.empty(0),
+    persistent=False)`, whose dtype is the model's, since `.to` reaches buffers. Numbers of a dtype that the recipe
+    itself names are of that one (`follows_dtype` is false).
+
     Override `inputs` where random numbers will not do. `passes_gradient` is false for an op that is constant in its
     inputs; `tolerance` is the absolute one between a sample alone and in a batch.
 
@@ -41,6 +47,7 @@ class OpContract:
     dtype: ClassVar[torch.dtype] = torch.float32
     passes_gradient: ClassVar[bool] = True
     tolerance: ClassVar[float] = 1e-5
+    follows_dtype: ClassVar[bool] = True
 
     def inputs(self, batch: int = 3) -> list[Tensor]:
         """The inputs of that batch size, always the same ones: normal numbers, or zeros and ones for integers."""
@@ -109,6 +116,15 @@ class OpContract:
             low = self.run(module, *self.inputs())
         assert low.shape == self.run(module, *self.inputs()).shape, "the shape is another under autocast"
         assert low.isfinite().all(), "the output is not finite under bfloat16 autocast"
+
+    def test_follows_the_dtype_of_its_model(self) -> None:
+        for dtype in (torch.bfloat16, torch.float64) if self.follows_dtype else ():
+            module = self.build().to(dtype)
+            xs = [x.to(dtype) if x.is_floating_point() else x for x in self.inputs()]
+            for mode in (True, False):
+                made = module.train(mode)(*xs)
+                for x in made if isinstance(made, tuple) else (made,):
+                    assert x.dtype == dtype or not x.is_floating_point(), f"a {dtype} model's op makes {x.dtype}"
 
     def test_exports_with_any_batch(self) -> None:
         module, xs = self.build().eval(), tuple(self.inputs())

@@ -14,6 +14,7 @@ from assembler.errors import RecipeError, near
 from assembler.graph.core import ITEM, Graph, Node, TensorType
 from assembler.graph.edit import cut, prune, with_outputs
 from assembler.graph.modes import has_modes
+from assembler.graph.shares import owners
 from assembler.registry import lookup
 
 SLOT = "slot"
@@ -79,6 +80,12 @@ def split(graph: Graph, slot: str, wanted: Mapping[str, str], types: Mapping[str
         if any(s in moved for s in node.sources):
             moved.add(i)
     needed = {i for i in prune(replace(graph, outputs=tuple(wanted.items()))).nodes if i in moved}
+    waiting = list(needed)
+    while waiting:  # what the tail uses the weights of is in it, whatever becomes of its value
+        kept = [i for i in owners(graph.nodes[waiting.pop()], graph.nodes) if i not in needed]
+        needed.update(kept)
+        waiting += kept
+        moved.update(kept)
     border = {s: None for i in needed for s in graph.nodes[i].sources if s not in moved}
     ordered = [i for i in (*graph.input_names, *graph.nodes) if i in border]
     ordered += [i for i in wanted.values() if i not in moved and i not in border]

@@ -10,7 +10,7 @@ from typing import Any
 from torch import fx, nn
 
 from assembler.compile.located import mark
-from assembler.compile.model import Model
+from assembler.compile.model import AROUND, Model
 from assembler.compile.trace import traced
 from assembler.errors import GraphError
 from assembler.graph.core import ITEM, Node
@@ -64,6 +64,23 @@ class Code:
         """Append a call of `module`, which becomes the sub-module at `path` unless it has a place already."""
         self.place(path, module)
         return self.fx.create_node("call_module", self.places[id(module)], args, dict(kwargs), name=flat(path))
+
+    def borrow(self, path: str, module: nn.Module, *, bare: bool = False) -> None:
+        """Let the step at `path` be computed by a module of another graph, which has its place there.
+
+        One that lies in a body is reached through the step that holds it; one from around goes beside the sub-modules.
+        """
+        if id(module) in self.places or id(module) in self.tensors:
+            return
+        place = next((name for name, inner in self.root.named_modules() if inner is module), "")
+        if bare:
+            held = (*module.parameters(), *module.buffers())
+            known = (*self.root.named_parameters(), *self.root.named_buffers())
+            place = next((name for name, tensor in known if any(tensor is one for one in held)), "")
+        if not place:
+            place = f"{AROUND}.{flat(path)}"
+            attach(self.root, place, module, bare=bare)
+        (self.tensors if bare else self.places)[id(module)] = place
 
     def held(self, path: str, module: nn.Module) -> fx.Node:
         """Append a read of the one tensor of `module`, which lies under `path` itself."""

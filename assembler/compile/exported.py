@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,12 +16,13 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from assembler.compile.files import whole
+from assembler.compile.free import Axes, axes_of, bound, held, said_of, spec
 from assembler.compile.located import STEP, step_at
 from assembler.compile.model import Compiled, Model, Switched
 from assembler.errors import GraphError, Problem
-from assembler.graph.core import Graph
+from assembler.graph.core import Graph, TensorType
 from assembler.graph.modes import in_mode
-from assembler.graph.structure import pack
+from assembler.graph.structure import flatten, pack
 from assembler.infer.shape import batched, dtype_of
 
 EXAMPLES = 2
@@ -29,26 +31,43 @@ EXAMPLES = 2
 
 @dataclass(frozen=True)
 class Exported:
-    """A program with the graph in evaluation that it computes; `fixed` says why its batch is not free, or is empty."""
+    """A program with the graph in evaluation that it computes.
+
+    `fixed` says why its batch is not free, or is empty; `free` are further axes that are, and `bound` says why others
+    that were asked for are not.
+    """
 
     program: ExportedProgram
     graph: Graph
     fixed: str = ""
+    free: Axes = field(default_factory=dict)
+    bound: str = ""
+
+    @property
+    def told(self) -> str:
+        """What there is to say of its axes; "" where all are as they were asked for."""
+        return "; ".join(filter(None, (self.fixed, self.bound)))
 
 
-def exported(module: Compiled) -> Exported:
+def exported(module: Compiled, free: Sequence[str] = ()) -> Exported:
     """Export a compiled model in evaluation, with its batch free; where a step forbids that, for its recipe's batch.
 
-    Modes of training are restored. Raises GraphError, with the step's recipe path where it is known, for what torch
+    `free` names further axes (`ids.1`, `image.2`) that are to be free. Modes of training are restored. Raises
+    InputError for an axis that there is not, GraphError, with the step's recipe path where it is known, for what torch
     cannot export at all.
     """
     model: Model = module.__dict__["modes"][False] if isinstance(module, Switched) else module
     graph = in_mode(module.meta["graph"], "eval")
-    dim = torch.export.Dim("batch")
+    wanted = axes_of(graph, free)
+    why_bound = bound(graph, wanted)
+    wanted = {} if why_bound else wanted
     with evaluating(module):
         inputs = examples(graph, EXAMPLES)
         try:
-            return Exported(_program(model, inputs, _spec(inputs, dim)), graph)
+            program = _program(model, inputs, spec(inputs, wanted))
+            fixed = held(program, [name for name, _ in flatten(inputs)], wanted)
+            left = {n: tuple(a for a in axes if a not in fixed.get(n, ())) for n, axes in wanted.items()}
+            return Exported(program, graph, "", left, why_bound or said_of(fixed))
         except Exception as error:  # torch.export's errors have no common root
             why = _reason(error)
         batch = next((kind.shape[0] for _, kind in graph.inputs if kind.shape and kind.shape[0]), EXAMPLES)
@@ -59,24 +78,29 @@ def exported(module: Compiled) -> Exported:
             raise _refusal(error) from error
 
 
-def save_pt2(module: Compiled, file: str | Path) -> str:
+def save_pt2(module: Compiled, file: str | Path, free: Sequence[str] = ()) -> str:
     """Write a compiled model as a `.pt2` file, whole or not at all; `torch.export.load(file).module()` runs it.
 
-    It returns what there is to say: "" for a program that takes any batch, or why its batch is fixed. Raises what
-    `exported` does, InputError where the file cannot be written.
+    It returns what there is to say: "" for a program that takes any batch (and any size of the axes in `free`), or why
+    it does not. Raises what `exported` does, InputError where the file cannot be written.
     """
-    found = exported(module)
+    found = exported(module, free)
     with whole(file) as temporary, temporary.open("wb") as stream, quiet():
         torch.export.save(found.program, stream)
-    return found.fixed
+    return found.told
 
 
-def examples(graph: Graph, batch: int, seed: int | None = None) -> dict[str, Any]:
-    """Inputs of a graph by name, nested as a caller gives them: zeros, or values drawn with `seed`."""
+def examples(
+    graph: Graph, batch: int, seed: int | None = None, sizes: Mapping[str, TensorType] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Inputs of a graph by name, nested as a caller gives them: zeros, or values drawn with `seed`.
+
+    `sizes` are the types of those that are to have other sizes than the graph says.
+    """
     generator = None if seed is None else torch.Generator().manual_seed(seed)
 
     def drawn(name: str) -> Tensor:
-        kind = batched(name, kinds[name])
+        kind = sizes.get(name) or batched(name, kinds[name])
         shape, dtype = (batch, *kind.shape[1:]) if kind.shape else (), dtype_of(kind.dtype)
         if generator is None:
             return torch.zeros(shape, dtype=dtype)
@@ -119,9 +143,9 @@ def _hidden(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         yield from ((f"{name}:{n}", found) for n, found in enumerate(beside) if isinstance(found, nn.Module))
 
 
-def _program(model: Model, inputs: dict[str, Any], spec: dict[str, Any] | None) -> ExportedProgram:
+def _program(model: Model, inputs: dict[str, Any], axes: dict[str, Any] | None) -> ExportedProgram:
     with _told(model):
-        return torch.export.export(model, tuple(inputs.values()), dynamic_shapes=tuple(spec.values()) if spec else None)
+        return torch.export.export(model, tuple(inputs.values()), dynamic_shapes=tuple(axes.values()) if axes else None)
 
 
 @contextmanager
@@ -134,15 +158,6 @@ def _told(model: Model) -> Iterator[None]:
     finally:
         for node in model.graph.nodes:
             node.meta.pop("custom", None)
-
-
-def _spec(value: Any, dim: Any) -> Any:
-    """The free axes of a nested input: the first of every tensor that has one."""
-    if isinstance(value, dict):
-        return {name: _spec(inner, dim) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_spec(inner, dim) for inner in value]
-    return {0: dim} if value.dim() else {}
 
 
 def _reason(error: BaseException) -> str:

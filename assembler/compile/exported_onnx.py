@@ -7,7 +7,7 @@ import importlib.util
 import io
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from assembler.compile.exported import EXAMPLES, Exported, evaluating, examples, exported, quiet, step_behind
 from assembler.compile.files import whole
+from assembler.compile.free import sizes_at
 from assembler.compile.model import Compiled
 from assembler.errors import GraphError, InputError, Problem
 from assembler.graph.structure import flatten
@@ -26,8 +27,8 @@ _NEEDED = ("onnx", "onnxscript")
 _LARGEST = 1_900_000_000  # bytes of weights; protobuf ends at two gigabytes
 
 
-def save_onnx(module: Compiled, file: str | Path) -> str:
-    """Write a compiled model as an ONNX file, whole or not at all; its batch is free where that of `exported` is.
+def save_onnx(module: Compiled, file: str | Path, free: Sequence[str] = ()) -> str:
+    """Write a compiled model as an ONNX file, whole or not at all; what `exported` leaves free is free in it.
 
     Inputs and outputs have the graph's names. It returns what there is to say: how far the outputs of onnxruntime are
     from the model's. Raises InputError where the extra `onnx` is not installed or the weights are too large for one
@@ -39,12 +40,12 @@ def save_onnx(module: Compiled, file: str | Path) -> str:
     size = sum(t.numel() * t.element_size() for t in module.state_dict().values())
     if size > _LARGEST:
         raise InputError(f"{size / 1e9:.1f} GB of weights do not fit into an ONNX file", hint="export to pt2")
-    found = exported(module)
+    found = exported(module, free)
     program = _translated(found)
     with whole(file) as temporary:
         program.save(str(temporary))
         told = _compared(module, found, temporary)
-    return "; ".join(filter(None, (found.fixed, told)))
+    return "; ".join(filter(None, (found.told, told)))
 
 
 def _translated(found: Exported) -> Any:
@@ -135,7 +136,7 @@ def _cause(error: BaseException) -> str:
 
 
 def _compared(module: Compiled, found: Exported, file: Path) -> str:
-    """What onnxruntime makes of a file beside what the model makes, for two batches where the batch is free."""
+    """What onnxruntime makes of a file beside what the model makes."""
     if importlib.util.find_spec("onnxruntime") is None:
         return "not compared with the model: onnxruntime is not installed"
     onnxruntime = importlib.import_module("onnxruntime")
@@ -144,8 +145,7 @@ def _compared(module: Compiled, found: Exported, file: Path) -> str:
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     names = {one.name for one in session.get_inputs()}  # those that nothing depends on are gone
     worst = 0.0
-    for batch in (EXAMPLES,) if found.fixed else (EXAMPLES, EXAMPLES + 1):
-        inputs = examples(found.graph, batch, seed=batch)
+    for inputs in _tried(found):
         with evaluating(module), torch.no_grad():
             wanted = module(**inputs)
         values = {name: value.numpy() for name, value in flatten(inputs) if name in names}
@@ -154,6 +154,14 @@ def _compared(module: Compiled, found: Exported, file: Path) -> str:
         for (name, _), ours, theirs in zip(found.graph.outputs, whole_, made, strict=True):
             worst = max(worst, _distance(name, ours.cpu(), theirs))
     return f"onnxruntime is within {worst:.1e} of the model"
+
+
+def _tried(found: Exported) -> Iterator[dict[str, Any]]:
+    """Inputs to compare on: of two batches where the batch is free, and of half the size where further axes are."""
+    for batch in (EXAMPLES,) if found.fixed else (EXAMPLES, EXAMPLES + 1):
+        yield examples(found.graph, batch, seed=batch)
+    if any(found.free.values()):
+        yield examples(found.graph, EXAMPLES, EXAMPLES, sizes_at(found.graph, found.free, 0.5))
 
 
 def _distance(name: str, ours: Tensor, theirs: Tensor) -> float:

@@ -19,6 +19,7 @@ from torch import Tensor, fx
 from assembler.errors import AssemblerError, InputError, Problem, StepError
 from assembler.graph.core import Graph, Node, TensorType
 from assembler.graph.structure import flatten
+from assembler.infer.lengths import fixed_by
 from assembler.infer.make import reason
 
 STEP = "step"
@@ -101,7 +102,7 @@ def located(
         return InputError([_with_hint(p, graph, failure, error) for p in wrong])
     if failure is None:
         return error
-    return _told(graph, failure, _root(error), _sizes(graph, named))
+    return _told(graph, failure, _root(error), _sizes(graph, named, failure.path))
 
 
 def _root(error: Exception) -> BaseException:
@@ -147,7 +148,11 @@ def _types(value: Any) -> Iterator[str]:
 
 
 def _type(value: Tensor) -> str:
-    return str(TensorType(tuple(value.shape), str(value.dtype).removeprefix("torch.")))
+    return str(_kind(value))
+
+
+def _kind(value: Tensor) -> TensorType:
+    return TensorType(tuple(value.shape), str(value.dtype).removeprefix("torch."))
 
 
 def _told(graph: Graph | None, failure: Failure, error: BaseException, sizes: str) -> StepError:
@@ -215,13 +220,27 @@ def _with_hint(problem: Problem, graph: Graph, failure: Failure | None, error: E
                    failure.path, takes)  # fmt: skip
 
 
-def _sizes(graph: Graph | None, named: Mapping[str, Any]) -> str:
-    """A hint where an input has other sizes than the recipe says."""
-    for name, kind in graph.inputs if graph is not None else ():
-        value = named.get(name)
-        if isinstance(value, Tensor) and value.shape[1:] != kind.shape[1:]:
-            return f"the recipe is written for {name}: {_batched(kind)}, and this is {_type(value)}"
+def _sizes(graph: Graph | None, named: Mapping[str, Any], path: str) -> str:
+    """A hint where an input has other sizes than the recipe says: which step is bound to those."""
+    if graph is None:
+        return ""
+    given = {name: _kind(value) for name, value in named.items() if isinstance(value, Tensor)}
+    for name, kind in graph.inputs:
+        if name in given and given[name].shape[1:] != kind.shape[1:]:
+            said = f"the recipe is written for {name}: {_batched(kind)}, and this is {given[name]}"
+            return f"{said}; {fixed}" if (fixed := _fixed(graph, given, path)) else said
     return ""
+
+
+def _fixed(graph: Graph, given: Mapping[str, TensorType], path: str) -> str:
+    found = fixed_by(graph, {name: given[name] for name, _ in graph.inputs if name in given})
+    if found is None:
+        return ""
+    step, why = found
+    node = graph.nodes[step]
+    place = f", {node.span.file}:{node.span.line}" if node.span else ""
+    who = "that step" if step == path else f"{step} ({node.op}{place})"
+    return f"{who} fixes the size: {why}"
 
 
 def _batched(kind: TensorType) -> str:

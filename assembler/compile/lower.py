@@ -13,11 +13,12 @@ from assembler.compile.code import Code
 from assembler.compile.model import Compiled, Model, Switched
 from assembler.compile.steps import Steps, seeding
 from assembler.errors import GraphError, Problem
-from assembler.graph.core import Graph, TensorType
+from assembler.graph.core import Graph, Node, TensorType
 from assembler.graph.modes import computed, has_modes, in_mode
 from assembler.graph.reserved import RESERVED_STEPS
 from assembler.infer.shape import shapes
 from assembler.recipe.pause import no_collection
+from assembler.registry import lookup
 
 
 def lower(
@@ -63,13 +64,21 @@ def _coded(graph: Graph, steps: Steps, bare: bool, run: Collection[str] | None =
     code = Code(graph.input_names)
     for i, node in graph.nodes.items():
         if run is None or i in run:
-            code.step(i, node, steps(i))
-        elif isinstance(step := steps(i), torch.nn.Module):
+            call(code, i, node, steps)
+        elif isinstance(step := steps(i), torch.nn.Module) and not steps.is_lent(i):
             code.place(i, step)
     module = code.finish(graph.outputs, bare=bare)
     module.meta["graph"] = graph
     module.meta["frozen"] = tuple(i for i, node in graph.nodes.items() if node.frozen and i in code.places.values())
     return module
+
+
+def call(code: Code, i: str, node: Node, steps: Steps, path: str = "") -> None:
+    """Append the step `i` to code, with the module that `steps` makes of it or takes from another graph."""
+    step = steps(i)
+    if isinstance(step, torch.nn.Module) and steps.is_lent(i):
+        code.borrow(path or i, step, bare=bool(lookup("op", node.op).option("bare")))
+    code.step(i, node, step, path)
 
 
 def _body(graph: Graph, steps: Steps) -> Compiled:

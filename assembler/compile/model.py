@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from torch import nn
+from torch import fx, nn
 
 from assembler.compile.located import Located
 from assembler.errors import InputError
 
+AROUND = "_around"
+"""Where a body has the modules of steps around it, which are no sub-modules of it."""
+
 
 class Model(Located):
     """A graph as straight-line code; `meta` has the graph, and the `frozen` steps, which stay in evaluation."""
+
+    def __init__(self, root: nn.Module | dict[str, Any], graph: fx.Graph, class_name: str = "GraphModule") -> None:
+        super().__init__(root, graph, class_name)
+        if (lent := self._modules.pop(AROUND, None)) is not None:
+            self.__dict__[AROUND] = lent
+
+    @classmethod
+    def _deepcopy_init(cls) -> Any:
+        return Model.__init__
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of all steps but the frozen ones."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,12 +12,13 @@ from torch import fx, nn
 
 from assembler.compile.code import Code, flat
 from assembler.compile.located import mark
-from assembler.compile.lower import check_names, steps_of
+from assembler.compile.lower import call, check_names, steps_of
 from assembler.compile.steps import Steps, seeding
 from assembler.errors import GraphError, near
 from assembler.graph.core import Graph, TensorType
-from assembler.graph.edit import Slot, cut, inner_id
+from assembler.graph.edit import ROOT, Slot, cut, inner_id
 from assembler.graph.runs import ends
+from assembler.graph.sides import upstream
 from assembler.infer.shape import shapes
 
 
@@ -27,29 +29,42 @@ def outline(
     *,
     seed: int | None = 0,
     device: str | torch.device = "cpu",
+    reads: Mapping[str, Sequence[str]] | None = None,
 ) -> fx.GraphModule:
     """The function and the `state_dict` keys of `lower`, with every slot's region as one sub-module at the slot's path.
 
-    `module.meta["slots"]` holds the slots' paths. Raises GraphError where a slot is not one (more than one tensor
-    enters or leaves), where two overlap, or where a step cannot be named.
+    The sub-module takes what the slot carries on, then its side inputs in their order, or those that `reads` says (slot
+    -> ids). `module.meta["slots"]` holds the slots' paths. Raises GraphError where a slot is not one (more than one
+    tensor leaves), where two overlap, or where a step cannot be named.
     """
     types = types or shapes(graph)
     check_names(graph)
-    cuts = [cut(graph, path) for path in slots]
+    sides = reads or {}
+    cuts = [replace(slot, sides=tuple(sides.get(slot.path, slot.sides))) for slot in (cut(graph, p) for p in slots)]
     owner = _owners(cuts)
     code = Code(graph.input_names)
     steps = steps_of(graph, types, seed, device)
+
+    def add(i: str) -> None:
+        slot = owner.get(i)
+        if i in code.values or (slot is not None and i != slot.output):
+            return
+        for source in slot.sides if slot else ():
+            late = upstream(graph, source) - code.values.keys()  # what another part reads may stand behind the slot
+            for above in (i for i in graph.nodes if i in late):
+                add(above)
+        if slot is None:
+            call(code, i, graph.nodes[i], steps)
+        else:
+            values = tuple(code.values[s] for s in (slot.source, *slot.sides))
+            code.values[i] = code.call(_place(slot.path), _region(graph, slot, steps), values, {})
+            mark(code.fx, slot.path)
+
     with seeding(seed):
-        for i, node in graph.nodes.items():
-            slot = owner.get(i)
-            if slot is None:
-                code.step(i, node, steps(i))
-            elif i == slot.output:
-                inner = _region(graph, slot, steps)
-                code.values[i] = code.call(_place(slot.path), inner, (code.values[slot.source],), {})
-                mark(code.fx, slot.path)
+        for i in graph.nodes:
+            add(i)
     module = code.finish(graph.outputs)
-    module.meta |= {"graph": graph, "slots": tuple(slots)}
+    module.meta |= {"graph": graph, "slots": tuple(slots), "single": tuple(s.path for s in cuts if _single(s))}
     _keep_keys(module)
     return module
 
@@ -62,7 +77,7 @@ def part(
     seed: int | None = 0,
     device: str | torch.device = "cpu",
 ) -> nn.Module:
-    """What `outline` puts in one slot, made without the rest: tensor in, tensor out, parameters named from the slot on.
+    """What `outline` puts in one slot, made without the rest: tensors in, one out, parameters named from the slot on.
 
     Its initial weights are those that the same steps have in `lower(graph)` with the same seed.
     """
@@ -105,19 +120,27 @@ def _owners(cuts: Sequence[Slot]) -> dict[str, Slot]:
     return owner
 
 
+def _single(slot: Slot) -> bool:
+    """Whether a slot is one step with several inputs, which has an order of its own for them."""
+    return slot.ids == (slot.path,) and bool(slot.sides)
+
+
 def _region(graph: Graph, slot: Slot, steps: Steps) -> nn.Module:
-    code = Code(("x",))
-    code.values[slot.source] = code.values["x"]
-    path = slot.path
+    path, values = slot.path, (slot.source, *slot.sides)
+    code = Code([f"x{n}" for n in range(len(values))] if slot.sides else ["x"])
+    code.values |= dict(zip(values, list(code.values.values()), strict=True))
     for i in slot.ids:
         node = graph.nodes[i]
         step = steps(i)
         if i == path and isinstance(step, nn.Module):
-            if len(slot.ids) == 1:
+            if len(slot.ids) == 1 and not _single(slot):
                 return step
+            if len(slot.ids) == 1:
+                call(code, i, node, steps, ROOT)
+                continue
             what = f"slot '{i}' ends in {node.op}, which has weights of its own beside those of its arms"
             raise GraphError(what, path=i, hint="wrap the container in a body: and cut that")
-        code.step(i, node, step, path.rsplit(".", 1)[-1] if i == path else inner_id(path, i))
+        call(code, i, node, steps, path.rsplit(".", 1)[-1] if i == path else inner_id(path, i))
     return code.finish((("y", slot.output),))
 
 
@@ -127,8 +150,8 @@ def _place(slot: str) -> str:
 
 
 def _keep_keys(module: fx.GraphModule) -> None:
-    """Let a run's steps have the keys in a `state_dict` that they have in `lower`'s."""
-    if any(map(ends, module.meta["slots"])):
+    """Let the steps of a run, and a single step, have the keys in a `state_dict` that they have in `lower`'s."""
+    if module.meta["single"] or any(map(ends, module.meta["slots"])):
         module._state_dict_hooks = OrderedDict()
         module._load_state_dict_pre_hooks = OrderedDict()  # each is bound to one module
         module._register_state_dict_hook(_without_runs)  # type: ignore[no-untyped-call]
@@ -137,21 +160,31 @@ def _keep_keys(module: fx.GraphModule) -> None:
 
 def _without_runs(module: fx.GraphModule, state: dict[str, Any], prefix: str, metadata: Mapping[str, Any]) -> None:
     """A `state_dict` hook: the keys of a run's steps begin with their own paths."""
-    for place in _runs(module, prefix):
+    for place, path in _runs(module, prefix).items():
         for key in [k for k in state if k.startswith(place)]:
-            state[prefix + key.removeprefix(place)] = state.pop(key)
+            state[path + key.removeprefix(place)] = state.pop(key)
 
 
 def _with_runs(module: fx.GraphModule, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """The inverse, before a `state_dict` is loaded."""
-    for place in _runs(module, prefix):
-        for key in module.get_submodule(place.removeprefix(prefix)[:-1]).state_dict():
-            if prefix + key in state:
-                state[place + key] = state.pop(prefix + key)
+    for place, path in _runs(module, prefix).items():
+        if (held := _held(module, place.removeprefix(prefix)[:-1])) is not None:
+            for key in held.state_dict():
+                if path + key in state:
+                    state[place + key] = state.pop(path + key)
 
 
-def _runs(module: fx.GraphModule, prefix: str) -> list[str]:
-    return [f"{prefix}{_place(slot)}." for slot in module.meta["slots"] if ends(slot)]
+def _runs(module: fx.GraphModule, prefix: str) -> dict[str, str]:
+    """How the keys begin that are not where they lie, with how they are to begin."""
+    runs = {f"{prefix}{_place(slot)}.": prefix for slot in module.meta["slots"] if ends(slot)}
+    return runs | {f"{prefix}{slot}.{ROOT}.": f"{prefix}{slot}." for slot in module.meta["single"]}
+
+
+def _held(module: nn.Module, path: str) -> nn.Module | None:
+    try:
+        return module.get_submodule(path)
+    except AttributeError:  # another part is in the slot
+        return None
 
 
 def _shallow(module: nn.Module) -> Any:

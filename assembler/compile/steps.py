@@ -14,7 +14,7 @@ from torch import nn
 from assembler.compile.undrawn import undrawn
 from assembler.errors import GraphError, near
 from assembler.graph.core import ITEM, Graph, Init, TensorType
-from assembler.graph.shares import owner_of
+from assembler.graph.shares import TRANSPOSED, is_across, owner_of, parts
 from assembler.infer.shape import shapes
 from assembler.infer.step import step_of
 from assembler.infer.ties import tie
@@ -27,7 +27,9 @@ Lower = Callable[[Graph, "Steps"], nn.Module]
 class Steps:
     """Makes the steps of one graph, each once, with weights that depend on the seed and the step's path alone.
 
-    `lower` makes the module of a body; `prefix` is what stands before the paths of its steps.
+    `lower` makes the module of a body; `prefix` is what stands before the paths of its steps, and `around` makes those
+    of the graph around it. `inner` are the steps of the bodies of steps that are made. A module is the same in all
+    modes (`modules`), and functions are those of one mode (`made`).
     """
 
     graph: Graph
@@ -36,45 +38,73 @@ class Steps:
     device: str | torch.device
     lower: Lower
     prefix: str = ""
+    around: Steps | None = None
     made: dict[str, Any] = field(default_factory=dict, compare=False)
+    modules: dict[str, nn.Module] = field(default_factory=dict, compare=False)
+    inner: dict[str, Steps] = field(default_factory=dict, compare=False)
 
     def __call__(self, i: str) -> Callable[..., Any]:
         """What computes the step `i`. To be called under `seeding(seed)`, in the graph's order."""
+        if i in self.modules:
+            return self.modules[i]
         if i not in self.made:
             item = self.graph.nodes[i].op == ITEM  # which the compiler takes of what its source makes
-            self.made[i] = None if item else self._made(i)
+            made = self.made[i] = None if item else self._made(i)
+            if isinstance(made, nn.Module):
+                self.modules[i] = made
         return self.made[i]  # type: ignore[no-any-return]
 
     def of_mode(self, graph: Graph, types: Mapping[str, TensorType]) -> Steps:
         """The steps of one mode: the modules are those made so far, functions are for values of `types`."""
-        made = {i: step for i, step in self.made.items() if isinstance(step, nn.Module)}
-        return replace(self, graph=graph, types=types, made=made)
+        return replace(self, graph=graph, types=types, made={})
 
-    def owner(self, i: str) -> str:
+    def is_lent(self, i: str) -> bool:
+        """Whether the module that computes the step `i` is that of a step of another graph."""
+        path = self.graph.nodes[i].owner
+        return is_across(path) and self.owner(i) != (self, i)
+
+    def owner(self, i: str) -> tuple[Steps, str]:
         """The step whose module computes the step `i`: the one that it shares as a whole, or itself."""
-        owner = self.graph.nodes[i].owner
-        if not owner or not _has_weights(self(owner)):
-            return i
-        own, other = self.graph.nodes[i], self.graph.nodes[owner]
+        path = self.graph.nodes[i].owner
+        if not path:
+            return self, i
+        steps, owner, _ = self.lender(path)
+        if not _has_weights(steps(owner)) and not steps.graph.nodes[owner].share:  # which may be held elsewhere
+            return self, i
+        own, other = self.graph.nodes[i], steps.graph.nodes[owner]
         if own.args != other.args or own.body != other.body:
-            what = f"'{i}' cannot use the weights of '{owner}', whose arguments differ"
+            what = f"'{i}' cannot use the weights of '{path}', whose arguments differ"
             raise GraphError(what, path=i, hint="give both the same, or share one parameter: {weight: a.weight}")
-        return owner
+        return steps, owner
+
+    def lender(self, path: str) -> tuple[Steps, str, str]:
+        """What makes the step that a shared path names, its id, and the parameter in it."""
+        up, (*through, last) = parts(path)
+        here = self
+        for _ in range(up):
+            if here.around is None:
+                raise GraphError(f"'{path}' is outside of {self.graph.name}", hint="compile the whole model")
+            here = here.around
+        for step in through:
+            here(step)
+            here = here.inner[step]
+        return here, *owner_of(last, here.graph.nodes)
 
     def _made(self, i: str) -> Callable[..., Any]:
         node = self.graph.nodes[i]
-        if node.owner and (owner := self.owner(i)) != i:
-            self._check_widths(i, owner)
-            return self(owner)
+        if node.owner and (found := self.owner(i)) != (self, i):
+            self._check_widths(i, *found)
+            return found[0](found[1])
         step = self._fresh(i)
         for name, path in node.share if not node.owner else ():
-            other, parameter = owner_of(path, self.graph.nodes)
+            steps, other, parameter = self.lender(path)
             try:
-                tie(step, name, self(other), parameter)
+                tie(step, name, steps(other), parameter)
             except GraphError as error:
                 raise GraphError(error.problems[0].message, path=i, hint=error.problems[0].hint) from error
-        if node.init:
-            begin(i, step, node.init)
+        turned = [name for name, path in node.share if path.endswith(TRANSPOSED)]  # which begins as its owner does
+        if rules := tuple(rule for rule in node.init if rule[0] not in turned):
+            begin(i, step, rules)
         if node.frozen and isinstance(step, nn.Module):
             step.requires_grad_(False).eval()
         return step
@@ -85,7 +115,9 @@ class Steps:
 
         def lower(body: Graph, name: str) -> nn.Module:
             prefix = f"{self.prefix}{i}.{name}." if name else f"{self.prefix}{i}."
-            return self.lower(body, Steps(body, shapes(body), self.seed, self.device, self.lower, prefix))
+            inner = Steps(body, shapes(body), self.seed, self.device, self.lower, prefix, self)
+            self.inner[i] = inner
+            return self.lower(body, inner)
 
         if torch.device(self.device).type == "meta":
             with torch.device("meta"):
@@ -96,15 +128,16 @@ class Steps:
         step = undrawn(lambda: step_of(node, types, lower, shapes), replaced)
         return step.to(self.device) if isinstance(step, nn.Module) and str(self.device) != "cpu" else step
 
-    def _check_widths(self, i: str, owner: str) -> None:
-        ours, theirs = ([self.types[s].shape[1:] for s in self.graph.nodes[n].sources] for n in (i, owner))
-        if ours == theirs:
+    def _check_widths(self, i: str, steps: Steps, owner: str) -> None:
+        node, other = self.graph.nodes[i], steps.graph.nodes[owner]
+        types = [self.types[s] for s in node.sources]
+        if [t.shape[1:] for t in types] == [steps.types[s].shape[1:] for s in other.sources]:
             return
         with torch.device("meta"):
-            own = step_of(self.graph.nodes[i], [self.types[s] for s in self.graph.nodes[i].sources], _bodiless, shapes)
-        shared, needed = self(owner), _sizes(own)
+            own = step_of(node, types, _bodiless, shapes)
+        shared, needed = steps(owner), _sizes(own)
         if needed != _sizes(shared):
-            what = f"'{i}' cannot use the weights of '{owner}': it needs {needed}, and they are {_sizes(shared)}"
+            what = f"'{i}' cannot use the weights of '{node.owner}': it needs {needed}, and they are {_sizes(shared)}"
             raise GraphError(what, path=i, hint="the inputs of both must have one width")
 
 

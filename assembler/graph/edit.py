@@ -1,9 +1,9 @@
 """Pure edits of a graph: each returns a new, verified graph that shares every untouched node with the old one.
 
-A *slot* is a path whose region has one value entering and one leaving. `extract` makes a slot's region a graph of its
-own and `graft` puts one back: an id under the slot's path loses the path (`stage.1.mix.token` -> `mix.token`), and
-the step at the path itself, a residual's sum for instance, is called `root`. The steps of a run (`stem..stage.0`) keep
-their ids.
+A *slot* is a path whose region carries one value on and lets one leave; what else it reads are side inputs. `extract`
+makes a slot's region a graph of its own and `graft` puts one back: an id under the slot's path loses the path
+(`stage.1.mix.token` -> `mix.token`), and the step at the path itself, a residual's sum for instance, is called `root`.
+The steps of a run (`stem..stage.0`) keep their ids.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any
 
 from assembler.errors import AssemblerError, GraphError
 from assembler.graph.core import ITEM, Arg, Graph, Node, TensorType
-from assembler.graph.runs import end_names, ends, inner_names
-from assembler.graph.shares import moved_shares, owners
+from assembler.graph.runs import end_names, ends, entry, inner_names
+from assembler.graph.shares import owners, renamed
+from assembler.graph.sides import entering, side_names, sides_named, stream
 from assembler.graph.verify import input_names, verify
 from assembler.registry import REQUIRED, Entry, lookup
 
@@ -25,12 +26,16 @@ ROOT = "root"
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A region that can be replaced: `source` is the one value that it reads, `output` the one that is read of it."""
+    """A region that can be replaced: `source` is the value that it carries on, `output` the one that is read of it.
+
+    `sides` are the values that it reads beside the first: masks, positions, the states of an encoder.
+    """
 
     path: str
     ids: tuple[str, ...]
     source: str
     output: str
+    sides: tuple[str, ...] = ()
 
 
 def inner_id(path: str, i: str) -> str:
@@ -67,21 +72,28 @@ def step(op: str, args: Mapping[str, Any], sources: tuple[str, ...], like: Node 
     return Node(entry.name, tuple(sorted(kept.items())), inputs, like.span if like else None, frozen=frozen)
 
 
-def cut(graph: Graph, path: str) -> Slot:
-    """The slot at `path`. Raises GraphError, listing the edges that cross, unless one value enters and one leaves."""
+def cut(graph: Graph, path: str, source: str = "") -> Slot:
+    """The slot at `path`. Raises GraphError, listing the edges that cross, unless values enter and one leaves.
+
+    `source` is the value that it carries on, where that is known already; else see `sides.stream`.
+    """
     ids = graph.region(path)
     if not ids:
         raise GraphError(f"cannot cut '{path}': it holds no steps", path=path)
-    entering, leaving = _border(graph, ids)
-    sources, results = ({a for a, _ in edges} for edges in (entering, leaving))
+    inside, leaving = entering(graph, ids), _leaving(graph, ids)
+    results = dict.fromkeys(a for a, _ in leaving)
     if said := torn(bonds(graph), ids):
         raise GraphError(f"cannot cut '{path}': {said}", path=path, hint=_cuttable(graph, path))
-    if len(sources) == 1 and len(results) == 1:
-        return Slot(path, ids, sources.pop(), results.pop())
-    edges = [f"    enters: {a} -> {b}" for a, b in entering] + [f"    leaves: {a} -> {b}" for a, b in leaving]
-    counts = f"{_count(len(sources), 'enter')} and {_count(len(results), 'leave')}"
-    message = "\n".join([f"cannot cut '{path}': {counts}, a slot has one of each", *edges])
-    raise GraphError(message, path=path, hint=_cuttable(graph, path))
+    if inside and len(results) == 1:
+        run = ends(path)
+        source = source or (entry(graph, run[0]) if run else stream(graph, ids, inside))
+        return Slot(path, ids, source, next(iter(results)), tuple(s for s in inside if s != source))
+    edges = [f"    enters: {a} -> {b}" for b in ids for a in dict.fromkeys(graph.nodes[b].sources) if a in inside]
+    edges += [f"    leaves: {a} -> {b}" for a, b in leaving]
+    wrong = (
+        f"{_count(len(results), 'leave')}, of a slot one does" if inside else "no value enters, into a slot one does"
+    )
+    raise GraphError("\n".join([f"cannot cut '{path}': {wrong}", *edges]), path=path, hint=_cuttable(graph, path))
 
 
 def replace_step(graph: Graph, path: str, op: str | None, args: Mapping[str, Any]) -> Graph:
@@ -89,25 +101,30 @@ def replace_step(graph: Graph, path: str, op: str | None, args: Mapping[str, Any
 
     A single step keeps its id and what it reads. A container is replaced as a whole by one step with its path as id.
     """
+    return _verified(_replaced(graph, path, op, args))
+
+
+def _replaced(graph: Graph, path: str, op: str | None, args: Mapping[str, Any]) -> Graph:
+    """What `replace_step` gives, not verified: a body alone may share what lies around it."""
     node = graph.nodes.get(path)
     if node is not None and (op is None or graph.region(path) == (path,)):
         merged = dict(node.args) | _arguments(node.op, args) if op is None else args
         new = step(op or node.op, merged, node.sources, node)
         if op is None:
             new = replace(new, body=node.body, share=node.share, init=node.init)
-        return _verified(replace(graph, nodes={**graph.nodes, path: new}))
+        return replace(graph, nodes={**graph.nodes, path: new})
     if owner := _holder(graph, path):
         body = graph.nodes[owner].body
         assert body is not None
-        inner = replace_step(body, path.removeprefix(f"{owner}."), op, args)
-        return _verified(replace(graph, nodes={**graph.nodes, owner: replace(graph.nodes[owner], body=inner)}))
+        inner = _replaced(body, path.removeprefix(f"{owner}."), op, args)
+        return replace(graph, nodes={**graph.nodes, owner: replace(graph.nodes[owner], body=inner)})
     if op is None:
         graph.resolve(path)
         raise GraphError(f"'{path}' is a container or an input and has no arguments", path=path, hint="give an op")
     span = graph.nodes[cut(graph, path).output].span
     new = replace(step(op, args, ("x",)), span=span)
     own = run[1] if (run := ends(path)) else ROOT
-    return graft(graph, path, Graph((("x", TensorType(())),), {own: new}, (("y", own),)))
+    return _grafted(graph, path, Graph((("x", TensorType(())),), {own: new}, (("y", own),)))
 
 
 def insert_after(graph: Graph, path: str, i: str, op: str, **args: Arg) -> Graph:
@@ -126,51 +143,70 @@ def insert_after(graph: Graph, path: str, i: str, op: str, **args: Arg) -> Graph
         if old == source:
             nodes[i] = new
     names = {p: i if v == source and i.startswith(f"{p}.") else v for p, v in graph.names.items()}
-    return _made(graph, nodes, names, {source: i})
+    return _verified(_made(graph, nodes, names, {source: i}))
 
 
 def remove(graph: Graph, path: str) -> Graph:
-    """The graph without the step or container at `path`: what read it reads its single source."""
+    """The graph without the step or container at `path`: what read it reads what it carried on.
+
+    Raises GraphError for one step that reads several values, which carries none of them on.
+    """
+    slot = cut(graph, path)
+    if slot.sides and slot.ids == (path,):
+        several = " and ".join(dict.fromkeys(graph.nodes[path].sources))
+        what = f"cannot take '{path}' out: it joins {several}, and either could be passed on"
+        raise GraphError(what, path=path, hint="take the container out that holds it, or put another step there")
     new = graft(graph, path, Graph((("x", TensorType(())),), {}, (("y", "x"),)))
     return replace(new, names={p: i for p, i in new.names.items() if p != path})
 
 
-def extract(graph: Graph, path: str, types: Mapping[str, TensorType]) -> Graph:
-    """The region of the slot at `path` as a graph with one input `x` and one output `y`.
+def extract(graph: Graph, path: str, types: Mapping[str, TensorType], source: str = "") -> Graph:
+    """The region of the slot at `path` as a graph with an input `x`, one for each side input, and one output `y`.
 
-    `types` gives the type of the value that enters, by id; a graph input's is known. The input is called `x_` where a
-    step in the region is called `x`.
+    `types` gives the types of the values that enter, by id; a graph input's is known. The first input is called `x_`
+    where a step in the region is called `x`, side inputs as `sides.side_names` says. `source` is as in `cut`.
     """
-    slot = cut(graph, path)
-    kind = types.get(slot.source) or dict(graph.inputs).get(slot.source)
-    if kind is None:
-        raise GraphError(f"the type of '{slot.source}', which enters '{path}', is not given", path=path)
+    slot = cut(graph, path, source)
+    kinds = {**dict(graph.inputs), **types}
+    if missing := next((i for i in (slot.source, *slot.sides) if i not in kinds), ""):
+        raise GraphError(f"the type of '{missing}', which enters '{path}', is not given", path=path)
     inner = {i: inner_id(path, i) for i in slot.ids}
     prefix = f"{path}."
     containers = {p: graph.names[outer] for outer, p in inner_names(graph, slot).items()}
-    taken = [*inner.values(), *containers]
+    taken = {*inner.values(), *containers}
     if any(f"{i}.".startswith(f"{prefix}{ROOT}.") for i in slot.ids):
         raise GraphError(f"'{path}.{ROOT}' stands in the way: a slot's own step is called {ROOT}", hint="rename it")
     x = "x"
     while x in taken:
         x += "_"
-    inner[slot.source] = x
+    sides = side_names(graph, slot.sides, slot.ids, {*taken, x})
+    inner |= {slot.source: x, **sides}
     nodes = {inner[i]: _renamed(graph.nodes[i], inner) for i in slot.ids}
     names = {p: inner[v] for p, v in containers.items() if v in inner}
-    return _verified(Graph(((x, kind),), nodes, (("y", inner[slot.output]),), names, f"{graph.name}.{path}"))
+    inputs = ((x, kinds[slot.source]), *((name, kinds[i]) for i, name in sides.items()))
+    return _verified(Graph(inputs, nodes, (("y", inner[slot.output]),), names, f"{graph.name}.{path}"))
 
 
-def graft(graph: Graph, path: str, part: Graph) -> Graph:
+def graft(graph: Graph, path: str, part: Graph, reads: Mapping[str, str] | None = None) -> Graph:
     """The graph with `part` in place of the slot at `path`; the inverse of `extract`.
 
-    The path keeps naming the slot's value, also where `part` has no steps and hands on what enters. Raises GraphError
-    where `part` does not have one input and one output.
+    The part's first input is what the slot carries on, each other one the value of that name, as `reads` says (name
+    -> id) or else `sides.sides_named`. The path keeps naming the slot's value, also where `part` has no steps and
+    hands on what enters. Raises GraphError where `part` has no input or not one output, or reads what the slot makes.
     """
+    return _verified(_grafted(graph, path, part, reads))
+
+
+def _grafted(graph: Graph, path: str, part: Graph, reads: Mapping[str, str] | None = None) -> Graph:
     slot = cut(graph, path)
-    if len(part.inputs) != 1 or len(part.outputs) != 1:
+    if not part.inputs or len(part.outputs) != 1:
         counts = f"{len(part.inputs)} inputs and {len(part.outputs)} outputs"
-        raise GraphError(f"a part has one input and one output, the one for '{path}' has {counts}", path=path)
-    outer = {i: outer_id(path, i) for i in part.nodes} | {part.input_names[0]: slot.source}
+        raise GraphError(f"a part has an input and one output, the one for '{path}' has {counts}", path=path)
+    x, *more = part.input_names
+    sides = sides_named(graph, more, path) if reads is None else dict(reads)
+    if own := next((i for i in sides.values() if i in slot.ids), ""):
+        raise GraphError(f"a part for '{path}' reads '{own}', which is a step of what it replaces", path=path)
+    outer = {i: outer_id(path, i) for i in part.nodes} | {x: slot.source, **sides}
     inside = {outer[i]: _renamed(node, outer) for i, node in part}
     output = outer[part.outputs[0][1]]
     if clash := next((i for i in inside if i in graph.nodes and i not in slot.ids), ""):
@@ -181,7 +217,7 @@ def graft(graph: Graph, path: str, part: Graph) -> Graph:
     names |= {p if ends(path) else f"{path}.{p}": outer[v] for p, v in part.names.items() if v in outer}
     names |= end_names(slot, inside, output) if ends(path) else {}
     names = {p: v for p, v in names.items() if p not in inside}
-    return _made(graph, _placed(graph, slot, inside, output), names, {slot.output: output})
+    return _made(graph, _ordered(_placed(graph, slot, inside, output)), names, {slot.output: output})
 
 
 def with_outputs(graph: Graph, outputs: Mapping[str, str]) -> Graph:
@@ -247,10 +283,10 @@ def _verified(graph: Graph) -> Graph:
 
 
 def _made(graph: Graph, nodes: dict[str, Node], names: dict[str, str], moved: Mapping[str, str]) -> Graph:
-    """The verified graph of these nodes; outputs that read a moved value read it where it is now."""
+    """The graph of these nodes; outputs that read a moved value read it where it is now."""
     names = {p: i for p, i in names.items() if i in nodes or i in graph.input_names}
     outputs = tuple((name, moved.get(i, i)) for name, i in graph.outputs)
-    return _verified(Graph(graph.inputs, nodes, outputs, names, graph.name, graph.only))
+    return Graph(graph.inputs, nodes, outputs, names, graph.name, graph.only)
 
 
 def _placed(graph: Graph, slot: Slot, inside: dict[str, Node], output: str) -> dict[str, Node]:
@@ -276,6 +312,20 @@ def _in_order(nodes: Mapping[str, Node]) -> bool:
     return all(place.get(s, -1) < place[i] for i, node in nodes.items() for s in node.sources)
 
 
+def _ordered(nodes: dict[str, Node]) -> dict[str, Node]:
+    """The nodes with each after what it reads, and as they stand where there is no such order."""
+    if _in_order(nodes):
+        return nodes
+    found: dict[str, Node] = {}
+    waiting = dict(nodes)
+    while waiting:
+        ready = [i for i, node in waiting.items() if not any(s in waiting for s in node.sources)]
+        if not ready:
+            return nodes
+        found |= {i: waiting.pop(i) for i in ready}
+    return found
+
+
 def _reading(node: Node, moved: Mapping[str, str]) -> Node:
     """The node with moved sources; the same object where none of its sources moved."""
     if not any(moved.get(s, s) != s for _, s in node.inputs):
@@ -285,12 +335,13 @@ def _reading(node: Node, moved: Mapping[str, str]) -> Node:
 
 def _renamed(node: Node, names: Mapping[str, str]) -> Node:
     """The node among steps that have other ids now: it reads them, and uses their weights, under those."""
-    return replace(_reading(node, names), share=moved_shares(node, names)) if node.share else _reading(node, names)
+    return renamed(_reading(node, names), names) if node.share or node.body is not None else _reading(node, names)
 
 
 def bonds(graph: Graph) -> tuple[tuple[str, str, str], ...]:
     """Pairs of steps that no cut may come between, and why: shared weights, further outputs of one step."""
-    shared = [(i, o, "uses the weights of") for i, n in graph if n.share for o in owners(n, graph.nodes)]
+    sharing = ((i, n) for i, n in graph if n.share or n.body is not None)
+    shared = [(i, o, "uses the weights of") for i, n in sharing for o in owners(n, graph.nodes)]
     items = [(i, source, "is an output of") for i, n in graph if n.op == ITEM for source in n.sources]
     return (*shared, *items)
 
@@ -309,25 +360,20 @@ def _holder(graph: Graph, path: str) -> str:
     return next((p for p in prefixes if p in graph.nodes and graph.nodes[p].body is not None), "")
 
 
-def _border(graph: Graph, ids: tuple[str, ...]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """The edges (from, to) that enter and that leave a region, each once; a graph output counts as a reader."""
+def _leaving(graph: Graph, ids: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The edges (from, to) that leave a region, each once; a graph output counts as a reader."""
     region = set(ids)
-    entering: list[tuple[str, str]] = []
-    leaving: list[tuple[str, str]] = []
-    for i, node in graph:
-        for source in node.sources:
-            if (i in region) != (source in region):
-                (entering if i in region else leaving).append((source, i))
-    leaving += [(i, f"output {name}") for name, i in graph.outputs if i in region]
-    return list(dict.fromkeys(entering)), list(dict.fromkeys(leaving))
+    found = [(s, i) for i, node in graph if i not in region for s in node.sources if s in region]
+    found += [(i, f"output {name}") for name, i in graph.outputs if i in region]
+    return list(dict.fromkeys(found))
 
 
 def _cuttable(graph: Graph, path: str) -> str:
     """A hint at the nearest path around `path` that is a slot."""
     while "." in path and not ends(path):
         path = path.rpartition(".")[0]
-        edges = _border(graph, graph.region(path))
-        if all(len({a for a, _ in side}) == 1 for side in edges):
+        ids = graph.region(path)
+        if entering(graph, ids) and len({a for a, _ in _leaving(graph, ids)}) == 1:
             return f"'{path}' can be cut"
     return ""
 

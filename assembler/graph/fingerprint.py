@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from assembler.errors import AssemblerError
 from assembler.graph.core import Arg, Graph, Node, TensorType
-from assembler.graph.shares import owner_of
+from assembler.graph.shares import owner_of, parts
 from assembler.registry import lookup
 
 Edges = Sequence[Sequence[tuple[bytes, int]]]
@@ -50,12 +50,14 @@ def fingerprint(graph: Graph) -> str:
 class _Web:
     """A graph as numbered values in topological order, inputs first, with what is said of each alone as its label.
 
-    The steps of a body are values like all others, before the step that holds them.
+    The steps of a body are values like all others, before the step that holds them; `bodies` has their numbers, by the
+    `id` of the numbers of the steps around and the step that holds them.
     """
 
     labels: list[bytes] = field(default_factory=list)
     sources: list[list[tuple[bytes, int]]] = field(default_factory=list)
     users: list[list[tuple[bytes, int]]] = field(default_factory=list)
+    bodies: dict[tuple[int, str], dict[str, int]] = field(default_factory=dict)
 
     def value(self, label: bytes) -> int:
         """A new value; its number."""
@@ -68,33 +70,44 @@ class _Web:
         self.sources[user].append((name, source))
         self.users[source].append((name, user))
 
-    def steps(self, graph: Graph, number: dict[str, int]) -> None:
-        """Adds all steps of a graph to `number`, which holds its inputs."""
+    def steps(self, graph: Graph, number: dict[str, int], around: tuple[dict[str, int], ...] = ()) -> None:
+        """Adds all steps of a graph to `number`, which holds its inputs; `around` are those of the graphs around it."""
         commutative = {op: _commutative(op) for op in {node.op for node in graph.nodes.values()}}
         for i, node in graph.nodes.items():
-            inner = [] if node.body is None else self.body(node, node.body, number)
+            inside = [] if node.body is None else self.body(i, node, (*around, number))
             n = number[i] = self.value(_label(node.op, node.args) if _is_plain(node) else _marked(node))
             for shared, path in node.share:
-                owner, parameter = owner_of(path, number)
-                self.edge(_digest(b"share", shared.encode(), parameter.encode()), number[owner], n)
+                owner, parameter = self.owner(path, (*around, number))
+                self.edge(_digest(b"share", shared.encode(), parameter.encode()), owner, n)
             ordered = not commutative[node.op]
             for port, source in node.inputs if node.body is None else ():
                 self.edge(_port(port) if ordered else b"", number[source], n)
-            for name, m in inner:
+            for name, m in inside:
                 self.edge(name, m, n)
         for output, i in sorted(graph.outputs):
             self.labels[number[i]] = _digest(self.labels[number[i]], output.encode())
 
-    def body(self, node: Node, body: Graph, number: Mapping[str, int]) -> list[tuple[bytes, int]]:
-        """Adds the values of a body; (edge, number) of what its step reads, which is what enters the body."""
-        words, inside, read = _words(node), {}, []
+    def owner(self, path: str, around: tuple[dict[str, int], ...]) -> tuple[int, str]:
+        """The number of the step that a shared path names, and the parameter in it."""
+        up, (*through, last) = parts(path)
+        here = around[-1 - up]
+        for step in through:
+            here = self.bodies[id(here), step]
+        owner, parameter = owner_of(last, here)
+        return here[owner], parameter
+
+    def body(self, i: str, node: Node, around: tuple[dict[str, int], ...]) -> list[tuple[bytes, int]]:
+        """Adds the values of the body of the step `i`; (edge, number) of what it reads, which is what enters it."""
+        assert node.body is not None
+        words, inside, read, number, body = _words(node), {}, [], around[-1], node.body
         for name in body.input_names:
             said = _port(name) if name in words else b""
             m = inside[name] = self.value(_digest(b"enters", said))
             read.append((said, m))
             for source in (s for port, s in node.inputs if port == name):
                 self.edge(b"", number[source], m)
-        self.steps(body, inside)
+        self.steps(body, inside, around)
+        self.bodies[id(number), i] = inside
         return read + [(_digest(b"made", name.encode()), inside[i]) for name, i in body.outputs]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from assembler.errors import GraphError
 from assembler.graph.core import Graph
+from assembler.graph.sides import entering, fed, levels, readers_of, region_of, stream, upstream
 
 if TYPE_CHECKING:
     from assembler.graph.edit import Slot
@@ -26,11 +27,18 @@ def ends(path: str) -> tuple[str, str] | None:
 
 
 def steps_of(graph: Graph, path: str) -> tuple[str, ...]:
-    """The ids of a run, in order. Raises GraphError where `last` does not depend on `first`, or an end is no step."""
+    """The ids of a run, in order: all that varies with what `first` reads, and what serves that alone.
+
+    Raises GraphError where `last` does not depend on `first`, or an end is no step.
+    """
     first, last = ends(path) or (path, path)
     out, begin = _value(graph, last), entry(graph, first)
     reached = upstream(graph, out)
-    found = reached - upstream(graph, begin)
+    varying = {begin}
+    for i, node in graph:
+        if i in reached and not varying.isdisjoint(node.sources):
+            varying.add(i)
+    found = region_of(graph, begin, varying - {begin}, readers_of(graph))
     if begin not in reached or not set(graph.region(first)) <= found:
         what = f"there is no run '{path}': '{last}' does not come of '{first}'"
         raise GraphError(what, path=path, hint=f"write {last}{DOTS}{first}" if last != first else "")
@@ -48,34 +56,19 @@ def _value(graph: Graph, path: str) -> str:
 
 
 def entry(graph: Graph, first: str) -> str:
-    """The earliest value that the step or container `first` reads: an id, or an input's name.
+    """The value that the step or container `first` carries on, where a run begins: an id, or an input's name.
 
-    Values that no input has a part in (a table of positions) do not count. Raises GraphError where there are several.
+    Raises GraphError where it reads nothing that an input has a part in (a table of positions).
     """
-    inside = set(graph.region(first))
+    inside = graph.region(first)
     if not inside:
         return graph.resolve(first)
-    read = dict.fromkeys(s for i in inside for s in graph.nodes[i].sources if s not in inside)
-    above = {s: upstream(graph, s) for s in read}
-    inputs = set(graph.input_names)
-    fed = [s for s in read if not above[s].isdisjoint(inputs)]
-    earliest = [s for s in fed if not any(other in above[s] for other in fed if other != s)]
-    if len(earliest) != 1:
-        what = "reads no input of the model" if not earliest else f"reads {' and '.join(sorted(earliest))}"
-        raise GraphError(f"no run can begin with '{first}': it {what}", path=first, hint="a run has one value entering")
-    return earliest[0]
-
-
-def upstream(graph: Graph, i: str) -> set[str]:
-    """The ids and inputs that a value is computed from, itself included."""
-    found: set[str] = set()
-    waiting = [i]
-    while waiting:
-        i = waiting.pop()
-        if i not in found:
-            found.add(i)
-            waiting += graph.nodes[i].sources if i in graph.nodes else ()
-    return found
+    values = entering(graph, inside)
+    begin = stream(graph, inside, values) if values else ""
+    if begin not in fed(graph):
+        what = f"no run can begin with '{first}': it reads no input of the model"
+        raise GraphError(what, path=first, hint="a run has one value entering")
+    return begin
 
 
 def members(graph: Graph, ids: Iterable[str], sizes: Mapping[str, int] | None = None) -> tuple[str, ...]:
@@ -85,7 +78,7 @@ def members(graph: Graph, ids: Iterable[str], sizes: Mapping[str, int] | None = 
 
 def sizes_of(graph: Graph) -> Mapping[str, int]:
     """How many steps there are at and under each path."""
-    return Counter(p for i in graph.nodes for p in _levels(i))
+    return Counter(p for i in graph.nodes for p in levels(i))
 
 
 def holder(graph: Graph, slot: str) -> Callable[[str], bool]:
@@ -95,7 +88,7 @@ def holder(graph: Graph, slot: str) -> Callable[[str], bool]:
     inside = set(graph.region(slot))
 
     def holds(path: str) -> bool:
-        owner = next((p for p in reversed(_levels(path)) if p in graph.nodes), "")
+        owner = next((p for p in reversed(levels(path)) if p in graph.nodes), "")
         return owner in inside
 
     return holds
@@ -106,7 +99,7 @@ def inner_names(graph: Graph, slot: Slot) -> dict[str, str]:
     if ends(slot.path) is None:
         prefix = f"{slot.path}."
         return {p: p.removeprefix(prefix) for p in graph.names if p.startswith(prefix)}
-    held, whole = (Counter(p for i in ids for p in _levels(i)) for ids in (slot.ids, graph.nodes))
+    held, whole = (Counter(p for i in ids for p in levels(i)) for ids in (slot.ids, graph.nodes))
     return {p: p for p in graph.names if held[p] and held[p] == whole[p]}
 
 
@@ -129,18 +122,20 @@ def named(graph: Graph, slot: Slot, sizes: Mapping[str, int] | None = None) -> s
     """The shortest name of a region: the path that holds exactly its steps, or a run."""
     tops = _tops(graph, slot.ids, sizes)
     last = next((p for p in reversed(tops.values()) if graph.names.get(p) == slot.output), slot.output)
-    if len(set(tops.values())) == 1:
+    alone = len(set(tops.values())) == 1
+    if alone and (not slot.sides or _begins(graph, tops[slot.output], slot.source)):
         return last if last in tops.values() else tops[slot.output]
-    readers = dict.fromkeys(tops[i] for i in slot.ids if slot.source in graph.nodes[i].sources)
-    first = next((p for p in readers if _begins(graph, p, slot.source)), "")
+    readers = [i for i in slot.ids if slot.source in graph.nodes[i].sources]
+    tried = dict.fromkeys((*(tops[i] for i in readers), *readers))
+    first = next((p for p in tried if _begins(graph, p, slot.source)), "")
     return f"{first or slot.ids[0]}{DOTS}{last}"
 
 
 def _tops(graph: Graph, ids: Iterable[str], sizes: Mapping[str, int] | None) -> dict[str, str]:
     """For each of some steps the shortest path at and under which there are only such steps."""
     inside, whole = tuple(ids), sizes or sizes_of(graph)
-    held = Counter(p for i in inside for p in _levels(i))
-    return {i: next(p for p in _levels(i) if held[p] == whole[p]) for i in inside}
+    held = Counter(p for i in inside for p in levels(i))
+    return {i: next((p for p in levels(i) if held[p] == whole[p]), i) for i in inside}
 
 
 def _begins(graph: Graph, path: str, source: str) -> bool:
@@ -148,12 +143,6 @@ def _begins(graph: Graph, path: str, source: str) -> bool:
         return entry(graph, path) == source
     except GraphError:
         return False
-
-
-def _levels(path: str) -> list[str]:
-    """`a.b.c` -> a, a.b, a.b.c."""
-    parts = path.split(".")
-    return [".".join(parts[: n + 1]) for n in range(len(parts))]
 
 
 def steps_under(graph: Graph, path: str) -> tuple[str, ...]:

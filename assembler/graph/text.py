@@ -5,8 +5,9 @@ Grammar, one statement per line; blank lines and lines that start with `#` are s
     graph    = 'graph' STRING '(' [ input { ',' input } ] ')' '{' { step | name } return '}'
     input    = '%' PATH ':' DTYPE '[' [ INT { ',' INT } ] ']' [ MODE ]
     step     = '%' PATH '=' OP '(' [ edge { ',' edge } ] ')' [ '{' arg { ',' arg } '}' ] { mark } [ graph ]
-    mark     = 'share' '(' [ NAME '=' ] '%' PATH { ',' [ NAME '=' ] '%' PATH } ')' | 'frozen'
+    mark     = 'share' '(' shared { ',' shared } ')' | 'frozen'
              | 'init' '{' arg { ',' arg } '}'    a parameter and ["name", ..., ["argument", value], ...]
+    shared   = [ NAME '=' ] '%' { '^' } PATH { '/' PATH }     see `assembler.graph.shares`
     edge     = [ PORT '=' ] '%' PATH              no port: the edge's position, counted from 0
     arg      = NAME '=' JSON                      scalars and lists; lists become tuples; NaN and Infinity are allowed
     name     = 'name' PATH '=' '%' PATH           a container and the step that holds its value
@@ -30,6 +31,7 @@ from assembler.graph.core import Arg, Graph, Node, TensorType
 
 T = TypeVar("T")
 _WORD = re.compile(r"[A-Za-z0-9_.]+")
+_SHARED = re.compile(r"\^*[A-Za-z0-9_.]+(/[A-Za-z0-9_.]+)*")
 _SPACE = re.compile(r"[ \t]*")
 _JSON = json.JSONDecoder()
 
@@ -126,8 +128,8 @@ class _Line:
         if not self.take(token):
             raise self.error(f"expected '{token}'")
 
-    def word(self, what: str) -> str:
-        found = _WORD.match(self.text, self.at)
+    def word(self, what: str, form: re.Pattern[str] = _WORD) -> str:
+        found = form.match(self.text, self.at)
         if not found:
             raise self.error(f"expected {what}")
         self.at = found.end()
@@ -279,7 +281,7 @@ class _Reader:
         if name:
             line.need("=")
         line.need("%")
-        return name, line.word("a path")
+        return name, line.word("a path", _SHARED)
 
     def edge(self, line: _Line, position: int) -> tuple[str, str]:
         if line.text.startswith("%", line.at):

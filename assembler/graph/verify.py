@@ -15,7 +15,7 @@ from typing import Any
 from assembler.errors import AssemblerError, GraphError, Problem, near
 from assembler.graph.core import ITEM, Arg, Graph, Node
 from assembler.graph.modes import MODES
-from assembler.graph.shares import owner_of
+from assembler.graph.verify_shares import known_shares
 from assembler.registry import Entry, Param, checks, lookup
 
 Rule = Callable[[Graph], Iterator[Problem]]
@@ -27,7 +27,7 @@ ID = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 def verify(graph: Graph) -> None:
     """Check a graph; raises GraphError with every problem found, each with the step's path and source line."""
-    problems = [problem for rule in RULES for problem in rule(graph)]
+    problems = [problem for rule in (*RULES, known_shares) for problem in rule(graph)]
     if problems:
         raise GraphError(problems)
 
@@ -108,36 +108,13 @@ def known_ops(graph: Graph) -> Iterator[Problem]:
             yield Problem(f"step '{i}': {fault}", node.span, i, hint)
 
 
-def known_shares(graph: Graph) -> Iterator[Problem]:
-    """Steps share with steps of the same op that stand before them and have weights of their own."""
-    seen: set[str] = set()
-    for i, node in graph.nodes.items():
-        for name, path in node.share:
-            owner, parameter = owner_of(path, graph.nodes)
-            if not owner or bool(name) != bool(parameter):
-                hint = near(path, list(graph.nodes))
-                yield _problem(graph, i, f"step '{i}' shares '{path}', which does not exist", hint)
-            elif owner not in seen:
-                yield _problem(
-                    graph, i, f"step '{i}' shares '{path}', which does not stand before it", "order the steps"
-                )
-            elif not name and graph.nodes[owner].op != node.op:
-                said = f"step '{i}', a {node.op}, shares the weights of '{owner}', a {graph.nodes[owner].op}"
-                yield _problem(graph, i, said, "both must be the same op")
-            elif not name and graph.nodes[owner].owner:
-                yield _problem(graph, i, f"step '{i}' shares '{owner}', which shares others itself", "share those")
-        seen.add(i)
-
-
 def sound_bodies(graph: Graph) -> Iterator[Problem]:
     """The sub-graphs of steps are sound, and their inputs are those of the step."""
     for i, node in graph.nodes.items():
         if node.body is None:
             continue
-        try:
-            verify(node.body)
-        except GraphError as error:
-            yield from (replace(p, path=f"{i}.{p.path}" if p.path else i) for p in error.problems)
+        problems = (p for rule in RULES for p in rule(node.body))  # what they share may lie outside of them
+        yield from (replace(p, path=f"{i}.{p.path}" if p.path else i) for p in problems)
 
 
 def known_modes(graph: Graph) -> Iterator[Problem]:
@@ -200,7 +177,6 @@ RULES: tuple[Rule, ...] = (
     known_sources,
     topological_order,
     known_ops,
-    known_shares,
     sound_bodies,
     known_modes,
     further_outputs,
@@ -243,9 +219,9 @@ def _body_faults(entry: Entry, node: Node) -> Iterator[Fault]:
     for name in sorted(ports - wanted):
         yield f"the step reads '{name}', which the body of {what} does not know", near(name, wanted)
     outputs = [name for name, _ in node.body.outputs]
-    for key in entry.option("outputs_from") or ():
+    for key in (*(entry.option("outputs_from") or ()), *(entry.option("asks") or ())):
         said = node.arg(key)
-        for name in said if isinstance(said, tuple) else ():
+        for name in said if isinstance(said, tuple) else (said,) if said else ():
             if isinstance(name, str) and name not in outputs:
                 yield f"the body of {what} has no output '{name}'", near(name, outputs)
 

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from assembler.infer.batch import Size
+
 _TRIED = (2, 3, 5, 8, 13)
 """Batches at which a size is evaluated to tell what it depends on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """`times * B + plus`, where B is the batch."""
-
-    times: int
-    plus: int
-
-    def at(self, batch: Any) -> Any:
-        """The size at a batch."""
-        if not self.times:
-            return self.plus
-        scaled = batch if self.times == 1 else batch * self.times
-        return scaled + self.plus if self.plus else scaled
-
-    def __str__(self) -> str:
-        times = "B" if self.times == 1 else f"{self.times}*B"
-        return f"{times}{self.plus:+d}" if self.plus else times
 
 
 def size_of(value: int | torch.SymInt) -> Size | None:
@@ -39,14 +21,6 @@ def size_of(value: int | torch.SymInt) -> Size | None:
     times, rest = divmod(found[1] - found[0], _TRIED[1] - _TRIED[0])
     size = Size(times, found[0] - times * _TRIED[0])
     return size if not rest and found == [size.at(batch) for batch in _TRIED] else None
-
-
-def fitted(small: int, big: int, batches: tuple[int, int]) -> Size:
-    """The size that is `small` at one batch and `big` at another."""
-    if small == big:
-        return Size(0, small)
-    times = (big - small) // (batches[1] - batches[0])
-    return Size(times, small - times * batches[0])
 
 
 def is_batch(value: Any) -> bool:

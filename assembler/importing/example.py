@@ -35,10 +35,18 @@ class Inputs:
         """Whether a value has the batch as axis 0."""
         return isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == self.batch
 
+    def single(self) -> Inputs:
+        """The same with float32 for every floating dtype."""
+        return Inputs(pytree.tree_map(_single, self.kwargs), self.batch)
+
     def repeated(self, times: int) -> Inputs:
         """The same samples several times."""
         again = pytree.tree_map(lambda v: torch.cat([v] * times) if self.batched(v) else v, self.kwargs)
         return Inputs(again, self.batch * times)
+
+
+def _single(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def known_values(returned: Any) -> Any:
@@ -92,6 +100,25 @@ def _split(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 def _caches(config: Any) -> bool:
     return getattr(config, "use_cache", None) is True
+
+
+@contextmanager
+def training(module: nn.Module) -> Iterator[None]:
+    """Like `evaluating`, in training; buffers and torch's generator are as they were afterwards.
+
+    Steps that keep running statistics stay in evaluation, since whether they are traced in one or the other is one.
+    """
+    kept = {buffer: buffer.detach().clone() for buffer in module.buffers()}
+    with evaluating(module), torch.random.fork_rng(devices=[]):
+        module.train()
+        for inner in module.modules():
+            if isinstance(inner, nn.modules.batchnorm._NormBase):
+                inner.eval()
+        try:
+            yield
+        finally:
+            for buffer, before in kept.items():
+                buffer.copy_(before)
 
 
 @contextmanager

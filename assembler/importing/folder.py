@@ -34,6 +34,7 @@ def save(found: Imported, folder: str | Path, source: str = "") -> list[Path]:
         "fingerprint": found.fingerprint,
         "difference": found.difference,
         "opaque": list(found.opaque),
+        "untrained": found.untrained,
     }
     save_weights(found.weights, place / WEIGHTS, {"fingerprint": found.fingerprint})
     for name, text in ((GRAPH, to_text(found.graph)), (CONFIG, json.dumps(said, indent=1) + "\n")):
@@ -57,7 +58,8 @@ def read(folder: str | Path) -> Imported:
         except ValueError as error:
             raise InputError(f"{place / CONFIG} is no JSON") from error
     weights = read_weights(place / WEIGHTS)
-    return Imported(graph, weights, float(said.get("difference", 0.0)), tuple(said.get("opaque", ())))
+    opaque, untrained = tuple(said.get("opaque", ())), str(said.get("untrained", ""))
+    return Imported(graph, weights, float(said.get("difference", 0.0)), opaque, untrained)
 
 
 def read_graph(place: str | Path) -> Graph:

@@ -19,6 +19,7 @@ from assembler.importing.operators import LATER, PLAIN
 from assembler.registry.aten_names import LIKE, PREFIX
 
 _ATTENTION = "aten.scaled_dot_product_attention"
+_DROPPING = "dot_product_attention"
 _RANDOM = ("rand", "bernoulli", "multinomial", "normal", "dropout", "poisson", "empty")
 _BATCHES = (2, 3)
 
@@ -82,18 +83,19 @@ def _free(stem: str, taken: set[str]) -> str:
 
 def _said(node: Node, constants: Mapping[str, Constant]) -> Node:
     """Attention whose mask is the causal one, or lets everything through, without the mask."""
-    mask = dict(node.inputs).get("attn_mask") if node.op == _ATTENTION else None
-    if mask is None or mask not in constants or node.arg("is_causal"):
+    port, word = {_ATTENTION: ("attn_mask", "is_causal"), _DROPPING: ("bias", "causal")}.get(node.op, ("", ""))
+    mask = dict(node.inputs).get(port)
+    if mask is None or mask not in constants or node.arg(word):
         return node
     value = constants[mask].value
     flat = value.reshape(-1, *value.shape[-2:])
     if value.dtype != torch.bool or len(flat) != 1:
         return node
-    inputs = tuple((port, s) for port, s in node.inputs if port != "attn_mask")
+    inputs = tuple((name, s) for name, s in node.inputs if name != port)
     if bool(flat.all()):
         return replace(node, inputs=inputs)
     if flat.shape[1] == flat.shape[2] and torch.equal(flat[0], torch.ones_like(flat[0]).tril()):
-        return replace(node, inputs=inputs, args=tuple(sorted({**dict(node.args), "is_causal": True}.items())))
+        return replace(node, inputs=inputs, args=tuple(sorted({**dict(node.args), word: True}.items())))
     return node
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import copy
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -12,11 +15,11 @@ from torch import Tensor, nn
 from assembler.compile.lower import lower
 from assembler.compile.model import Compiled
 from assembler.compile.weights import fill
-from assembler.errors import GraphError, near
+from assembler.errors import AssemblerError, GraphError, near
 from assembler.graph.core import Graph
 from assembler.graph.verify import verify
 from assembler.importing.compare import compared
-from assembler.importing.example import Inputs, inputs_of
+from assembler.importing.example import Inputs, evaluating, inputs_of, training
 from assembler.importing.folding import folded
 from assembler.importing.nodes import Converter, DirectUseError, Draft
 from assembler.importing.opaque import PREFIX
@@ -24,6 +27,7 @@ from assembler.importing.provenance import untouched
 from assembler.importing.references import connected
 from assembler.importing.tracing import Trace, Tracer, UntraceableError
 
+Mode = Callable[[nn.Module], AbstractContextManager[None]]
 Opaque = Sequence[str] | Literal["auto"]
 
 
@@ -31,23 +35,34 @@ Opaque = Sequence[str] | Literal["auto"]
 class Imported:
     """A module that was brought in: its graph, its weights by the graph's names, and how well they agree.
 
-    `difference` is the greatest between an output of the graph and one of the module on the example inputs; `opaque`
-    are the paths of the modules that are kept as they are.
+    `difference` is the greatest between an output of the graph and one of the module on the example inputs, in
+    evaluation; `opaque` are the paths of the modules that are kept as they are. `untrained` says why what the module
+    does in training alone could not be kept, and is empty where it is: dropout, stochastic depth, batch statistics.
     """
 
     graph: Graph
     weights: Mapping[str, Tensor] = field(repr=False)
     difference: float = 0.0
     opaque: tuple[str, ...] = ()
+    untrained: str = ""
 
     @property
     def fingerprint(self) -> str:
         """The graph's."""
         return self.graph.fingerprint
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the floating weights, or the one that holds the values of all of them."""
+        kinds = {t.dtype for t in self.weights.values() if t.is_floating_point()}
+        return functools.reduce(torch.promote_types, sorted(kinds, key=str)) if kinds else torch.float32
+
     def build(self, device: str | torch.device = "cpu") -> Compiled:
-        """A module of the graph with the weights of the one that was brought in."""
-        made = lower(self.graph, seed=0)
+        """A module of the graph with the weights of the one that was brought in, and in their dtype.
+
+        Where floating weights have several dtypes it is the one that holds all their values.
+        """
+        made = lower(self.graph, seed=0).to(self.dtype)
         fill(made, self.weights, "the model's weights")
         return made.to(device)
 
@@ -60,8 +75,10 @@ def from_module(
     Modules of torch.nn and of the registry become the steps that they are, everything else the ATen operators that it
     calls, ids and weights under the module's own paths. `example_inputs` are one tensor, several in order, or a
     mapping by name, batch first; the graph takes any batch. Arguments that are no tensors are fixed. The model is
-    traced as it is in evaluation. `opaque` lists the paths of parts to keep as they are, "auto" keeps those that
-    cannot be traced. A module that `build` made is its own graph, as long as nobody changed it.
+    traced as it trains, so that dropout is there, and compared in evaluation; where that cannot be, it is traced in
+    evaluation, and `untrained` says why. The graph is one of float32, and weights keep their dtypes. `opaque` lists
+    the paths of parts to keep as they are, "auto" keeps those that cannot be traced. A module that `build` made is its
+    own graph, as long as nobody changed it.
 
     Raises GraphError where a part cannot be traced, with its path, or where the graph's outputs differ from the
     module's by more than `tolerance` (relative to their greatest value), with the first step that differs.
@@ -70,26 +87,57 @@ def from_module(
         return Imported(graph, dict(module.state_dict()))
     if example_inputs is None:
         raise GraphError("from_module needs example inputs to trace a module with", hint="one batch is enough")
-    _check_dtypes(module)
-    inputs = inputs_of(module, example_inputs)
+    single = _single(module)
+    inputs = inputs_of(module, example_inputs).single()
     whole = [] if opaque == "auto" else list(opaque)
     for path in whole:
         _check_path(module, path)
-    trace, made = _traced(module, inputs, whole, opaque == "auto")
-    graph = connected(folded(made.draft), name or type(module).__name__)
-    verify(graph)
-    compiled = lower(graph)
-    weights = _weights(module, compiled, made.draft)
-    fill(compiled, weights, "the model's weights")
-    return Imported(graph, weights, compared(module, compiled, trace, made.draft, tolerance), tuple(whole))
+    given = Given(single, inputs, opaque == "auto", name or type(module).__name__, tolerance)
+    plain = given.brought(whole, evaluating) if given.auto else None  # what has to be opaque is told by evaluation
+    found, why = replace(given, auto=False).brought(whole, training), ""
+    if isinstance(found, AssemblerError):
+        why = found.problems[0].message
+        found = plain or given.brought(whole, evaluating)
+    if isinstance(found, AssemblerError):
+        raise found
+    theirs = module.state_dict()
+    weights = {k: t.to(theirs[k].dtype) if k in theirs else t for k, t in found.weights.items()}
+    return replace(found, weights=weights, opaque=tuple(whole), untrained=why)
 
 
-def _traced(module: nn.Module, inputs: Inputs, whole: list[str], auto: bool) -> tuple[Trace, Converter]:
+@dataclass(frozen=True)
+class Given:
+    """What is brought in: a module of float32 with its example, and what its graph is called and has to keep to."""
+
+    module: nn.Module
+    inputs: Inputs
+    auto: bool
+    name: str
+    tolerance: float
+
+    def brought(self, whole: list[str], mode: Mode) -> Imported | AssemblerError:
+        """The graph as it is traced in a mode, compared with the module in evaluation; or why there is none."""
+        parts = list(whole)
+        try:
+            trace, made = _traced(self.module, self.inputs, parts, self.auto, mode)
+            graph = connected(folded(made.draft), self.name)
+            verify(graph)
+            compiled = lower(graph)
+            weights = _weights(self.module, compiled, made.draft)
+            fill(compiled, weights, "the model's weights")
+            difference = compared(self.module, compiled, trace, made.draft, self.tolerance)
+        except AssemblerError as error:
+            return error
+        whole[:] = parts
+        return Imported(graph, weights, difference)
+
+
+def _traced(module: nn.Module, inputs: Inputs, whole: list[str], auto: bool, mode: Mode) -> tuple[Trace, Converter]:
     """The trace and its conversion; with `auto`, `whole` grows by the parts that cannot be traced."""
     opened: set[str] = set()
     while True:
         try:
-            trace = Tracer(module, inputs, frozenset(whole), frozenset(opened)).trace()
+            trace = Tracer(module, inputs, frozenset(whole), frozenset(opened), mode).trace()
             made = Converter(module, trace)
             made.run()
             return trace, made
@@ -111,11 +159,12 @@ def _weights(module: nn.Module, compiled: nn.Module, draft: Draft) -> dict[str, 
     return {key: theirs[key if key in theirs else key.rpartition(".")[0]] for key in compiled.state_dict()}
 
 
-def _check_dtypes(module: nn.Module) -> None:
-    for name, tensor in module.state_dict().items():
-        if tensor.is_floating_point() and tensor.dtype != torch.float32:
-            kind = str(tensor.dtype).removeprefix("torch.")
-            raise GraphError(f"'{name}' is {kind}; a graph's weights are float32", path=name, hint="module.float()")
+def _single(module: nn.Module) -> nn.Module:
+    """The module, or where it has weights of another floating dtype a copy of it in float32."""
+    tensors = (*module.parameters(), *module.buffers())
+    if all(t.dtype == torch.float32 for t in tensors if t.is_floating_point()):
+        return module
+    return copy.deepcopy(module).float()
 
 
 def _check_path(module: nn.Module, path: str) -> None:

@@ -22,6 +22,7 @@ from assembler.registry import Entry, Param, torch_names
 Args = tuple[tuple[str, Any], ...]
 _PLAIN = (bool, int, float, str, tuple, type(None))
 _UNSAID = object()
+_RATES = ("p", "drop_prob", "drop_rate", "prob", "drop_path")
 
 
 def op_of(module: nn.Module) -> Entry | None:
@@ -30,6 +31,33 @@ def op_of(module: nn.Module) -> Entry | None:
     if kind.__module__.startswith("torch.nn.modules."):
         return torch_names.find(kind.__name__) if getattr(nn, kind.__name__, None) is kind else None
     return _own().get((kind.__module__, kind.__qualname__))
+
+
+def dropped_paths(module: nn.Module) -> float | None:
+    """The probability with which a module drops whole samples in training (stochastic depth); None for all others.
+
+    Such a module has no weights, holds one probability and is called what it is in many libraries. It is believed only
+    for what it does: nothing in evaluation, and in training each sample is zero or scaled up as a whole.
+    """
+    rates = [v for n, v in vars(module).items() if isinstance(v, float) and n in _RATES]
+    named = any(word in type(module).__name__.lower() for word in ("droppath", "stochasticdepth"))
+    if not named or len(rates) != 1 or not 0 <= rates[0] < 1 or [*module.children(), *module.state_dict()]:
+        return None
+    return rates[0] if _drops_samples(module, rates[0]) else None
+
+
+def _drops_samples(module: nn.Module, p: float) -> bool:
+    x, mode = torch.ones(64, 2, 3), module.training
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            same, made = module.eval()(x), module.train()(x)
+        except Exception:  # it takes something else, whatever that is
+            return False
+        finally:
+            module.train(mode)
+    rows = made[:, :1, :1].expand_as(x)
+    kept = torch.isclose(rows, torch.tensor(1 / (1 - p)))
+    return torch.equal(same, x) and torch.equal(made, rows) and bool((kept | (rows == 0)).all())
 
 
 def _own() -> dict[tuple[str, str], Entry]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from assembler.importing.batch import Size
+from assembler.infer.batch import Size
 from assembler.registry import Entry
 from assembler.registry.live import LIVE
 

@@ -53,8 +53,8 @@ def converted(call: fx.Node, ids: Callable[[fx.Node], str]) -> Made:
         return Made(
             "to", _node("aten.to.dtype", {"dtype": _name(call.meta["val"].dtype)}, [("self", ids(given["self"]))])
         )
-    if base == "dropout":
-        return Made(base, step("dropout", {"p": float(given["p"])}, (ids(given["input"]),)))
+    if (known := _trained(base, given, ids)) is not None:
+        return Made(base, known)
     if (plain := _plain_op(base, given, ids)) is not None:
         return Made(base, plain)
     if base in _RESHAPES:
@@ -66,6 +66,20 @@ def converted(call: fx.Node, ids: Callable[[fx.Node], str]) -> Made:
     if base == "expand":
         given["size"] = _target(call, source)
     return Made(base.strip("_"), _operator(call, given, ids))
+
+
+def _trained(base: str, given: Mapping[str, Any], ids: Callable[[Any], str]) -> Node | None:
+    """The op of ours that does in either mode what an operator does in the one that it was traced in."""
+    if base in ("dropout", "alpha_dropout"):
+        return step(base, {"p": float(given["p"])}, (ids(given["input"]),))
+    if base == "feature_dropout" and (axes := _value(given["input"]).dim() - 2) in (1, 2, 3):
+        return step(f"dropout{axes}d", {"p": float(given["p"])}, (ids(given["input"]),))
+    if base == "scaled_dot_product_attention" and given.get("dropout_p"):
+        ports = {"q": "query", "k": "key", "v": "value", "bias": "attn_mask"}
+        inputs = [(ours, ids(given[theirs])) for ours, theirs in ports.items() if given.get(theirs) is not None]
+        args = {"dropout": float(given["dropout_p"]), "causal": bool(given.get("is_causal", False))}
+        return _node("dot_product_attention", args | {"scale": given.get("scale")}, inputs)
+    return None
 
 
 def _plain_op(base: str, given: Mapping[str, Any], ids: Callable[[Any], str]) -> Node | None:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from assembler.errors import GraphError
-from assembler.importing.batch import fitted
 from assembler.importing.example import Inputs, evaluating
 from assembler.importing.opaque import Made, Signature
+from assembler.infer.batch import fitted
 
 
 def recorded(module: nn.Module, inputs: Inputs, paths: frozenset[str]) -> dict[str, list[Signature]]:

@@ -9,7 +9,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,11 +20,13 @@ from torch.utils import _pytree as pytree
 
 from assembler.errors import GraphError, Problem
 from assembler.importing import leaves
-from assembler.importing.batch import Size, is_batch, size_of
+from assembler.importing.batch import is_batch, size_of
 from assembler.importing.example import Inputs, evaluating, known_values
 from assembler.importing.opaque import Made, Signature, register
 from assembler.importing.recording import flat_kind, recorded
+from assembler.infer.batch import Size
 from assembler.infer.make import reason
+from assembler.registry import Entry, lookup
 
 
 @dataclass
@@ -95,18 +97,23 @@ class Trace:
 
 @dataclass
 class Tracer:
-    """Traces one module. `whole` are paths to keep as opaque leaves, `open` paths of ops to trace into all the same."""
+    """Traces one module, in evaluation or in the mode that `mode` sets while it is traced.
+
+    `whole` are paths to keep as opaque leaves, `open` paths of ops to trace into all the same.
+    """
 
     module: nn.Module
     inputs: Inputs
     whole: frozenset[str] = frozenset()
     open: frozenset[str] = frozenset()
+    mode: Callable[[nn.Module], AbstractContextManager[None]] = evaluating
     calls: dict[str, Call] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
     inside: int = 0
     seen: Counter[str] = field(default_factory=Counter)
     known: dict[str, list[Signature]] = field(default_factory=dict)
     ops: dict[str, leaves.Args | None] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
     dry: bool = True
 
     def trace(self) -> Trace:
@@ -114,7 +121,7 @@ class Tracer:
         self.known = recorded(self.module, self.inputs, self.whole)
         dim = torch.export.Dim("batch")
         shapes = pytree.tree_map(lambda v: {0: dim} if self.inputs.batched(v) else None, self.inputs.kwargs)
-        with evaluating(self.module), self.patched(), _quiet():
+        with self.mode(self.module), self.patched(), _quiet():
             try:
                 self.module(**self.inputs.kwargs)  # what a leaf is, is found out beside the trace
                 self.dry = False
@@ -142,13 +149,15 @@ class Tracer:
     def patched(self) -> Iterator[None]:
         """Leaves are single calls while this lasts, and the other modules note which of them fails."""
         changed = []
+        known = ((path, leaves.dropped_paths(module)) for path, module in self.module.named_modules())
+        self.rates = {path: rate for path, rate in known if rate is not None}
         for path, module in self.module.named_modules():
             if not path:
                 module.forward = _kept(module.forward)
                 changed.append(module)
             if "forward" in module.__dict__:
                 continue
-            whole, entry = path in self.whole, leaves.op_of(module)
+            whole, entry = path in self.whole, self.op_of(path, module)
             leaf = whole or (entry is not None and path not in self.open)
             module.forward = _wrapped(self.leaf if leaf else self.guarded, path, module)
             changed.append(module)
@@ -185,6 +194,14 @@ class Tracer:
         spec = call.made.returns if call.made.spec is None else call.made.returns[1]
         return pytree.tree_unflatten([next(made) if v is Tensor else v for v in rest], spec)
 
+    def op_of(self, path: str, module: nn.Module) -> Entry | None:
+        return lookup("op", "drop_path") if path in self.rates else leaves.op_of(module)
+
+    def arguments(self, path: str, module: nn.Module, entry: Entry, given: Mapping[str, Tensor]) -> leaves.Args | None:
+        if path in self.rates:
+            return (("p", self.rates[path]),) if len(given) == 1 else None
+        return leaves.read_back(module, entry, [tuple(x.shape) for x in given.values()])
+
     def call(
         self, path: str, module: nn.Module, run: Callable[..., Any], args: Any, kwargs: Any
     ) -> tuple[Call, list[Tensor]] | None:
@@ -197,22 +214,21 @@ class Tracer:
             return Call(module, lambda *xs: _called(run, signature, xs), op, (), ports, signature), flat
         bound = inspect.signature(run).bind(*args, **kwargs)
         given = _tensors_given(bound)
-        entry = leaves.op_of(module)
+        entry = self.op_of(path, module)
         assert entry is not None
         if given is None or not given:
             return None
-        names = [n for n in given if not entry.variadic]
+        names = [n for n in given if not entry.variadic and path not in self.rates]
         if any(n not in (entry.inputs or ("input",)) for n in names):
             return None
         if path not in self.ops:
-            self.ops[path] = (
-                leaves.read_back(module, entry, [tuple(x.shape) for x in given.values()]) if self.dry else None
-            )
+            self.ops[path] = self.arguments(path, module, entry, given) if self.dry else None
         found = self.ops[path]
         if found is None:
             return None
         ports = tuple(given)
-        return Call(module, lambda *xs: _by_name(run, ports, xs), entry.name, found, ports), list(given.values())
+        named = entry.inputs if path in self.rates else ports  # a stranger's module, which may call its input anything
+        return Call(module, lambda *xs: _by_name(run, ports, xs), entry.name, found, named), list(given.values())
 
 
 class UntraceableError(GraphError):

@@ -2,47 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from torch import nn
 
-from assembler.graph.core import ITEM, Graph, TensorType
+from assembler.graph.core import ITEM, Graph, Node, TensorType
 from assembler.graph.modes import MODES, computed, in_mode
-from assembler.graph.shares import owner_of
+from assembler.graph.shares import owner_of, parts
 from assembler.infer.step import Infer, call_step, step_of
-from assembler.infer.ties import tie
+from assembler.infer.ties import lend, tie
 from assembler.registry import lookup
 
 
 class Interpreter(nn.Module):
     """The graph as a module: keyword arguments by name in, outputs by name out. Its weights are torch's own draws.
 
-    `infer` gives the types of a graph's values, for bodies.
+    `infer` gives the types of a graph's values, for bodies. `around` is the module of the graph around that of a body;
+    without it, what the body shares of it is drawn and counts as no weight of the body.
     """
 
-    def __init__(self, graph: Graph, types: Mapping[str, TensorType], infer: Infer) -> None:
+    def __init__(
+        self, graph: Graph, types: Mapping[str, TensorType], infer: Infer, around: Interpreter | None = None
+    ) -> None:
         super().__init__()
-
-        def lower(body: Graph, name: str) -> nn.Module:
-            return Interpreter(body, infer(body), infer)
-
         self.graph = graph
         self.steps: dict[str, Any] = {}
+        self.__dict__["around"] = around  # which holds this one
         used = {i for mode in MODES for i in in_mode(graph, mode).nodes}
+
+        def lower(body: Graph, name: str) -> nn.Module:
+            return Interpreter(body, infer(body), infer, self)
+
         for i, node in graph:
-            if node.op == ITEM or i not in used:
-                continue
-            given = [types[s] for s in node.sources]
-            step = self.steps[node.owner] if node.owner else step_of(node, given, lower, infer)
-            if isinstance(step, nn.Module) and not node.owner:
-                self.add_module(i.replace(".", "_"), step)
-            for name, path in node.share if not node.owner else ():
-                owner, parameter = owner_of(path, self.steps)
-                tie(step, name, self.steps[owner], parameter)
-            if node.frozen and isinstance(step, nn.Module):
-                step.requires_grad_(False)
-            self.steps[i] = step
+            if node.op != ITEM and i in used:
+                self.steps[i] = self._made(i, node, lambda n: step_of(n, [types[s] for s in n.sources], lower, infer))
+
+    def _made(self, i: str, node: Node, make: Callable[[Node], Any]) -> Any:
+        found = self._lender(node.owner) if node.owner else None
+        step = found[0] if found else make(node)
+        if isinstance(step, nn.Module) and not node.owner:
+            self.add_module(i.replace(".", "_"), step)
+        for name, path in node.share if not node.owner else ():
+            if lender := self._lender(path):
+                tie(step, name, *lender)
+            else:
+                lend(step, name)
+        if node.frozen and isinstance(step, nn.Module):
+            step.requires_grad_(False)
+        return step
+
+    def _lender(self, path: str) -> tuple[Any, str] | None:
+        """The step that a shared path names and the parameter in it, unless it is outside of what there is."""
+        up, (*through, last) = parts(path)
+        here: Any = self
+        for _ in range(up):
+            here = here.around
+            if here is None:
+                return None
+        for step in through:
+            here = here.steps[step].body
+        owner, parameter = owner_of(last, here.steps)
+        return here.steps[owner], parameter
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of all steps but the frozen ones."""

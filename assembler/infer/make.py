@@ -51,11 +51,15 @@ def arguments(entry: Entry, args: Mapping[str, Any], shapes: Sequence[tuple[int,
     return bound
 
 
-def call_arguments(entry: Entry, node: Node, values: Mapping[str, V]) -> tuple[tuple[V, ...], dict[str, V]]:
+def call_arguments(
+    entry: Entry, node: Node, values: Mapping[str, V], pack: Callable[[tuple[V, ...]], Any] = tuple
+) -> tuple[tuple[V, ...], dict[str, Any]]:
     """How a step is called: positional and keyword inputs, each looked up in `values` by the id it comes from.
 
     A module's required inputs go by position, so that forward hooks see them; its optional ones go by name.
-    A function's inputs go by name, since its arguments may stand between them; a variadic one's by position.
+    A function's inputs go by name, since its arguments may stand between them; a variadic one's by position. Inputs
+    that an op takes as one argument (the state of an LSTM) are made one by `pack`. Raises RecipeError where one of
+    those is missing.
     """
     required = entry.inputs[: len(entry.inputs) - entry.optional]
     by_name = set(entry.inputs) if entry.shape == "function" else set(entry.inputs) - set(required)
@@ -66,7 +70,19 @@ def call_arguments(entry: Entry, node: Node, values: Mapping[str, V]) -> tuple[t
     ports = dict(node.inputs)
     order = [p for p in required if p in ports] + [p for p in ports if p not in required]
     positional = tuple(values[ports[p]] for p in order if p not in by_name)
-    return positional, {p: values[source] for p, source in node.inputs if p in by_name}
+    return positional, _packed(entry, {p: values[source] for p, source in node.inputs if p in by_name}, pack)
+
+
+def _packed(entry: Entry, named: dict[str, Any], pack: Callable[[tuple[V, ...]], Any]) -> dict[str, Any]:
+    argument, ports = entry.option("packed") or ("", ())
+    given = [p for p in ports if p in named]
+    if not given:
+        return named
+    if missing := [p for p in ports if p not in named]:
+        raise RecipeError(f"{entry.name} reads '{given[0]}' and '{missing[0]}' together, or none of them")
+    held = tuple(named[p] for p in ports)
+    rest = {p: value for p, value in named.items() if p not in ports}
+    return {**rest, argument: pack(held) if len(ports) > 1 else held[0]}
 
 
 def reason(error: BaseException) -> str:

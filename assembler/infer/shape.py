@@ -48,7 +48,7 @@ def shapes(graph: Graph, typed: Callable[..., Outputs | Refusal] | None = None) 
             failed[i] = None
             continue
         if node.op == ITEM:
-            found = _item(node, further.get(node.sources[0], {}))
+            found = item_type(node, further.get(node.sources[0], {}))
         elif isinstance(made := typed(*signature(node, given)), Refusal):
             found = made
         else:
@@ -75,7 +75,7 @@ def _check_training(graph: Graph, types: Mapping[str, TensorType]) -> None:
     problems = []
     for i, node in there.nodes.items():
         ours, theirs = (tuple(t[s] for s in n.sources) for t, n in ((types, graph.nodes[i]), (training, node)))
-        if node.op != ITEM and ours != theirs and _sizes(node, ours) != _sizes(node, theirs):
+        if node.op != ITEM and ours != theirs and weight_sizes(node, ours) != weight_sizes(node, theirs):
             came = " and ".join(str(list(t.shape)) for t in ours), " and ".join(str(list(t.shape)) for t in theirs)
             said = f"{i} ({node.op}) has weights for {came[0]} in evaluation, and {came[1]} reaches it in training"
             problems.append(Problem(said, node.span, i))
@@ -83,7 +83,7 @@ def _check_training(graph: Graph, types: Mapping[str, TensorType]) -> None:
         raise ShapeError(problems)
 
 
-def _sizes(node: Node, given: Types) -> dict[str, tuple[int, ...]]:
+def weight_sizes(node: Node, given: Types) -> dict[str, tuple[int, ...]]:
     """Shapes of the weights of a step whose inputs have these types."""
     step = run_step(*signature(node, given)[1:5], node.body)[0]
     return {name: tuple(p.shape) for name, p in step.named_parameters()} if isinstance(step, torch.nn.Module) else {}
@@ -99,7 +99,7 @@ def signature(node: Node, given: Types) -> tuple[str, str, Args, Ports, Types, t
     return code, node.op, node.args, ports, given, tuple([type(v) for _, v in node.args]), node.body
 
 
-def _item(node: Node, outputs: Mapping[str, TensorType]) -> TensorType | Refusal:
+def item_type(node: Node, outputs: Mapping[str, TensorType]) -> TensorType | Refusal:
     """The type of a further output of a step."""
     name = str(node.arg("output"))
     listing = f"it has {', '.join(outputs)}" if outputs else "it has one output"

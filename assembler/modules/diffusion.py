@@ -13,11 +13,14 @@ from assembler.registry import Shape, Shapes, op
 
 @op("sinusoidal_embedding")
 class SinusoidalEmbedding(nn.Module):
-    """Sines and cosines of a number, such as a diffusion step: [B] -> [B, out], float32 (Vaswani et al., 2017).
+    """Sines and cosines of a number, such as a diffusion step: [B] -> [B, out] (Vaswani et al., 2017).
 
     Wave i of `out` / 2 has the rate period ** (-i / (out / 2)), or -i / (out / 2 - 1) with `endpoint`, as DDPM has it.
-    Sines come first, or with `cosines_first` cosines, as in DiT. Raises ValueError for an odd `out` or one below 4.
+    Sines come first, or with `cosines_first` cosines, as in DiT. They are computed in float32 at least and are of the
+    model's own dtype. Raises ValueError for an odd `out` or one below 4.
     """
+
+    like: Tensor
 
     def __init__(
         self, out: int = 128, period: float = 10000.0, endpoint: bool = False, cosines_first: bool = False
@@ -26,13 +29,14 @@ class SinusoidalEmbedding(nn.Module):
         if out < 4 or out % 2:
             raise ValueError(f"out is {out}, but halves of sines and cosines need an even number from 4 on")
         self.out, self.period, self.endpoint, self.cosines_first = out, period, endpoint, cosines_first
+        self.register_buffer("like", torch.empty(0), persistent=False)  # `.to(dtype)` reaches it
 
     def forward(self, t: Tensor) -> Tensor:
-        half = self.out // 2
-        steps = torch.arange(half, device=t.device, dtype=torch.float32)
-        angles = t.float()[:, None] * torch.exp(steps * (-math.log(self.period) / (half - self.endpoint)))
+        half, exact = self.out // 2, torch.promote_types(self.like.dtype, torch.float32)
+        steps = torch.arange(half, device=t.device, dtype=exact)
+        angles = t.to(exact)[:, None] * torch.exp(steps * (-math.log(self.period) / (half - self.endpoint)))
         waves = (angles.cos(), angles.sin()) if self.cosines_first else (angles.sin(), angles.cos())
-        return torch.cat(waves, 1)
+        return torch.cat(waves, 1).to(self.like.dtype)
 
     def extra_repr(self) -> str:
         return f"{self.out}, period={self.period}, endpoint={self.endpoint}, cosines_first={self.cosines_first}"

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from assembler.registry import Shapes, op
 
@@ -31,9 +31,24 @@ def topk(x: Tensor, k: int = 1, dim: int = -1) -> tuple[Tensor, Tensor]:
 
 
 @op("one_hot")
-def one_hot(x: Tensor, classes: int, dtype: Literal["float32", "int64", "bool"] = "float32") -> Tensor:
-    """Indices as rows of zeros with a one: int64 [..] -> [.., classes]. No gradient passes."""
-    return F.one_hot(x, classes).to(getattr(torch, dtype))
+class OneHot(nn.Module):
+    """Indices as rows of zeros with a one: int64 [..] -> [.., classes]. No gradient passes.
+
+    Without a `dtype` they are of the model's own, as its weights are.
+    """
+
+    like: Tensor
+
+    def __init__(self, classes: int, dtype: Literal["float32", "int64", "bool"] | None = None) -> None:
+        super().__init__()
+        self.classes, self.dtype = classes, dtype
+        self.register_buffer("like", torch.empty(0), persistent=False)  # `.to(dtype)` reaches it
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.one_hot(x, self.classes).to(getattr(torch, self.dtype) if self.dtype else self.like.dtype)
+
+    def extra_repr(self) -> str:
+        return f"{self.classes}, dtype={self.dtype}"
 
 
 @op("gather")

@@ -22,16 +22,19 @@ class RandomMask(nn.Module):
         super().__init__()
         if len(shape) != 3:
             raise ValueError(f"random_mask needs tokens [B, N, D], got {list(shape)}")
-        self.keep = int(shape[1] * (1 - ratio) + 1e-6)
-        if not 0 <= ratio < 1 or self.keep < 1:
-            raise ValueError(f"ratio is {ratio}, which keeps none or more than all of {shape[1]} tokens")
         self.ratio = ratio
+        if not 0 <= ratio < 1 or self.kept(shape[1]) < 1:
+            raise ValueError(f"ratio is {ratio}, which keeps none or more than all of {shape[1]} tokens")
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         ranked = self.draw(x[..., 0]) if noise is None else noise
-        indices = ranked.argsort(1)[:, : self.keep].sort(1).values
+        indices = ranked.argsort(1)[:, : self.kept(x.shape[1])].sort(1).values
         mask = torch.ones_like(x[..., 0]).scatter(1, indices, 0.0)
         return x.gather(1, indices[..., None].expand(-1, -1, x.shape[2])), indices, mask
+
+    def kept(self, tokens: int) -> int:
+        """How many of so many tokens are kept."""
+        return int(tokens * (1 - self.ratio) + 1e-6)
 
     def draw(self, x: Tensor) -> Tensor:
         """A number from 0 to 1 for every token: at random, or in evaluation the multiples of the golden ratio."""
@@ -41,7 +44,7 @@ class RandomMask(nn.Module):
         return torch.remainder(places * 0.6180339887, 1.0).expand(x.shape[0], -1)
 
     def extra_repr(self) -> str:
-        return f"keep={self.keep}, ratio={self.ratio}"
+        return f"ratio={self.ratio}"
 
 
 @op("unmask")
@@ -55,5 +58,6 @@ def unmask(tokens: Tensor, indices: Tensor, fill: Tensor, *, shapes: Shapes, len
     places = length if length is not None else filler[-2] if len(filler) > 1 else 0
     if len(shapes[0]) != 3 or places < shapes[0][1]:
         raise ValueError(f"{list(shapes[0])} cannot be put among {places} places; give `length`, the number of tokens")
+    places = length if length is not None else fill.shape[-2]  # of this call, not of the shapes it was built for
     whole = fill.expand(tokens.shape[0], places, shapes[0][2]).to(tokens.dtype)
     return whole.scatter(1, indices[..., None].expand(-1, -1, shapes[0][2]), tokens)

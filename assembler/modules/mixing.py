@@ -6,33 +6,40 @@ lie row by row on `grid: [height, width]`, by default a square; `grid: [1, N]` m
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from assembler.modules.patch import on_grid
 from assembler.registry import Shape, op
 
 
 @op("pool")
-def pool(x: Tensor, shape: Shape, kernel_size: int = 3, grid: tuple[int, int] | None = None) -> Tensor:
+class Pool(nn.Module):
     """Mean of the neighbourhood less the input itself, PoolFormer's mixer (Yu et al., 2022); padding is not counted.
 
     Maps [B, C, H, W] or tokens [B, N, D] on `grid`. Raises ValueError for an even kernel or a grid that does not fit.
     """
-    if kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size is {kernel_size}, but only an odd kernel keeps the size")
-    if len(shape) == 4:
-        return F.avg_pool2d(x, kernel_size, 1, kernel_size // 2, count_include_pad=False) - x
-    if len(shape) != 3:
-        raise ValueError(f"pool needs tokens [B, N, D] or maps [B, C, H, W], got {list(shape)}")
-    h, w = grid or (math.isqrt(shape[1]),) * 2
-    if h * w != shape[1]:
-        raise ValueError(f"{shape[1]} tokens do not fill a grid of {h} x {w}; give `grid: [height, width]`")
-    maps = x.transpose(1, 2).reshape(-1, shape[2], h, w)
-    mean = F.avg_pool2d(maps, kernel_size, 1, kernel_size // 2, count_include_pad=False)
-    return mean.flatten(2).transpose(1, 2) - x
+
+    def __init__(self, shape: Shape, kernel_size: int = 3, grid: tuple[int, int] | None = None) -> None:
+        super().__init__()
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size is {kernel_size}, but only an odd kernel keeps the size")
+        if len(shape) not in (3, 4):
+            raise ValueError(f"pool needs tokens [B, N, D] or maps [B, C, H, W], got {list(shape)}")
+        if len(shape) == 3:
+            on_grid(shape[1], grid)
+        self.kernel_size, self.grid = kernel_size, grid
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = torch.unflatten(x.transpose(1, 2), 2, on_grid(x.shape[1], self.grid)) if x.ndim == 3 else x
+        mean = F.avg_pool2d(maps, self.kernel_size, 1, self.kernel_size // 2, count_include_pad=False)
+        return (mean.flatten(2).transpose(1, 2) if x.ndim == 3 else mean) - x
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, grid={list(self.grid) if self.grid else None}"
 
 
 @op("dwconv")
@@ -55,18 +62,20 @@ class DepthwiseConv(nn.Module):
             raise ValueError(f"dwconv needs tokens [B, N, D] or maps [B, C, H, W], got {list(shape)}")
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size is {kernel_size}, but only an odd kernel keeps the size")
-        h, w = shape[2:] if len(shape) == 4 else grid or (math.isqrt(shape[1]),) * 2
-        if len(shape) == 3 and h * w != shape[1]:
-            raise ValueError(f"{shape[1]} tokens do not fill a grid of {h} x {w}; give `grid: [height, width]`")
-        self.grid = (h, w)
+        if len(shape) == 3:
+            on_grid(shape[1], grid)
+        self.grid = grid
         channels = shape[1] if len(shape) == 4 else shape[2]
         padding = dilation * (kernel_size // 2)
         self.conv = nn.Conv2d(channels, channels, kernel_size, 1, padding, dilation, groups=channels, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = x.transpose(1, 2).reshape(x.shape[0], -1, *self.grid) if x.ndim == 3 else x
+        maps = torch.unflatten(x.transpose(1, 2), 2, on_grid(x.shape[1], self.grid)) if x.ndim == 3 else x
         y: Tensor = self.conv(maps)
         return y.flatten(2).transpose(1, 2) if x.ndim == 3 else y
+
+    def extra_repr(self) -> str:
+        return f"grid={list(self.grid) if self.grid else None}"
 
 
 @op("token_mlp")

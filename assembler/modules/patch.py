@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from assembler.registry import Shape, op
@@ -51,14 +52,29 @@ def map_to_tokens(x: Tensor, shape: Shape) -> Tensor:
 
 
 @op("tokens_to_map")
-def tokens_to_map(x: Tensor, shape: Shape, grid: tuple[int, int] | None = None) -> Tensor:
+class TokensToMap(nn.Module):
     """Tokens laid out row by row on `grid: [height, width]`, by default a square: [B, H*W, D] -> [B, D, H, W].
 
-    Raises ValueError where the tokens do not fill the grid.
+    Without a grid any square number of tokens will do. Raises ValueError where the tokens do not fill the grid.
     """
-    if len(shape) != 3:
-        raise ValueError(f"tokens_to_map needs tokens [B, N, D], got {list(shape)}")
-    h, w = grid or (math.isqrt(shape[1]),) * 2
-    if h * w != shape[1]:
-        raise ValueError(f"{shape[1]} tokens do not fill a grid of {h} x {w}; give `grid: [height, width]`")
-    return x.transpose(1, 2).reshape(-1, shape[2], h, w)
+
+    def __init__(self, shape: Shape, grid: tuple[int, int] | None = None) -> None:
+        super().__init__()
+        if len(shape) != 3:
+            raise ValueError(f"tokens_to_map needs tokens [B, N, D], got {list(shape)}")
+        self.grid = grid
+        on_grid(shape[1], grid)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.unflatten(x.transpose(1, 2), 2, on_grid(x.shape[1], self.grid))
+
+    def extra_repr(self) -> str:
+        return f"grid={list(self.grid) if self.grid else None}"
+
+
+def on_grid(tokens: int, grid: tuple[int, int] | None) -> tuple[int, int]:
+    """Height and width of the grid that so many tokens fill, by default a square; else it raises ValueError."""
+    h, w = grid or (math.isqrt(tokens),) * 2
+    if h * w != tokens:
+        raise ValueError(f"{tokens} tokens do not fill a grid of {h} x {w}; give `grid: [height, width]`")
+    return h, w

@@ -38,52 +38,49 @@ class SincosPosition(nn.Module):
 
     Tokens [B, N, D] are a sequence, or with `grid: [height, width]` the row-by-row positions of a grid; maps
     [B, C, H, W] are their own grid. On a grid half of the features tell the row, half the column (MAE). The first
-    half of the features of an axis are sines, the second cosines.
+    half of the features of an axis are sines, the second cosines. Positions are computed for what comes, whatever its
+    length, in float32.
 
     Raises ValueError where the features do not split so, or the tokens do not fill the grid.
     """
-
-    position: Tensor
 
     def __init__(self, shape: Shape, grid: tuple[int, int] | None = None, temperature: float = 10000.0) -> None:
         super().__init__()
         if len(shape) not in (3, 4):
             raise ValueError(f"sincos_position needs tokens [B, N, D] or maps [B, C, H, W], got {list(shape)}")
-        self.shape = tuple(shape[1:])
-        self.grid = tuple(shape[2:]) if len(shape) == 4 else grid
-        self.temperature = temperature
-        features, parts = (shape[1] if len(shape) == 4 else shape[2]), (4 if self.grid else 2)
-        if features % parts:
-            raise ValueError(f"{features} features do not split into the {parts} equal parts of sines and cosines")
-        if len(shape) == 3 and self.grid and math.prod(self.grid) != shape[1]:
-            raise ValueError(f"{shape[1]} tokens do not fill a grid of {self.grid[0]} x {self.grid[1]}")
-        self.register_buffer("position", torch.empty(self.shape), persistent=False)
-        self.reset_parameters()
+        self.features, self.grid, self.temperature = shape[1 if len(shape) == 4 else 2], grid, temperature
+        parts = 4 if grid or len(shape) == 4 else 2
+        if self.features % parts:
+            raise ValueError(f"{self.features} features do not split into the {parts} equal parts of sines and cosines")
+        if len(shape) == 3 and grid and math.prod(grid) != shape[1]:
+            raise ValueError(f"{shape[1]} tokens do not fill a grid of {grid[0]} x {grid[1]}")
 
-    def reset_parameters(self) -> None:
-        """Fill in the positions, for instance after the module has left the meta device."""
+    def position(self, x: Tensor) -> Tensor:
+        """What is added to each sample, of its shape."""
+        if x.ndim == 4:
+            return self.places(x.shape[2], x.shape[3], x.device).permute(2, 0, 1)
         if self.grid is None:
-            self.position = self.waves(*self.shape)
-            return
-        (h, w), features = self.grid, self.shape[0 if len(self.shape) == 3 else 1]
-        rows = self.waves(h, features // 2)[:, None].expand(h, w, -1)
-        columns = self.waves(w, features // 2)[None].expand(h, w, -1)
-        both = torch.cat([rows, columns], 2)  # [H, W, D]
-        self.position = both.permute(2, 0, 1).contiguous() if len(self.shape) == 3 else both.flatten(0, 1)
+            return self.waves(x.shape[1], self.features, x.device)
+        return self.places(*self.grid, x.device).flatten(0, 1)
 
-    def waves(self, length: int, features: int) -> Tensor:
+    def places(self, h: int, w: int, device: torch.device) -> Tensor:
+        """The positions on a grid, [H, W, D]."""
+        rows = self.waves(h, self.features // 2, device)[:, None].expand(h, w, -1)
+        columns = self.waves(w, self.features // 2, device)[None].expand(h, w, -1)
+        return torch.cat([rows, columns], 2)
+
+    def waves(self, length: int, features: int, device: torch.device) -> Tensor:
         """Sines and cosines of positions 0 to `length` - 1, [length, features]."""
-        device = self.position.device
         steps = torch.arange(features // 2, device=device)
         rates = torch.exp(steps * (-2 * math.log(self.temperature) / features))
         angles = torch.arange(length, device=device)[:, None] * rates
         return torch.cat([angles.sin(), angles.cos()], 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.position
+        return x + self.position(x).to(x.dtype)
 
     def extra_repr(self) -> str:
-        return f"shape={list(self.shape)}, grid={self.grid}"
+        return f"features={self.features}, grid={self.grid}"
 
 
 @op("class_token")

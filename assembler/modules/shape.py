@@ -1,9 +1,13 @@
-"""Changes of layout and global pooling. Wrong patterns and sizes fail when the model is built."""
+"""Changes of layout and global pooling. Wrong patterns and sizes fail when the model is built.
+
+Of sizes, only those that the recipe itself says are fixed: a built model takes any others.
+"""
 
 from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from assembler.registry import Shape, op
@@ -43,24 +47,44 @@ def rearrange(x: Tensor, pattern: str, shape: Shape, sizes: dict[str, int] | Non
         if rest < 1 or shape[axis] % rest or (not free and shape[axis] != rest):
             need = f"a multiple of {rest}" if free else rest
             raise ValueError(f"axis {axis} of '{pattern}' has {shape[axis]} elements, but needs {need}")
-        known |= dict.fromkeys(free, shape[axis] // rest)
-    known[batch[0]] = -1  # left to torch, so that any batch will do
-    x = x.reshape([known[n] for n in names]).permute([names.index(n) for n in order])
-    return x.reshape([-1 if batch[0] in group else math.prod(known[n] for n in group) for group in right])
+    return rearranged(x, left, right, known)
+
+
+def rearranged(x: Tensor, left: list[list[str]], right: list[list[str]], known: dict[str, int]) -> Tensor:
+    """Axes split into the names on the left, put in order and joined as on the right.
+
+    What `known` gives no size has that which the input tells, whatever its length.
+    """
+    for axis in reversed(range(len(left))):
+        group = left[axis]
+        if not group:
+            x = x.squeeze(axis)
+        elif len(group) > 1 or group[0] in known:
+            x = torch.unflatten(x, axis, [known.get(n, -1) for n in group])
+    names, order = ([n for group in side for n in group] for side in (left, right))
+    x = x.permute([names.index(n) for n in order]) if names != order else x
+    for n in reversed(range(len(right))):
+        group, start = right[n], sum(map(len, right[:n]))
+        if not group:
+            x = x.unsqueeze(start)
+        elif len(group) > 1:
+            x = x.flatten(start, start + len(group) - 1)
+    return x
 
 
 @op("reshape")
 def reshape(x: Tensor, shape: tuple[int, ...], given: Shape) -> Tensor:
     """The elements of each sample in another `shape`, which leaves the batch out and may hold one -1.
 
-    Raises ValueError where the numbers of elements differ.
+    That axis takes what there is, also in a model that is called with more or less than it was built for. Raises
+    ValueError where the numbers of elements differ.
     """
     size, open_axes = math.prod(given[1:]), shape.count(-1)
     rest = math.prod(s for s in shape if s != -1)
     fits = rest > 0 and (size % rest == 0 if open_axes == 1 else size == rest)
     if open_axes > 1 or not fits or min(shape, default=0) < -1:
         raise ValueError(f"samples of shape {list(given[1:])}, {size} elements, cannot take the shape {list(shape)}")
-    return x.reshape(-1, *(size // rest if s == -1 else s for s in shape))
+    return x.reshape(x.shape[0], *shape)
 
 
 @op("transpose")

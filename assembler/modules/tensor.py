@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from assembler.registry import Shape, Shapes, op
 
@@ -36,7 +36,8 @@ def chunk(x: Tensor, shape: Shape, chunks: int = 2, dim: int = -1) -> tuple[Tens
     """
     if chunks < 1 or shape[dim] % chunks:
         raise ValueError(f"an axis of {shape[dim]} elements does not split into {chunks} equal parts")
-    return tuple(x.narrow(dim, k * (shape[dim] // chunks), shape[dim] // chunks) for k in range(chunks))
+    parts = torch.unflatten(x, dim % len(shape), (chunks, -1))
+    return tuple(parts.select(dim % len(shape), k) for k in range(chunks))
 
 
 @op("split", outputs="numbered")
@@ -47,7 +48,8 @@ def split(x: Tensor, sizes: tuple[int, ...], shape: Shape, dim: int = -1) -> tup
     """
     if sum(sizes) != shape[dim] or min(sizes) < 1:
         raise ValueError(f"an axis of {shape[dim]} elements does not split into parts of {list(sizes)}")
-    return tuple(x.narrow(dim, sum(sizes[:k]), size) for k, size in enumerate(sizes))
+    parts = x.split_with_sizes(sizes, dim)
+    return tuple(parts[k] for k in range(len(sizes)))
 
 
 @op("stack")
@@ -84,7 +86,9 @@ def expand(x: Tensor, shape: tuple[int, ...], given: Shape) -> Tensor:
     added = 1 + len(shape) - len(given)
     if added < 0:
         raise ValueError(f"shape {list(shape)} has fewer axes than samples of {list(given[1:])}")
-    return x.reshape(-1, *(1,) * added, *given[1:]).expand(-1, *shape)
+    for _ in range(added):
+        x = x.unsqueeze(1)
+    return x.expand(-1, *shape)
 
 
 @op("tile")
@@ -127,9 +131,26 @@ def pad(
 
 
 @op("cast")
-def cast(x: Tensor, dtype: Literal["float32", "float64", "float16", "bfloat16", "int64", "int32", "bool"]) -> Tensor:
-    """The input in another `dtype`; the shape stays."""
-    return x.to(getattr(torch, dtype))
+class Cast(nn.Module):
+    """The input in another `dtype`; the shape stays.
+
+    `float` is the dtype of the model itself, also after `.to(torch.bfloat16)`; every other one stays what it says.
+    """
+
+    like: Tensor
+
+    def __init__(
+        self, dtype: Literal["float", "float32", "float64", "float16", "bfloat16", "int64", "int32", "bool"]
+    ) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.register_buffer("like", torch.empty(0), persistent=False)  # `.to(dtype)` reaches it
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.to(self.like.dtype if self.dtype == "float" else getattr(torch, self.dtype))
+
+    def extra_repr(self) -> str:
+        return self.dtype
 
 
 @op("detach")

@@ -45,21 +45,34 @@ class Parameter(nn.Module):
 
 
 @op("constant")
-def constant(
-    x: Tensor,
-    values: tuple[float, ...],
-    shape: tuple[int, ...] | None = None,
-    dtype: Literal["float32", "int64", "bool"] = "float32",
-) -> Tensor:
+class Constant(nn.Module):
     """Fixed numbers in this `shape`, by default a row: any input -> [1, *shape], to be broadcast over samples.
 
-    One number fills the whole shape. Raises ValueError where the numbers do not fill it.
+    One number fills the whole shape. Without a `dtype` they are of the model's own, as its weights are. Raises
+    ValueError where the numbers do not fill it.
     """
-    wanted = (len(values),) if shape is None else shape
-    if len(values) not in (1, math.prod(wanted)):
-        raise ValueError(f"{len(values)} values do not fill the shape {list(wanted)}")
-    made = x.new_tensor(values, dtype=getattr(torch, dtype))
-    return made.expand(1, *wanted) if len(values) == 1 else made.reshape(1, *wanted)
+
+    like: Tensor
+
+    def __init__(
+        self,
+        values: tuple[float, ...],
+        shape: tuple[int, ...] | None = None,
+        dtype: Literal["float32", "int64", "bool"] | None = None,
+    ) -> None:
+        super().__init__()
+        self.values, self.dtype = tuple(values), dtype
+        self.shape = (len(values),) if shape is None else tuple(shape)
+        if len(values) not in (1, math.prod(self.shape)):
+            raise ValueError(f"{len(values)} values do not fill the shape {list(self.shape)}")
+        self.register_buffer("like", torch.empty(0), persistent=False)  # `.to(dtype)` reaches it
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = x.new_tensor(self.values, dtype=getattr(torch, self.dtype) if self.dtype else self.like.dtype)
+        return made.expand(1, *self.shape) if len(self.values) == 1 else made.reshape(1, *self.shape)
+
+    def extra_repr(self) -> str:
+        return f"{list(self.values)}, shape={list(self.shape)}, dtype={self.dtype}"
 
 
 @op("positions")

@@ -17,12 +17,12 @@ from assembler.graph.core import Graph
 from assembler.graph.diff import Diff
 from assembler.graph.diff import diff as diff_graphs
 from assembler.pipeline import run as running
+from assembler.pipeline.candidates import BUDGETED, Candidates
 from assembler.pipeline.loading import load_into
 from assembler.pipeline.plan import Plan, plan_model, plan_run
-from assembler.pipeline.searching import costs_of
 from assembler.pipeline.spec import TASK, read
 from assembler.recipe import document as documents
-from assembler.recipe.choices import Choice, decide, space
+from assembler.recipe.choices import decide
 from assembler.recipe.document import Document
 from assembler.recipe.values import Map
 from assembler.search.pareto import Direction
@@ -104,13 +104,15 @@ def search(
     """Search the open choices of a recipe: `objective` scores the built module of each candidate.
 
     It gives one number, or one for each of several directions; `result.front` then has the trials that no other
-    dominates. A candidate whose graph was seen before gets the known score. `budget` bounds `params` and `flops`.
+    dominates. A candidate whose graph was seen before gets the known score. `budget` bounds `params` and `flops`,
+    and what breaks the space's `where:` is refused.
     With `storage` (`journal:///study.log`, `sqlite:///study.db`, ...) trials are kept, and the same call goes on where
     it was; give another objective another storage. `result.best.labels` says what was chosen and
     `recipe.decided(result.best.choice)` is the winner as a recipe.
     """
     name, model = _model(source)
-    found = space(model)
+    candidates = Candidates(model, name, BUDGETED if budget else ())
+    found, made = candidates.space, candidates.graph
     folder = _folder(source)
     if not found.decisions:
         raise InputError(f"'{name}' has no open choices to search", hint="give it some, for instance with pg.oneof")
@@ -123,17 +125,16 @@ def search(
         if on_trial:
             on_trial(trial)
 
-    def made(choice: Choice) -> Graph:
-        return build_graph(decide(model, choice), name=name)
-
+    candidates.begin()
     return run_study(
         found,
         lambda choice: objective(_begun(made(choice), decide(model, choice), folder, seed=seed)),
-        make(sampler, SearchSpec(found, seed, len(directions), graph=made)),
+        make(sampler, SearchSpec(found, seed, len(directions), graph=made, growth=candidates.growth)),
         trials,
-        cost=(lambda choice: costs_of(made(choice))) if budget else None,
+        cost=candidates.cost if budget or found.costs else None,
         budget=budget,
-        key=lambda choice: made(choice).fingerprint,
+        key=candidates.fingerprint,
+        where=found.refusal,
         on_trial=tell,
         directions=directions,
         history=log.history(found) if log else (),

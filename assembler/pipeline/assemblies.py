@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -14,13 +15,18 @@ from assembler.assemble.weights import load_there
 from assembler.compile.lower import lower
 from assembler.compile.outline import outline, swap
 from assembler.compile.weights import read_weights
+from assembler.graph.core import Graph
+from assembler.graph.edit import cut
+from assembler.graph.sides import sides_named
 from assembler.graph.text import from_text
+from assembler.infer.shape import shapes
 from assembler.pipeline.jobs import WEIGHTS, data_of, model_of, task_of
 from assembler.recipe.choices import Choice, Decision, Space
 from assembler.search.exact import Additive, solve
 from assembler.search.samplers import SearchSpec, make
 from assembler.search.study import Trial, run
 from assembler.train.device import resolve
+from assembler.train.steps import free
 
 CANDIDATES = "candidates.jsonl"
 
@@ -71,7 +77,19 @@ class _Judge:
         host = model_of(job.needs["host"])
         self.device = resolve(job.inputs["device"])
         self.data, self.task, self.graph = data_of(job), task_of(job.inputs), host.graph
-        self.base = outline(host.graph, list(slots))
+        self.parts = {
+            (slot, n): from_text(job.needs[f"{slot}/{n}"].card["inputs"]["part"])
+            for slot, found in slots.items()
+            for n in range(len(found))
+        }
+        self.types = shapes(host.graph)
+        self.reads: dict[str, tuple[str, ...]] = {slot: () for slot in slots}
+        for (slot, _), part in self.parts.items():
+            ids = sides_named(host.graph, part.input_names[1:], slot).values()
+            self.reads[slot] = tuple(dict.fromkeys((*self.reads[slot], *ids)))
+        whole = {slot: tuple(dict.fromkeys((*cut(host.graph, slot).sides, *ids))) for slot, ids in self.reads.items()}
+        self.reads = whole
+        self.base = outline(host.graph, list(slots), self.types, reads=whole)
         load_there(self.base, host.weights)
         self.base.to(self.device)
         self.slots = slots
@@ -92,10 +110,18 @@ class _Judge:
         """The trained module of one variant."""
         if (slot, index) not in self.modules:
             product = self.needs[f"{slot}/{index}"]
-            module = lower(from_text(product.card["inputs"]["part"]))
+            module = lower(self.called(slot, self.parts[slot, index]))
             load_there(module, read_weights(product.file(WEIGHTS)))
             self.modules[slot, index] = module.to(self.device)
         return self.modules[slot, index]
+
+    def called(self, slot: str, part: Graph) -> Graph:
+        """A part with the inputs that all parts of its slot are called with, in their order."""
+        own = {i: name for name, i in sides_named(self.graph, part.input_names[1:], slot).items()}
+        taken = {*part.nodes, *part.names, *part.input_names}
+        names = [own.get(i) or free(f"unread{n}", taken) for n, i in enumerate(self.reads[slot])]
+        sides = tuple((name, self.types[i]) for name, i in zip(names, self.reads[slot], strict=True))
+        return replace(part, inputs=(part.inputs[0], *sides))
 
 
 def _additive(job: Job, slots: Mapping[str, list[dict[str, Any]]]) -> Additive:

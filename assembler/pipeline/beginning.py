@@ -10,6 +10,7 @@ from assembler.assemble.store import Store
 from assembler.assemble.task import Task
 from assembler.assemble.weights import part_keys, whole_keys
 from assembler.compile.lower import lower
+from assembler.pipeline import pins
 from assembler.pipeline.budgets import Which, model_of, tree_of
 from assembler.pipeline.initial import kept
 from assembler.pipeline.loading import Begin, Place, begin_of, beside, places
@@ -44,6 +45,18 @@ def of_part(spec: RunSpec, variant: Variant) -> Begin | None:
     return replace(found, tensors=part_keys(found.tensors, slot, part)) if found is not None else None
 
 
+def places_of(spec: RunSpec) -> tuple[Place, ...]:
+    """Every place that a run takes weights from, each once."""
+    found: list[Place] = []
+    for phase in spec.phases:
+        if phase.entry.name in _MODELS:
+            found += of_model(spec, phase.name, phase.options)
+        if phase.entry.name == "incubate" and spec.split:
+            said = (written(spec, dict(v.picks)) for some in variants(spec).values() for v in some)
+            found += (p for tree in said for p in places(tree, spec.document.folder) if p.path)
+    return tuple({str(place.file): place for place in found}.values())
+
+
 def part_needs(spec: RunSpec, variant: Variant, store: Store, phase: str) -> dict[str, Task]:
     """The task whose product a part begins with, as a need; none where nothing in the slot names weights."""
     found = of_part(spec, variant)
@@ -52,6 +65,7 @@ def part_needs(spec: RunSpec, variant: Variant, store: Store, phase: str) -> dic
 
 def check(spec: RunSpec) -> None:
     """Read and check the weights of every phase. Raises InputError or RecipeError at their place in the recipe."""
+    pins.check(spec, places_of(spec))
     for phase in spec.phases:
         if phase.entry.name in _MODELS and (where := of_model(spec, phase.name, phase.options)):
             begin_of(where, lower(model_of(spec, Which.of(phase.options)), device="meta").state_dict())

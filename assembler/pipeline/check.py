@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from assembler.errors import Problem
+from assembler.recipe.choices import space
+from assembler.recipe.choices.where import unreadable
 from assembler.recipe.document import Document
 from assembler.recipe.notes import in_order, note_all
 from assembler.wiring.lint import lint
+
+MOST_COMBINATIONS = 20_000
+"""Of the decisions that constraints read, so many are looked at for a contradiction; an editor waits for it."""
+
+
+def _space(document: Document) -> Iterator[Problem]:
+    """What is wrong with constraints and moves, beside what reading them tells."""
+    found = space(document.model, [])
+    unread = list(unreadable(found.where, found.covering()))
+    yield from unread
+    if not unread and (problem := found.contradiction(MOST_COMBINATIONS)):
+        yield problem
+    if found.moves:
+        from assembler.rewrites.spec import moves_problems
+
+        yield from moves_problems(document.model.get("moves"))
 
 
 def check(document: Document) -> list[Problem]:
@@ -21,6 +41,8 @@ def check(document: Document) -> list[Problem]:
         from assembler.pipeline.check_run import search_problems
 
         note_all(problems, search_problems(tree.get("search")))
+    if "where" in document.model or "moves" in document.model:
+        note_all(problems, _space(document))
     if "claims" in tree:
         from assembler.pipeline.claims.check import problems as claims
 

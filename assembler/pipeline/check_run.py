@@ -74,6 +74,7 @@ class RunCheck:
         yield from self.seeds()
         yield from self.phases()
         yield from self.split()
+        yield from self.lock()
 
     def data(self) -> Iterator[Problem]:
         value = self.tree.get("data")
@@ -96,6 +97,14 @@ class RunCheck:
             yield Problem(said, value.span if value else None, hint="for instance [0, 1, 2]")
         elif len(set(seeds)) < len(seeds) and value is not None:
             yield Problem("a seed stands twice", value.span, hint="for instance [0, 1, 2]")
+
+    def lock(self) -> Iterator[Problem]:
+        value = self.tree.get("lock", Map())
+        weights = value.get("weights", Map()) if isinstance(value, Map) else value
+        said = plain(weights)
+        if not isinstance(said, dict) or not all(isinstance(digest, str) for digest in said.values()):
+            hint = "for instance lock: {weights: {model.safetensors: <sha256>}}, as recipe.lock.yaml has it"
+            yield Problem("'lock' must say which weights a run was made with", value.span, hint=hint)
 
     def _where(self, key: str) -> Span | None:
         return self.tree.key_span(key) if key in self.tree else self.tree.span

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from assembler.graph.balance import balanced
 from assembler.graph.core import Graph
 from assembler.graph.cuts import cuts as cuts_of
 from assembler.graph.edit import Slot
+from assembler.graph.sides import side_paths
 from assembler.infer.cost import costs
 from assembler.infer.shape import shapes
 from assembler.recipe.choices import first, space
@@ -26,7 +27,8 @@ Unit = Literal["flops", "params"]
 class Part:
     """A region that one value enters and one leaves, by the name that `split:` knows: a path, or a run of steps.
 
-    Shapes are with the batch that they were inferred with; FLOPs are those of one sample.
+    `sides` are the values that it reads beside, by path. Shapes are with the batch that they were inferred with; FLOPs
+    are those of one sample.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Part:
     leaving: tuple[int, ...]
     params: int
     flops: int
+    sides: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,9 @@ def cuts(
     def part(slot: Slot) -> Part:
         inside = [spent[i] for i in slot.ids]
         ends = types[slot.source].shape, types[slot.output].shape
-        return Part(slot.path, len(slot.ids), *ends, sum(c.params for c in inside), sum(c.flops for c in inside))
+        spent_there = sum(c.params for c in inside), sum(c.flops for c in inside)
+        sides = {path: types[i].shape for i, path in side_paths(graph, slot.sides, slot.ids).items()}
+        return Part(slot.path, len(slot.ids), *ends, *spent_there, sides)
 
     weights = weights_of(graph, by)[0]
     proposal: Sequence[Slot] = balanced(graph, found, weights, slots) if slots else ()

@@ -31,6 +31,7 @@ def export(
     folder: str | Path,
     formats: Sequence[Format] = FORMATS,
     tell: Callable[[str], None] = silent,
+    free: Sequence[str] = (),
 ) -> list[Path]:
     """Write a module that `build` made into `folder`; the files, each whole or not there.
 
@@ -39,8 +40,10 @@ def export(
     - `pt2`: `model.pt2`, for `torch.export.load`, in evaluation and for any batch;
     - `onnx`: `model.onnx`, in evaluation and for any batch, compared with the model; it needs the extra `onnx`.
 
-    `tell` is given what there is to say of a file, for instance that its batch is fixed. Raises GraphError for what a
-    format cannot hold, InputError where a file cannot be written or the extra is not installed.
+    The last two leave further axes of inputs free that `free` names: `["ids.1"]` is any length, `["image.2",
+    "image.3"]` any height and width. `tell` is given what there is to say of a file, for instance that its batch is
+    fixed. Raises GraphError for what a format cannot hold, InputError where a file cannot be written or the extra is
+    not installed.
     """
     graph: Graph = module.meta["graph"]
     # What cannot be written as source is refused before there is any file.
@@ -58,7 +61,7 @@ def export(
     for kind, save in (("pt2", save_pt2), ("onnx", save_onnx)):
         if kind in formats:
             written.append(folder / f"model.{kind}")
-            if said := save(module, written[-1]):
+            if said := save(module, written[-1], free):
                 tell(f"model.{kind}: {said}")
     return written
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +14,34 @@ from assembler.assemble.weights import load_there
 from assembler.compile.lower import lower
 from assembler.graph.text import to_text
 from assembler.infer.cost import total
+from assembler.pipeline import pins
 from assembler.pipeline.assemblies import CANDIDATES
-from assembler.pipeline.exporting import export, write_text
+from assembler.pipeline.beginning import places_of
+from assembler.pipeline.budgets import Which, tree_of
+from assembler.pipeline.exporting import export, silent, write_text
 from assembler.pipeline.jobs import model_of
+from assembler.pipeline.phases.assemble import NAME
+from assembler.pipeline.slots import written
 from assembler.pipeline.state import Run
 from assembler.pipeline.summary import main_model
 from assembler.recipe.values import Map, marked
 from assembler.recipe.write import to_yaml
 from assembler.report.html import write_report
 from assembler.train.data.core import fingerprint
+from assembler.wiring.build import build
 
 METRICS = "metrics.jsonl"
 
 
-def write(folder: Path, run: Run, summary: Mapping[str, Any]) -> None:
-    """Write everything that a finished run leaves, and point `latest` at it."""
+def write(folder: Path, run: Run, summary: Mapping[str, Any], tell: Callable[[str], None] = silent) -> None:
+    """Write everything that a finished run leaves, and point `latest` at it; `tell` is that of `export`."""
     write_text(folder / "recipe.lock.yaml", to_yaml(lock(run, summary)))
     write_lines(folder / METRICS, _metrics(run))
     if run.parts:
         write_lines(folder / "parts.jsonl", _parts(run))
     if run.searches:
         write_lines(folder / CANDIDATES, _candidates(run))
-    _export(folder, run)
+    _export(folder, run, tell)
     write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_report(folder)
     _point(folder)
@@ -49,8 +55,11 @@ def write_lines(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def lock(run: Run, summary: Mapping[str, Any]) -> Map:
     """The resolved recipe: nothing left to other files, with the versions and the data that it was run with."""
     document = run.spec.document
-    tree = document.tree.drop("space", "set", "extends").set("model", document.model)
+    model = pins.relative(document.model, document.folder)
+    tree = document.tree.drop("space", "set", "extends").set("model", model)
     resolved = {"versions": summary["versions"], "data": fingerprint(run.spec.data)}
+    if found := pins.digests(run.spec, places_of(run.spec)):
+        resolved["weights"] = found
     locked = tree.set("lock", marked(resolved))
     assert isinstance(locked, Map)
     return locked
@@ -84,14 +93,32 @@ def _candidates(run: Run) -> Iterator[dict[str, Any]]:
             yield {"seed": seed, **json.loads(line)}
 
 
-def _export(folder: Path, run: Run) -> None:
-    """The first seed's model in the formats asked for."""
+def _export(folder: Path, run: Run, tell: Callable[[str], None]) -> None:
+    """The first seed's model in the formats asked for, with its recipe where it is still what one says."""
     made = next(iter(run.models[main_model(run)].values()))
     model = model_of(run.product(made))
     write_text(folder / "graph.txt", to_text(model.graph))
     module = lower(model.graph)
     load_there(module, model.weights)
-    export(module.eval(), folder, run.exports)
+    tree = recipe_of(run)
+    if isinstance(tree.get("graph"), Map) and build(tree).fingerprint == model.graph.fingerprint:
+        module.meta["recipe"] = tree
+    export(module.eval(), folder, run.exports, tell)
+
+
+def recipe_of(run: Run) -> Map:
+    """The recipe of the model that a run is about, as the search and the phases made it but for rewrites."""
+    name = main_model(run)
+    for phase in run.spec.phases:
+        if phase.name == name and "of" in phase.options:
+            name = str(phase.options["of"])
+    if name == NAME:
+        made = run.searches[run.seeds[0]]
+        choice, slots = run.product(made).result["choice"], made.parameters["slots"]
+        picks = {n: p for s, i in choice.items() for n, p in run.variants[s][slots[s][i]["variant"]].picks}
+        return written(run.spec, picks)
+    options = next((phase.options for phase in run.spec.phases if phase.name == name), {})
+    return tree_of(run.spec, Which.of(options))
 
 
 def _point(folder: Path) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.edit import cut
+from assembler.infer.batch import Sizes, batch_sizes
 from assembler.infer.cost import Cost, costs, measured, total
 from assembler.pipeline import budgets
+from assembler.pipeline.candidates import Candidates
 from assembler.pipeline.slots import variants
 from assembler.pipeline.spec import RunSpec
-from assembler.recipe.choices import space
 from assembler.recipe.document import Document
 from assembler.report.terminal import PlanRow
+from assembler.search.distinct import architectures
 from assembler.wiring.build import build
 
 
@@ -29,7 +31,12 @@ class SlotPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A planned recipe. `space_size` is None where a float makes the space countless, 1 where nothing is open."""
+    """A planned recipe. `space_size` is None where a float makes the space countless, 1 where nothing is open.
+
+    `allowed` of its choices meet the constraints on decisions, and they make so many `architectures`; None where that
+    is not told quickly. `where` are the constraints that have to be met besides, for each graph; `moves` the rewrites
+    that may be made of it, which no number counts.
+    """
 
     name: str
     rows: tuple[PlanRow, ...]
@@ -40,6 +47,10 @@ class Plan:
     phases: tuple[str, ...] = ()
     parts: int = 0
     split: str = ""
+    allowed: int | None = None
+    architectures: int | None = None
+    where: tuple[str, ...] = ()
+    moves: tuple[str, ...] = ()
 
     def data(self) -> dict[str, Any]:
         """The plan as plain data, for `--json`."""
@@ -50,6 +61,10 @@ class Plan:
             "fingerprint": self.fingerprint,
             "steps": len(self.rows),
             "space_size": self.space_size,
+            "allowed": self.allowed,
+            "architectures": self.architectures,
+            "where": list(self.where),
+            "moves": list(self.moves),
             "slots": [{"name": s.name, "variants": [label for label, _ in s.variants]} for s in self.slots],
             "assemblies": math.prod(len(s.variants) for s in self.slots) if self.slots else None,
             "split": self.split,
@@ -62,7 +77,19 @@ def plan_model(document: Document) -> Plan:
     """The plan of a model or a space. What is laid out is the model as written, a space's choices left aside."""
     graph = build(document.default, name=document.name)
     types = measured(graph)
-    return Plan(document.name, _rows(graph, types), total(graph, types), graph.fingerprint, space(document.model).size)
+    candidates = Candidates(document.model, document.name)
+    candidates.begin()
+    found = candidates.space.unmoved
+    plan = Plan(document.name, _rows(graph, types), total(graph, types), graph.fingerprint, found.size)
+    if not candidates.space.decisions:
+        return plan
+    return replace(
+        plan,
+        allowed=found.count(),
+        architectures=architectures(found, candidates.fingerprint),
+        where=tuple(rule.text for rule in found.where if rule.costs),
+        moves=candidates.space.moves.labels if candidates.space.moves else (),
+    )
 
 
 def plan_run(spec: RunSpec) -> Plan:
@@ -87,11 +114,13 @@ def plan_run(spec: RunSpec) -> Plan:
 
 
 def _rows(graph: Graph, types: Mapping[str, TensorType]) -> tuple[PlanRow, ...]:
-    spent = costs(graph, types)
+    spent, sizes = costs(graph, types), batch_sizes(graph, types)
     return tuple(
-        PlanRow(i, node.op, _shape(types[i].shape), spent[i].params, spent[i].flops) for i, node in graph.nodes.items()
+        PlanRow(i, node.op, _shape(sizes[i], types[i]), spent[i].params, spent[i].flops)
+        for i, node in graph.nodes.items()
     )
 
 
-def _shape(shape: tuple[int, ...]) -> str:
-    return "[" + ", ".join(["B", *map(str, shape[1:])]) + "]"
+def _shape(sizes: Sizes | None, kind: TensorType) -> str:
+    """A shape in terms of the batch `B`; a `?` behind it says that this is the one for the recipe's own batch."""
+    return f"[{', '.join(map(str, kind.shape if sizes is None else sizes))}]{'?' if sizes is None else ''}"

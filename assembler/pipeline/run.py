@@ -17,6 +17,7 @@ from assembler.assemble.store import Store
 from assembler.assemble.task import Task
 from assembler.errors import InputError, TaskError
 from assembler.pipeline import beginning, budgets, files
+from assembler.pipeline.exporting import silent
 from assembler.pipeline.spec import read
 from assembler.pipeline.spending import path_tasks
 from assembler.pipeline.state import Run
@@ -37,10 +38,12 @@ def run_recipe(
     on_event: OnEvent | None = None,
     on_phase: Callable[[str], None] | None = None,
     on_tasks: Callable[[list[Task]], None] | None = None,
+    tell: Callable[[str], None] = silent,
 ) -> tuple[Path, dict[str, Any]]:
     """Run a recipe of kind `run`; what is finished in the parts store is read instead of being made again.
 
-    `on_tasks` is told which tasks are wanted next, before any of them is looked at. Returns the run folder and its
+    `on_tasks` is told which tasks are wanted next, before any of them is looked at, `tell` what there is to say of the
+    files that come out. Returns the run folder and its
     summary. Raises RecipeError for a wrong recipe and TaskError where a phase cannot go on; parts that fail alone are
     named in the summary.
     """
@@ -61,7 +64,7 @@ def run_recipe(
         tests = _test(state)
     found = summary(state, tests, time.monotonic() - start)
     folder = new_folder(document)
-    files.write(folder, state, found)
+    files.write(folder, state, found, tell)
     return folder, found
 
 

@@ -14,13 +14,12 @@ from assembler.assemble.runner import Event, Runner
 from assembler.assemble.store import Store
 from assembler.assemble.task import Task
 from assembler.errors import RecipeError, TaskError
-from assembler.graph.core import Graph
-from assembler.infer.cost import total
+from assembler.pipeline.candidates import Candidates, recipe_of
 from assembler.pipeline.exporting import write_text
 from assembler.pipeline.initial import needs_of
 from assembler.pipeline.loading import places
 from assembler.pipeline.training import Setting, training_task
-from assembler.recipe.choices import Choice, decide, space
+from assembler.recipe.choices import Choice, decide
 from assembler.recipe.document import Document
 from assembler.recipe.values import Map, plain
 from assembler.recipe.write import to_yaml
@@ -29,7 +28,6 @@ from assembler.registry.live import describe
 from assembler.search.samplers import SearchSpec, make
 from assembler.search.study import Study, Trial, run
 from assembler.train.spec import FitSpec
-from assembler.wiring.build import build
 
 
 @dataclass(frozen=True)
@@ -62,12 +60,6 @@ def settings(document: Document, given: Mapping[str, Any]) -> Settings:
     return Settings(**found)
 
 
-def costs_of(graph: Graph) -> dict[str, float]:
-    """What budgets bound: parameters, and FLOPs of one sample."""
-    cost = total(graph)
-    return {"params": float(cost.params), "flops": float(cost.flops)}
-
-
 def search_recipe(
     document: Document,
     how: Settings,
@@ -77,14 +69,13 @@ def search_recipe(
     on_trial: Callable[[Trial], None] | None = None,
 ) -> Study:
     """Search the open choices of a recipe; each candidate is a task, so one that was trained before is read."""
-    found = space(document.model)
+    candidates = Candidates(document.model, document.name)
+    found, graph = candidates.space, candidates.graph
     if not found.decisions:
         hint = "give it some: a space's choose:, or {$oneof: [...]} in the recipe"
         raise RecipeError(f"'{document.name}' has no open choices to search", hint=hint)
 
-    def graph(choice: Choice) -> Graph:
-        return build(decide(document.model, choice), name=document.name)
-
+    candidates.begin()
     data = {"name": how.data} if isinstance(how.data, str) else how.data
     setting = Setting(data, how.train or {}, how.seed, device)
     store = Store(resources.store_home())
@@ -108,11 +99,12 @@ def search_recipe(
         return run(
             found,
             evaluate,
-            make(how.sampler, SearchSpec(found, how.seed, graph=graph)),
+            make(how.sampler, SearchSpec(found, how.seed, graph=graph, growth=candidates.growth)),
             how.trials,
-            cost=lambda choice: costs_of(graph(choice)),
+            cost=candidates.cost,
             budget=how.budget,
-            key=lambda choice: graph(choice).fingerprint,
+            key=candidates.fingerprint,
+            where=found.refusal,
             on_trial=on_trial,
         )
 
@@ -122,7 +114,7 @@ def write_search(folder: Path, document: Document, study: Study) -> None:
     rows = [_row(trial) for trial in study.trials]
     write_text(folder / "candidates.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     if study.best:
-        write_text(folder / "best.yaml", to_yaml(decide(document.model, study.best.choice).drop("set")))
+        write_text(folder / "best.yaml", to_yaml(recipe_of(document.model, study.best.choice, document.name)))
 
 
 def _row(trial: Trial) -> dict[str, Any]:

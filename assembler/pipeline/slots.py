@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from assembler.errors import GraphError, InputError, Problem, RecipeError
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.edit import cut, extract
+from assembler.graph.sides import sides_named
 from assembler.infer.shape import shapes
 from assembler.pipeline.spec import RunSpec, first, slot_of
 from assembler.recipe.choices import Decision, Space, decide
@@ -32,8 +33,8 @@ class Variant:
 def variants(spec: RunSpec) -> dict[str, tuple[Variant, ...]]:
     """The variants of every slot of a run.
 
-    Raises RecipeError where a choice belongs to no slot or to several, and GraphError where a variant does not have
-    one tensor entering and one leaving, of the shapes that the slot has.
+    Raises RecipeError where a choice belongs to no slot or to several, and GraphError where a variant does not give
+    one tensor of the slot's shape. It may read other side inputs than the slot does, or none.
     """
     base = build(spec.document.default, name=spec.document.name)
     by_slot: dict[str, list[Decision]] = {slot: [] for slot in spec.split}
@@ -57,18 +58,27 @@ def _variants(
         size = "countless" if inner.size is None else f"{inner.size:,}"
         hint = "give fewer candidates, or search the recipe with `assembler search`"
         raise RecipeError(f"slot '{slot}' has {size} variants, at most {MOST_VARIANTS} are trained", hint=hint)
-    wanted = types[cut(base, slot).output]
-    found: dict[str, Variant] = {}
+    place = cut(base, slot)
+    wanted = types[place.output]
+    found: dict[tuple[str, ...], Variant] = {}
     for picks in every(inner):
         graph = build(written(spec, picks), name=spec.document.name)
         kinds = shapes(graph)
-        part = extract(graph, slot, kinds)
+        part = extract(graph, slot, kinds, place.source)
         gives = kinds[cut(graph, slot).output]
         label = _label(inner, picks)
         if gives != wanted:
             raise GraphError(f"'{label}' gives {gives} in slot '{slot}', the slot gives {wanted}", path=slot)
-        found.setdefault(part.fingerprint, Variant(slot, label, tuple(picks.items()), part))
+        found.setdefault(_identity(part), Variant(slot, label, tuple(picks.items()), part))
     return list(found.values())
+
+
+def _identity(part: Graph) -> tuple[str, ...]:
+    """What tells a part from another one: a fingerprint does not say which input is which."""
+    if len(part.inputs) == 1:
+        return (part.fingerprint,)
+    roles = tuple((f"enters_{name}", name) for name in part.input_names)
+    return (replace(part, outputs=(*part.outputs, *roles)).fingerprint, *part.input_names)
 
 
 def written(spec: RunSpec, picks: Mapping[str, Any]) -> Map:
@@ -93,16 +103,18 @@ def _label(space: Space, picks: Mapping[str, Any]) -> str:
 def check_host(host: Graph, name: str, found: Mapping[str, tuple[Variant, ...]]) -> None:
     """A host may differ from the model within its slots alone: what enters and leaves them is the same.
 
-    Raises InputError with both shapes where it is not.
+    Raises InputError with both shapes where it is not, GraphError where the host lacks a value that a variant reads.
     """
     types = shapes(host)
     for slot, some in found.items():
-        inner = extract(host, slot, types)
-        for what, has, wants in zip(("entering", "leaving"), _ends(inner), _ends(some[0].graph), strict=True):
-            if has != wants:
-                message = f"slot '{slot}' has {has} {what} in '{name}', and {wants} in the model"
+        place, part = cut(host, slot), some[0].graph
+        ends = [
+            ("entering", place.source, part.inputs[0][1]),
+            ("leaving", place.output, shapes(part)[part.outputs[0][1]]),
+        ]
+        read = {n: kind for variant in some for n, kind in variant.graph.inputs[1:]}
+        ends += [(f"as '{n}'", i, read[n]) for n, i in sides_named(host, read, slot).items()]
+        for what, value, wants in ends:
+            if types[value] != wants:
+                message = f"slot '{slot}' has {types[value]} {what} in '{name}', and {wants} in the model"
                 raise InputError(message, hint="what a host sets may change its slots' insides alone")
-
-
-def _ends(part: Graph) -> tuple[str, str]:
-    return str(part.inputs[0][1]), str(shapes(part)[part.outputs[0][1]])

@@ -9,11 +9,12 @@ from pathlib import Path
 from assembler import resources
 from assembler.errors import AssemblerError, InputError, Problem, RecipeError, Span, near
 from assembler.recipe.choices import first, space
+from assembler.recipe.grammar import unrolled
 from assembler.recipe.overrides import Change, override
 from assembler.recipe.paths import KEYS, patch, put
 from assembler.recipe.read import read_file, read_text
 from assembler.recipe.spread import spread
-from assembler.recipe.values import Leaf, Map, Value, is_choice, plain
+from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice, plain
 
 VERSION = 1
 MOST_EXTENDED = 20
@@ -67,7 +68,7 @@ def parse(text: str, file: str = "<recipe>", overrides: Sequence[str] = (), *, s
 def varied(document: Document, changes: Iterable[Change], *, strict: bool = True) -> Document:
     """A loaded recipe with further changes, which go to a run or to its model as with `-o`. Raises as `load` does."""
     loader = _Loader(document.file)
-    tree = document.model.drop("set") if document.kind == "model" else document.tree
+    tree = document.tree.drop("set") if document.kind == "model" else document.tree
     return loader.done(replace(loader.document(tree, "", list(changes)), name=document.name), strict)
 
 
@@ -156,9 +157,10 @@ class _Loader:
         tree = model if kind == "model" else tree
         name = plain(tree.get("name", Leaf(self.file.stem if self.file else "recipe")))
         if kind != "model":
-            model = self.chosen(model, tree.get("choose" if kind == "space" else "space"))
+            model = self.laid(model, tree) if kind == "space" else self.chosen(model, tree.get("space"))
             kept = [(c.path, c.value) for c in (*entries(said), *inner)]
             tree = tree.set("set", Map(tuple(dict(kept).items()))) if inner else tree
+        model, base = (unrolled(one, self.problems) for one in (model, base))
         return Document(kind, str(name), tree, model, base, self.file)
 
     def kind(self, tree: Map) -> str:
@@ -254,14 +256,29 @@ class _Loader:
 
     # -- choices -----------------------------------------------------------------------------------------------------
 
+    def laid(self, model: Map, tree: Map) -> Map:
+        """A model with all that a space says laid into it; constraints and moves of its own stay."""
+        model = self.chosen(model, tree.get("choose"))
+        for key in ("where", "moves"):
+            if key in tree and len(model):
+                model = model.set(key, _together(model.get(key), tree.get(key)))
+        return model
+
     def chosen(self, model: Map, section: Value | None) -> Map:
         """A model with the choices of a space laid into it; `section` maps paths to choices, or names a space."""
         if isinstance(section, Leaf) and isinstance(section.value, str):
             try:
-                section = self.reference(section, "space").tree.get("choose")
+                found = self.reference(section, "space").tree
             except (RecipeError, InputError) as error:
                 self.problems += error.problems
                 return model
+            for key in ("where", "moves"):
+                if key in found:
+                    what = f"a run takes the choices of a space, and '{section.value}' has '{key}' too"
+                    self.note(
+                        what, section.span, "a search of trained parts has a budget: search: {budget: {params: 1e6}}"
+                    )
+            section = found.get("choose")
         if section is None or not len(model):
             return model
         if not isinstance(section, Map):
@@ -272,6 +289,12 @@ class _Loader:
                 hint = "for instance {$oneof: [a, b]}; a plain value stands under set:"
                 self.note(f"'{change.path}' needs a choice", change.value.span or change.span, hint)
         return _changed(model, [c for c in entries(section) if is_choice(c.value)], self.problems)
+
+
+def _together(own: Value | None, said: Value) -> Value:
+    """One section after another; what is no list is a list of one."""
+    parts = [tuple(v) if isinstance(v, Seq) else (v,) for v in (own, said) if v is not None]
+    return Seq(tuple(v for part in parts for v in part), said.span) if own is not None else said
 
 
 def scale_changes(tree: Map, scale: str) -> list[Change]:

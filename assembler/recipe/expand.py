@@ -14,6 +14,7 @@ from assembler.recipe.blocks import inputs_of, unknown_parameters
 from assembler.recipe.drafts import Draft, Place
 from assembler.recipe.notes import note, note_all
 from assembler.recipe.paths import STEP_KEYS, patch
+from assembler.recipe.repeats import BAD, names_of_copies, reads_by_copy
 from assembler.recipe.scope import Copies, Depth, Lazy, Scope, origin, resolve, scope_of
 from assembler.recipe.steps import BAD_OP, Step, bad_name, check_outputs, check_sections, name_of
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
@@ -22,8 +23,6 @@ from assembler.registry.checks import shown
 
 MOST_STEPS = 50_000
 MOST_NESTING = 64
-BAD = object()
-"""Stands for a value whose expression failed; the failure is noted already."""
 
 
 def expand(tree: Map, problems: list[Problem] | None = None) -> tuple[Step, ...]:
@@ -86,7 +85,10 @@ class _Expander:
         drafts = []
         for name, value in body:
             span = body.key_span(name)
-            step = self.as_step(name, value, span, place)
+            wrong = bad_name(name, top=not place.path)
+            if wrong:
+                self.note(wrong[0], span, wrong[1])
+            step = None if wrong else self.as_step(name, value, span, place)
             if step is not None:
                 drafts.append(self.lay(step, place.child(name), span))
         return drafts
@@ -102,9 +104,7 @@ class _Expander:
         return self.stop(f"steps are nested more than {MOST_NESTING} deep", span)
 
     def as_step(self, name: str, value: Value, span: Span | None, place: Place) -> Map | None:
-        if wrong := bad_name(name, top=not place.path):
-            self.note(wrong[0], span, wrong[1])
-        elif isinstance(value, Leaf) and isinstance(value.value, str):
+        if isinstance(value, Leaf) and isinstance(value.value, str):
             return Map.short("op", value)  # `norm: layer_norm`
         elif isinstance(value, Map) and is_choice(value):
             self.value(value, place.scope)
@@ -125,56 +125,29 @@ class _Expander:
         op = step.get("op")
         block = self.blocks.get(str(op.value)) if isinstance(op, Leaf) else None
         chain.inputs = inputs_of(block) if block else ()
-        loops = self.loops(step, place)
+        loops = names_of_copies(self, step, place.scope)
         copies = self.copies.setdefault(place.template, Copies())
         patches = {k: v for k, v in step if k.isdigit()}
         for key in patches:
             if int(key) >= len(loops):
                 has = f"0 to {len(loops) - 1}" if loops else "none"
                 self.note(f"step '{place.path}' has no copy {key}", step.key_span(key), f"its copies are {has}")
-        common, body = step.drop("for", "repeat", "from", "weights", *patches), []
+        alone = reads_by_copy(step, loops)
+        chain.step = chain.step.drop("from") if alone else chain.step
+        common, body = step.drop("for", "repeat", "weights", *([] if alone else ["from"]), *patches), []
         for index, names in enumerate(loops):
             scope = place.scope.inner(**names, t=Depth(copies, copies.total))
             copies.total += 1
-            one = patch(common, patches[str(index)]) if str(index) in patches else common
-            assert isinstance(one, Map)
+            changed = patch(common, patches[str(index)]) if str(index) in patches else common
+            one = self.as_step(str(index), changed, step.key_span(str(index)), place.child(str(index)))
+            if one is None:
+                continue
             shared = one.get("share") == Leaf(True)
             one = one.drop("share") if shared else one
             body.append(self.lay_one(one, place.copy(index, scope), span))
             body[-1].twin = f"{place.path}.0" if shared and index else ""
         chain.body = body
         return chain
-
-    def loops(self, step: Map, place: Place) -> list[dict[str, Any]]:
-        """The names of each copy of a repeated step."""
-        if "repeat" in step:
-            n = self.value(step.get("repeat"), place.scope)
-            if n is BAD:
-                return []
-            if not isinstance(n, int) or isinstance(n, bool) or n < 0:
-                hint = "for instance repeat: 3, or repeat: =depth"
-                said = f"'repeat' must be a whole number from 0 on, not {shown(n)}"
-                self.note(said, origin(step.get("repeat"), place.scope), hint)
-                return []
-            return [{"j": j} for j in range(self.bounded(n, step.get("repeat").span))]
-        section = step.get("for")
-        if not isinstance(section, Map) or not len(section):
-            hint = "for instance {w: =widths, n: =depths}"
-            self.note("'for' must be a mapping of names to lists", section.span, hint)
-            return []
-        lists = {name: self.value(v, place.scope) for name, v in section}
-        for name, found in lists.items():
-            if found is not BAD and not isinstance(found, list | tuple):
-                self.note(f"'for' needs a list for '{name}', not {shown(found)}", section.get(name).span)
-        if not all(isinstance(v, list | tuple) for v in lists.values()):
-            return []
-        lengths = {name: len(v) for name, v in lists.items()}
-        if len(set(lengths.values())) > 1:
-            said = ", ".join(f"{name} has {n}" for name, n in lengths.items())
-            hint = "a copy takes one value of every list"
-            self.note(f"the lists of 'for' differ in length: {said}", section.span, hint)
-        count = self.bounded(min(lengths.values()), section.span)
-        return [{**{name: v[i] for name, v in lists.items()}, "i": i} for i in range(count)]
 
     def bounded(self, n: int, span: Span | None) -> int:
         self.made += n

@@ -7,8 +7,11 @@ import os
 from pathlib import Path
 
 from assembler.errors import InputError, Problem, RecipeError, Span, near
+from assembler.resources import CONFIG, GRAPH
 
 MAX_BYTES = 4_000_000
+MAX_GRAPH_BYTES = 64_000_000
+"""For a graph as text, which nobody writes by hand: constants of a traced model stand in it."""
 
 
 def graph_in(text: str, file: str) -> str:
@@ -23,28 +26,32 @@ def graph_in(text: str, file: str) -> str:
 
 
 def load_text(path: str | os.PathLike[str]) -> str:
-    """The text of a recipe file. Raises InputError if it cannot be read, RecipeError if it is too big or not UTF-8."""
+    """The text of a recipe file, or of a graph's (`graph.txt`, `config.json`), which may be longer.
+
+    Raises InputError if it cannot be read, RecipeError if it is too big or not UTF-8.
+    """
     place, file = Path(path), str(path)
+    most = MAX_GRAPH_BYTES if place.name == CONFIG or place.name.endswith(GRAPH) else MAX_BYTES
     try:
         if not place.exists():
             raise InputError(f"there is no file {file!r}", hint=_similar_file(place))
         if not place.is_file():
             raise InputError(f"{file!r} is not a file", hint="name one recipe file")
         with place.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+            data = stream.read(most + 1)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {file!r}: {getattr(error, 'strerror', None) or error}") from error
-    if len(data) > MAX_BYTES:
-        raise too_big(file)
+    if len(data) > most:
+        raise too_big(file, most)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError(_not_utf8(data, error.start, file)) from error
 
 
-def too_big(file: str) -> RecipeError:
-    """The error for a file of more than `MAX_BYTES`."""
-    return RecipeError(f"{file} holds more than {MAX_BYTES:,} bytes", hint="is it a recipe?")
+def too_big(file: str, most: int = MAX_BYTES) -> RecipeError:
+    """The error for a file of more than `most` bytes."""
+    return RecipeError(f"{file} holds more than {most:,} bytes", hint="is it a recipe?")
 
 
 def _similar_file(path: Path) -> str:

@@ -57,10 +57,16 @@ def _str(value: Any) -> str:
     return str(value)
 
 
+def _count(values: list[Any], value: Any) -> int:
+    if not isinstance(values, list):
+        raise TypeError("give a list, then what is counted in it")
+    return values.count(value)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": min, "max": max, "round": _round, "int": int, "float": float, "abs": abs, "len": len, "sum": _sum,
     "sqrt": math.sqrt, "log2": math.log2, "ceil": math.ceil, "floor": math.floor, "range": _range, "list": list,
-    "str": _str,
+    "str": _str, "count": _count,
 }  # fmt: skip
 BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,

@@ -31,12 +31,27 @@ SECTIONS = (
     "weights",
     "initializers",
     "claims",
+    "where",
+    "moves",
 )
 _COMMON = ("kind", "version", "name", "doc", "extends", "set")
 KEYS = {
     "model": (*SECTIONS, "set"),
-    "space": (*_COMMON, "base", "choose", "search"),
-    "run": (*_COMMON, "model", "space", "split", "data", "train", "task", "metric", "seeds", "phases", "claims"),
+    "space": (*_COMMON, "base", "choose", "where", "moves", "search"),
+    "run": (
+        *_COMMON,
+        "model",
+        "space",
+        "split",
+        "data",
+        "train",
+        "task",
+        "metric",
+        "seeds",
+        "phases",
+        "claims",
+        "lock",
+    ),
 }
 """What each kind of recipe may hold at its top."""
 STEP_KEYS = (

@@ -16,7 +16,7 @@ from assembler.recipe.weights import Weights
 
 BAD_OP = "<bad>"
 """Stands for the op of a step that has none; that is noted already."""
-BLOCK_KEYS = ("params", "inputs", "body", "outputs", "doc")
+BLOCK_KEYS = ("params", "inputs", "depth", "body", "outputs", "doc")
 _SECTIONS = {"vars": "{dim: 64}", "scales": "{small: {dim: 32}}", "blocks": "{block: {body: {norm: layer_norm}}}"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

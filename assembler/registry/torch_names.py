@@ -36,6 +36,10 @@ _OUTPUTS = {
     "MultiheadAttention": ("output", "weights"),
 }
 """Classes that return a tuple, and names for what is in it."""
+_STATES = dict.fromkeys(("RNN", "GRU", "RNNCell", "GRUCell"), ("hidden",)) | dict.fromkeys(
+    ("LSTM", "LSTMCell"), ("hidden", "cell")
+)
+"""Classes that take a state as `hx`, and its parts as inputs, called as the outputs that they become."""
 _NOT_OPS = {"Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Container", "Sequential"}
 _NOT_OPS |= {"RNNBase", "RNNCellBase", "LinearCrossEntropyOptions", "NLLLoss2d"}
 _SNAKE = {"PReLU": "prelu", "RReLU": "rrelu", "LogSoftmax": "log_softmax", "RMSNorm": "rms_norm", "GLU": "glu"}
@@ -93,13 +97,14 @@ def find(name: str) -> Entry | None:
     signature = class_signature(_with_methods(node, stem))
     params = tuple(_adapt(p, cls) for p in signature["params"] if p.name not in ("device", "dtype"))
     doc = ast.get_docstring(node) or ""
+    states = _STATES.get(cls, ())
     return Entry(
         kind="op",
         name=snake(cls),
         params=params,
-        inputs=signature.get("inputs") or ("input",),
+        inputs=("input", *states) if states else signature.get("inputs") or ("input",),
         variadic=signature.get("variadic", False),
-        optional=signature.get("optional", 0),
+        optional=len(states) or signature.get("optional", 0),
         doc=doc.strip().split("\n\n")[0].replace("\n", " ").removeprefix("r"),
         module="torch.nn",
         qualname=cls,
@@ -111,10 +116,11 @@ def find(name: str) -> Entry | None:
 
 
 def _options(cls: str) -> tuple[tuple[str, Any], ...]:
+    packed = (("packed", ("hx", _STATES[cls])),) if cls in _STATES else ()
     if cls not in _OUTPUTS:
-        return ()
+        return packed
     nested = (("paths", ((0,), (1, 0), (1, 1))),) if cls == "LSTM" else ()  # (output, (hidden, cell))
-    return (("outputs", _OUTPUTS[cls]), *nested)
+    return (("outputs", _OUTPUTS[cls]), *nested, *packed)
 
 
 @functools.cache

@@ -92,8 +92,8 @@ class NoSiteError(GraphError):
     """A rewrite cannot be applied at the place that was named."""
 
 
-def no_site(rewrite: Rewrite, at: str, known: tuple[str, ...]) -> NoSiteError:
-    """The error that says where a rewrite can be applied instead."""
+def no_site(rewrite: Rewrite, at: str, known: tuple[str, ...], hint: str = "") -> NoSiteError:
+    """The error that says where a rewrite can be applied instead, unless there is a better `hint`."""
     some = ", ".join(known[:4]) + (", ..." if len(known) > 4 else "")
-    hint = near(at, known) or (f"it can go to {some}" if known else "there is no place for it in this model")
+    hint = hint or near(at, known) or (f"it can go to {some}" if known else "there is no place for it in this model")
     return NoSiteError(f"{rewrite.name} cannot be applied at '{at}'", path=at, hint=hint)

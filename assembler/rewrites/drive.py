@@ -39,8 +39,20 @@ def places(rewrite: Rewrite, graph: Graph, at: str) -> tuple[str, ...]:
         graph.resolve(at)
     found = matching(graph, known, at)
     if not found and at != ALL:
-        raise no_site(rewrite, at, known)
+        raise no_site(rewrite, at, known, _inside(rewrite, graph, at))
     return found
+
+
+def _inside(rewrite: Rewrite, graph: Graph, at: str) -> str:
+    """A hint at the blocks that `at` means, where a rewrite has a site among the steps that they consist of."""
+    from assembler.rewrites.expand import Expand
+
+    blocks, made = matching(graph, Expand().sites(graph, shapes(graph)), at), graph
+    for block in blocks:
+        made = Expand().apply(made, shapes(made), block)
+    if not any(matching(made, rewrite.sites(made, shapes(made)), block) for block in blocks):
+        return ""
+    return f"'{blocks[0]}' is {graph.nodes[blocks[0]].op}, one step; `expand` lays it out as steps, do that first"
 
 
 def matching(graph: Graph, known: Sequence[str], at: str) -> tuple[str, ...]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assembler.errors import AssemblerError, RecipeError
+from assembler.errors import AssemblerError, Problem, RecipeError
+from assembler.recipe.values import Map, Seq, Value, plain
 from assembler.registry import checks, lookup
 from assembler.rewrites.core import Rewrite
 
@@ -39,6 +40,21 @@ def order(written: Written, at: str = "*") -> Order:
         return Order(entry.load()(**given), place)
     except AssemblerError as error:  # an unknown name, or what the rewrite says of its options
         raise RecipeError(error.problems) from None
+
+
+def moves_problems(section: Value) -> Iterator[Problem]:
+    """What is wrong with the rewrites of a recipe's `moves:`, each at its place."""
+    written = section.get("of") if isinstance(section, Map) else section
+    for one in written if isinstance(written, Seq) else ():
+        try:
+            said = plain(one)
+            if not isinstance(said, str | dict):
+                raise RecipeError("a rewrite needs its name", hint="for instance {rewrite: widen, at: stage.*}")
+            if order(said).rewrite.needs_weights:
+                what = f"'{order(said).rewrite.name}' looks at weights, and a search's candidates have none yet"
+                raise RecipeError(what, hint="it can be a phase of a run: rewrite: {apply: [...]}")
+        except RecipeError as error:
+            yield from error.at(one.span).problems
 
 
 def orders(written: Sequence[Written], at: str = "*") -> tuple[Order, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from assembler.graph.core import ITEM, Graph, Node, TensorType
 from assembler.graph.edit import Slot
+from assembler.graph.shares import owners
 from assembler.registry import lookup
 
 
@@ -39,11 +40,9 @@ class View:
     def sharers(self) -> dict[str, set[str]]:
         """For every step whose weights another uses, the steps that do."""
         found: dict[str, set[str]] = {}
-        for i, _, path in _shares(self.graph, ""):
-            owner = path
-            while owner and owner not in self.graph.nodes:
-                owner = owner.rpartition(".")[0]
-            found.setdefault(owner, set()).add(i)
+        for i, node in self.graph:
+            for owner in (*owners(node, self.graph.nodes), *([i] if _shares_inside(node) else [])):
+                found.setdefault(owner, set()).add(i)
         return found
 
     def lone(self, i: str) -> str | None:
@@ -95,15 +94,10 @@ class View:
                 yield slot
 
 
-def _shares(graph: Graph, prefix: str) -> Iterator[tuple[str, str, str]]:
-    """(sharing step, parameter or "", path) of a graph; a step inside a body counts as the step that calls it."""
-    for i, node in graph:
-        user = prefix or i
-        yield from ((user, name, path) for name, path in node.share)
-        if node.body is not None:
-            for _, name, path in _shares(node.body, user):
-                yield user, name, path
-                yield user, name, f"{user}.{path}"
+def _shares_inside(node: Node) -> bool:
+    """Whether a step in the body of a step shares anything, which the step as a whole then does."""
+    inner = node.body.nodes.values() if node.body is not None else ()
+    return any(n.share or _shares_inside(n) for n in inner)
 
 
 def argument(node: Node, name: str) -> Any:

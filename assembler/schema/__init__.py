@@ -12,7 +12,7 @@ from assembler.recipe.paths import KEYS
 from assembler.schema.arguments import Schema, arguments, choice, is_kind, named, ref
 from assembler.schema.claims import claims_schema
 from assembler.schema.models import block, model, op, step, steps
-from assembler.schema.runs import objective, phase, rewrites, run, space, term, turn
+from assembler.schema.runs import moves, objective, phase, rewrites, run, space, term, turn, where
 from assembler.schema.weights import weights_schema
 from assembler.schema.words import WORDS
 
@@ -47,6 +47,8 @@ def schema() -> Schema:
             "objective": objective(),
             "turn": turn(),
             "rewrites": rewrites(),
+            "where": where(),
+            "moves": moves(),
             "term": term(),
             **weights_schema(),
             **claims_schema(),

@@ -73,7 +73,7 @@ def choice() -> Schema:
         "description": "A choice that a search makes.",
         "oneOf": [
             one("$oneof", several),
-            one("$int", bounds("integer")),
+            one("$int", bounds("integer"), log=flag),
             one("$float", bounds("number"), log=flag),
             one("$manyof", several, k=k, distinct=flag, sorted=flag),
             one("$permutate", several),

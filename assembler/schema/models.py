@@ -30,6 +30,9 @@ _STEP = {
 }
 
 
+_DEPTH = "How many of its calls may lie in one another; each call makes the choices in the body for itself."
+
+
 def model() -> Schema:
     mode = {"enum": ["train", "eval"]}
     shape = {
@@ -68,6 +71,8 @@ def model() -> Schema:
         "weights": ref("weights"),
         "claims": ref("model_claims"),
         "initializers": ref("initializers"),
+        "where": ref("where"),
+        "moves": ref("moves"),
     }
     found = section("model", properties, ["inputs", "graph"])
     written = {"properties": {"graph": {"type": "string"}}, "required": ["graph"]}
@@ -145,6 +150,7 @@ def block() -> Schema:
     properties = {
         "params": {"type": ["object", "null"], "description": "Parameters and their defaults; null: must be given."},
         "inputs": {"type": "array", "items": {"type": "string"}, "description": "Names of the inputs, if several."},
+        "depth": {"type": "integer", "minimum": 1, "description": _DEPTH},
         "body": {**ref("steps")},
         "outputs": {"type": "object", "additionalProperties": {"type": "string"}, "description": _STEP["outputs"]},
         "doc": {"type": "string"},

@@ -13,7 +13,24 @@ def space() -> Schema:
     search["properties"] |= {"data": ref("dataset"), "sampler": ref("sampler"), "train": ref("train")}
     choose = {"type": "object", "additionalProperties": ref("choice")}
     base = {"anyOf": [{"type": "string"}, ref("model")]}
-    return section("space", {"base": base, "choose": choose, "search": search}, ["base"])
+    return section(
+        "space",
+        {"base": base, "choose": choose, "where": ref("where"), "moves": ref("moves"), "search": search},
+        ["base"],
+    )
+
+
+def where() -> Schema:
+    """Constraints on choices."""
+    text = {"type": "string", "minLength": 1}
+    return {"anyOf": [text, {"type": "array", "items": text}], "description": "What a choice has to meet."}
+
+
+def moves() -> Schema:
+    """Rewrites of the graph that a search may make."""
+    most = {"type": "integer", "minimum": 1}
+    bounded = {"type": "object", "required": ["of"], "properties": {"of": ref("rewrites"), "most": most}}
+    return {"anyOf": [ref("rewrites"), {**bounded, "additionalProperties": False}]}
 
 
 def run() -> Schema:
@@ -46,6 +63,10 @@ def run() -> Schema:
         "seeds": {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}},
         "phases": phases,
         "claims": ref("claims"),
+        "lock": {
+            "type": "object",
+            "properties": {"weights": {"type": "object", "additionalProperties": {"type": "string"}}},
+        },
     }
     return section("run", properties, ["model", "data", "phases"])
 

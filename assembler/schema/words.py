@@ -24,6 +24,8 @@ WORDS = {
     "weights": "Weights to begin with, and how their names map to these: {file: m.safetensors, map: {a.*: b.*}}.",
     "base": "The model that the space is about.",
     "choose": "Choices by path: {stage.*.block.mixer: {$oneof: [pool, attention]}}.",
+    "where": "What choices have to meet, checked before training: [params <= 1e6, vars.depth >= 2].",
+    "moves": "Rewrites of the graph that a search may make: [{rewrite: widen, at: stage.*, factor: 2}].",
     "model": "The model that the run is about.",
     "space": "Choices by path, or the name of a space.",
     "split": "The slots that parts are trained for: steps or runs ([stage.*], [stem..stage.0]), how many, or auto.",
@@ -34,6 +36,7 @@ WORDS = {
     "seeds": "The run is made once for every seed.",
     "phases": "What is done, in order.",
     "claims": "What must hold, which `assembler verify` measures: {size: {doc: ..., check: params, expect: < 1e6}}.",
+    "lock": "What a finished run was made with, as its recipe.lock.yaml says: {weights: {file: sha256}}.",
     "search": "How `assembler search` searches the space.",
 }
 

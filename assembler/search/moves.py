@@ -1,9 +1,8 @@
-"""What samplers do with choices: freeze, complete, enumerate, mutate, and draw one that was not drawn before."""
+"""What samplers do with choices: freeze, complete, mutate, list neighbours, and draw one that was not drawn before."""
 
 from __future__ import annotations
 
 import itertools
-import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 
@@ -27,55 +26,12 @@ def is_active(decision: Decision, choice: Mapping[str, Pick]) -> bool:
 
 def complete(space: Space, picks: Mapping[str, Pick], rng: random.Random) -> Choice:
     """A choice that keeps those `picks` that are still active and draws the rest."""
-    choice: Choice = {}
-    for d in space.decisions:
-        if is_active(d, choice):
-            choice[d.name] = picks[d.name] if d.name in picks else d.sample(rng)
-    return choice
-
-
-def values(decision: Decision, steps: int = 5) -> Iterator[Pick]:
-    """Every value of a decision, in order; a float gives `steps` values, evenly spaced on its scale."""
-    n, k = len(decision.labels), decision.k
-    match decision.kind:
-        case "oneof":
-            yield from range(n)
-        case "int":
-            yield from range(int(decision.low or 0), int(decision.high or 0) + 1)
-        case "float":
-            yield from _points(decision, steps)
-        case "permutate":
-            yield from itertools.permutations(range(n))
-        case _ if decision.distinct:
-            yield from (itertools.combinations if decision.sorted else itertools.permutations)(range(n), k)
-        case _ if decision.sorted:
-            yield from itertools.combinations_with_replacement(range(n), k)
-        case _:
-            yield from itertools.product(range(n), repeat=k)
+    return space.made(lambda d: picks[d.name] if d.name in picks else d.sample(rng))
 
 
 def every(space: Space, steps: int = 5) -> Iterator[Choice]:
     """Every choice of a space in order, the last decision changing fastest; floats at `steps` values."""
-    decisions, choice = space.decisions, Choice()
-    open_: list[Iterator[Pick]] = []  # one iterator a decision; an inactive one has a single empty turn
-    while True:
-        if len(open_) == len(decisions):
-            yield dict(choice)
-        else:
-            d = decisions[len(open_)]
-            open_.append(values(d, steps) if is_active(d, choice) else iter(()))
-            if not is_active(d, choice):
-                continue
-        while open_:
-            name = decisions[len(open_) - 1].name
-            pick = next(open_[-1], None)
-            if pick is not None:
-                choice[name] = pick
-                break
-            choice.pop(name, None)
-            open_.pop()
-        else:
-            return
+    return space.every(steps)
 
 
 def mutate(space: Space, choice: Mapping[str, Pick], rng: random.Random) -> Choice:
@@ -87,8 +43,21 @@ def mutate(space: Space, choice: Mapping[str, Pick], rng: random.Random) -> Choi
     return complete(space, {**choice, d.name: _MOVES[d.kind](d, choice[d.name], rng)}, rng)
 
 
+def neighbours(space: Space, choice: Mapping[str, Pick], rng: random.Random) -> Iterator[Choice]:
+    """The choices one change away: every other candidate, swap or exchange, the next numbers up and down.
+
+    What a change opens is drawn; those that break a constraint on decisions are left out.
+    """
+    for d in space.decisions:
+        if d.name in choice and _movable(d):
+            for pick in _others(d, choice[d.name]):
+                near = complete(space, {**choice, d.name: pick}, rng)
+                if not space.where or not space.refusal(near):
+                    yield near
+
+
 class Unseen:
-    """Draws choices of a space, never the same twice; None once a finite space has no other left."""
+    """Draws choices that meet the constraints on decisions, never the same twice; None where none is left."""
 
     def __init__(self, space: Space, rng: random.Random) -> None:
         self.space = space
@@ -108,13 +77,18 @@ class Unseen:
         for make in (propose, lambda: self.space.sample(self._rng)):
             for _ in range(_DRAWS if make and self._rest is None else 0):
                 choice = make() if make else {}
-                if self.add(choice):
+                if self._fits(choice) and self.add(choice):
                     return choice
         if self.space.size is None:
-            return self.space.sample(self._rng)  # only a float that has a single value gets here
+            return self.space.uniform(
+                self._rng
+            )  # a float that has a single value, or constraints that few choices meet
         if self._rest is None:
             self._rest = self._remaining()
         return next((c for c in self._rest if self.add(c)), None)
+
+    def _fits(self, choice: Choice) -> bool:
+        return not self.space.where or not self.space.refusal(choice)
 
     def _remaining(self) -> Iterator[Choice]:
         if (self.space.size or 0) > _SHUFFLED:
@@ -124,19 +98,57 @@ class Unseen:
         return iter(rest)
 
 
-def _points(decision: Decision, steps: int) -> list[float]:
-    low, high = decision.low or 0.0, decision.high or 0.0
-    if steps < 2 or low == high:
-        return [math.sqrt(low * high) if decision.log else (low + high) / 2]
-    if decision.log:
-        inner = [low * (high / low) ** (i / (steps - 1)) for i in range(1, steps - 1)]
-    else:
-        inner = [low + (high - low) * i / (steps - 1) for i in range(1, steps - 1)]
-    return [low, *inner, high]
-
-
 def _movable(d: Decision) -> bool:
+    if d.kind == "moves":  # what rewrites there are only the graph knows
+        return False
     return d.low != d.high if d.kind in ("int", "float") else d.size != 1
+
+
+def _others(d: Decision, pick: Pick) -> Iterator[Pick]:
+    match d.kind:
+        case "oneof":
+            yield from (i for i in range(len(d.labels)) if i != pick)
+        case "int":
+            yield from _steps(d, pick)
+        case "float":
+            yield from (_shifted(d, pick, by) for by in (-0.2, -0.05, 0.05, 0.2))
+        case "permutate":
+            yield from (_swapped(pick, i, j) for i, j in itertools.combinations(range(len(d.labels)), 2))
+        case _:
+            yield from _exchanges(d, pick)
+
+
+def _steps(d: Decision, pick: Pick) -> Iterator[int]:
+    assert isinstance(pick, int)
+    near = {pick - 1, pick + 1, *(round(_shifted(d, pick, by)) for by in (-0.2, 0.2))} - {pick}
+    yield from sorted(i for i in near if (d.low or 0) <= i <= (d.high or 0))
+
+
+def _shifted(d: Decision, pick: Pick, by: float) -> float:
+    """A number moved by a part of the range, on the decision's own scale, kept inside."""
+    assert isinstance(pick, int | float) and d.low is not None and d.high is not None
+    moved = pick * (d.high / d.low) ** by if d.log else pick + by * (d.high - d.low)
+    return min(max(moved, d.low), d.high)
+
+
+def _swapped(pick: Pick, i: int, j: int) -> tuple[int, ...]:
+    assert isinstance(pick, tuple)
+    moved = list(pick)
+    moved[i], moved[j] = moved[j], moved[i]
+    return tuple(moved)
+
+
+def _exchanges(d: Decision, pick: Pick) -> Iterator[tuple[int, ...]]:
+    assert isinstance(pick, tuple)
+    found: dict[tuple[int, ...], None] = {}
+    for at, new in itertools.product(range(len(pick)), range(len(d.labels))):
+        if new == pick[at]:
+            continue
+        taken = d.distinct and new in pick
+        moved = _swapped(pick, at, pick.index(new)) if taken else (*pick[:at], new, *pick[at + 1 :])
+        found[tuple(sorted(moved)) if d.sorted else moved] = None
+    found.pop(pick, None)
+    yield from found
 
 
 def _other(d: Decision, pick: Pick, rng: random.Random) -> int:
@@ -146,11 +158,7 @@ def _other(d: Decision, pick: Pick, rng: random.Random) -> int:
 
 def _nudge(d: Decision, pick: Pick, rng: random.Random) -> float:
     """A Gaussian step of a tenth of the range, on the decision's own scale, kept inside."""
-    assert isinstance(pick, int | float) and d.low is not None and d.high is not None
-    if not d.log:
-        return min(max(rng.gauss(pick, (d.high - d.low) / 10), d.low), d.high)
-    spread = math.log(d.high / d.low) / 10
-    return min(max(pick * math.exp(rng.gauss(0.0, spread)), d.low), d.high)
+    return _shifted(d, pick, rng.gauss(0.0, 0.1))
 
 
 def _step(d: Decision, pick: Pick, rng: random.Random) -> int:
@@ -162,10 +170,8 @@ def _step(d: Decision, pick: Pick, rng: random.Random) -> int:
 
 
 def _swap(d: Decision, pick: Pick, rng: random.Random) -> tuple[int, ...]:
-    assert isinstance(pick, tuple)
-    moved, (i, j) = list(pick), rng.sample(range(len(pick)), 2)
-    moved[i], moved[j] = moved[j], moved[i]
-    return tuple(moved)
+    i, j = rng.sample(range(len(d.labels)), 2)
+    return _swapped(pick, i, j)
 
 
 def _exchange(d: Decision, pick: Pick, rng: random.Random) -> tuple[int, ...]:
@@ -174,7 +180,7 @@ def _exchange(d: Decision, pick: Pick, rng: random.Random) -> tuple[int, ...]:
     taken = set(pick) if d.distinct else {pick[at]}
     free = [i for i in range(len(d.labels)) if i not in taken]
     if not free:
-        return _swap(d, pick, rng)
+        return _swapped(pick, *rng.sample(range(len(pick)), 2))
     moved = (*pick[:at], rng.choice(free), *pick[at + 1 :])
     return tuple(sorted(moved)) if d.sorted else moved
 

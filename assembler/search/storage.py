@@ -161,7 +161,7 @@ def _labels(space: Space, choice: Choice) -> dict[str, Any]:
 
 def _label(d: Decision, pick: Pick) -> Any:
     if isinstance(pick, tuple):
-        return [d.labels[i] for i in pick]
+        return list(pick) if d.kind == "moves" else [d.labels[i] for i in pick]
     return d.labels[int(pick)] if d.kind == "oneof" else pick
 
 
@@ -184,6 +184,8 @@ def _choice(space: Space, attributes: Mapping[str, Any]) -> Choice | None:
 def _pick(d: Decision, label: Any) -> Pick:
     if d.kind in ("int", "float"):
         return int(label) if d.kind == "int" else float(label)
+    if d.kind == "moves":
+        return tuple(label)
     if not isinstance(label, list):
         return d.labels.index(label)
     picks = [d.labels.index(one) for one in label]

@@ -73,6 +73,7 @@ def run(
     budget: Mapping[str, float] | None = None,
     key: Callable[[Choice], str] | None = None,
     on_trial: Callable[[Trial], None] | None = None,
+    where: Callable[[Choice, Mapping[str, float] | None], str] | None = None,
     directions: Sequence[Direction] = ("maximize",),
     history: Sequence[Trial] = (),
     timeout: float | None = None,
@@ -80,7 +81,7 @@ def run(
     """Search until `trials` candidates have been evaluated, those in `history` included.
 
     A candidate whose `cost` exceeds the `budget`, or that `cost` or `key` refuses with a RecipeError, is infeasible;
-    one whose `key` (an architecture's fingerprint; the choice itself by default) is known gets the known value. Neither
+    so is one for which `where` has a reason, before its graph is looked at (it is given no costs) or after. One whose `key` (an architecture's fingerprint; the choice itself by default) is known gets the known value. Neither
     is evaluated nor uses up a trial. `evaluate` raising, or returning what is not finite, fails that trial alone.
     `timeout` is in seconds and is looked at between trials; `on_trial` sees each new trial.
 
@@ -88,7 +89,7 @@ def run(
     """
     if budget and cost is None:
         raise InputError("a budget needs costs to hold against it")
-    search = _Search(evaluate, sampler, cost, dict(budget or {}), key, tuple(directions))
+    search = _Search(evaluate, sampler, cost, dict(budget or {}), key, where, tuple(directions))
     for trial in history:
         search.enter(trial)
     stopped = search.loop(space, trials, timeout, on_trial)
@@ -107,6 +108,7 @@ class _Search:
     cost: Callable[[Choice], dict[str, float]] | None
     budget: dict[str, float]
     key: Callable[[Choice], str] | None
+    where: Callable[[Choice, Mapping[str, float] | None], str] | None
     directions: tuple[Direction, ...]
     trials: list[Trial] = field(default_factory=list)
     evaluated: int = 0
@@ -143,6 +145,8 @@ class _Search:
         """The trial of a choice: known or unfit if that can be told beforehand, else evaluated."""
         count = max((t.number for t in self.trials[-1:]), default=-1) + 1
         trial = Trial(count, choice, None, "failed", estimate=self.sampler.estimate(choice), key=identity(choice))
+        if self.where and (reason := self.where(choice, None)):
+            return replace(trial, state="infeasible", reason=reason)
         try:
             trial = replace(trial, key=self.key(choice) if self.key else trial.key)
             trial = replace(trial, costs=self.cost(choice) if self.cost else {})
@@ -150,7 +154,8 @@ class _Search:
             return replace(
                 trial, state="infeasible" if isinstance(error, RecipeError) else "failed", reason=_say(error)
             )
-        if over := self._over(trial.costs):
+        over = self._over(trial.costs) or (self.where(choice, trial.costs) if self.where else "")
+        if over:
             return replace(trial, state="infeasible", reason=over)
         if trial.key in self.known:
             first = self.known[trial.key]
@@ -196,6 +201,10 @@ def _nothing(trials: Sequence[Trial], budget: Mapping[str, float]) -> AssemblerE
     """Why no trial is complete: the most frequent reason, or how far from the budget the nearest candidate was."""
     failed = [t for t in trials if t.state == "failed"]
     over = [t for t in trials if t.state == "infeasible" and t.costs]
+    broken = Counter(t.reason for t in trials if t.state == "infeasible" and t.reason.startswith("where: "))
+    if broken and not failed:
+        listed = "; ".join(f"'{reason.removeprefix('where: ')}' {count:,}" for reason, count in broken.most_common())
+        return BudgetError(f"none of {len(trials):,} candidates meets where, which refused, by constraint: {listed}")
     if failed or not over:
         named = failed or [t for t in trials if t.state == "infeasible"]
         kinds = Counter(_kind(t.reason) for t in named)

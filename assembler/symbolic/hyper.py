@@ -10,7 +10,8 @@ from assembler.errors import RecipeError
 from assembler.recipe.values import Leaf, Map, Seq, is_choice, plain
 
 WHOLE = "int"
-"""The hint by which a range of whole numbers stays one when it passes through `pg.oneof`."""
+WHOLE_LOG = "int, log"
+"""The hints by which a range of whole numbers stays one when it passes through `pg.oneof`."""
 
 
 def to_hyper(value: Any) -> Any:
@@ -33,7 +34,8 @@ def _choice(value: Map) -> Any:
         return pg.floatv(float(low), float(high), scale="log" if plain(value.get("log", Leaf(False))) else None)
     if key == "$int":
         low, high = plain(body)
-        return pg.oneof(list(range(low, high + 1)), hints=WHOLE)
+        log = bool(plain(value.get("log", Leaf(False))))
+        return pg.oneof(list(range(low, high + 1)), hints=WHOLE_LOG if log else WHOLE)
     candidates = [to_hyper(v) for v in body]
     if key == "$oneof":
         return pg.oneof(candidates)
@@ -71,8 +73,9 @@ def from_hyper(value: Any) -> Any:
 def _choices(value: Any) -> dict[str, Any]:
     candidates = [from_hyper(c) for c in value.candidates]
     if isinstance(value, pg.hyper.OneOf):
-        if value.hints == WHOLE:
-            return {"$int": [candidates[0], candidates[-1]]}
+        if value.hints in (WHOLE, WHOLE_LOG):
+            log = {"log": True} if value.hints == WHOLE_LOG else {}
+            return {"$int": [candidates[0], candidates[-1]], **log}
         return {"$oneof": candidates}
     if value.num_choices == len(candidates) and value.choices_distinct and not value.choices_sorted:
         return {"$permutate": candidates}

@@ -48,7 +48,10 @@ class Builder:
             current = self.step(step, current, names)
             if step.share or step.frozen or "initializers" in step.written:
                 mark(self, step, names)
-            names.paths[step.path.rpartition(".")[2]] = step.path
+            last = step.path.rpartition(".")[2]
+            names.paths[last] = step.path
+            if last.isdecimal() and step.source is not None:  # a copy that reads for itself follows the one before
+                names.paths["input"] = step.path
         return current
 
     def check_name(self, step: Step) -> None:
@@ -172,7 +175,8 @@ class Builder:
         """(name, id) of what enters a container."""
         wanted = [name.removesuffix("?") for name in step.inputs] or ["input"]
         if step.source is None:
-            if not current:
+            begun = step.kind == "chain" and step.body and step.body[0].source is not None  # by what its steps say
+            if not current and not begun:
                 self.unfed(step)
             return [(wanted[0], current)]
         given = step.source

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from assembler.errors import GraphError, Problem, RecipeError, near
 from assembler.graph.core import Graph, Node
 from assembler.graph.edit import cut, extract, graft, remove, replace_step, with_outputs
+from assembler.graph.sides import sides_named, stream
 from assembler.graph.verify import verify
 from assembler.recipe.edits import EDITS, ENDS, KEEP, levels, places
 from assembler.recipe.notes import note_all
 from assembler.recipe.scope import resolve, scope_of, undecided
 from assembler.recipe.values import Leaf, Map, Value, is_choice, marked
+from assembler.wiring.outside import wired
 
 Draft = Callable[[Map, list[Problem]], Graph]
 _NEW = "new"
@@ -99,23 +101,27 @@ def _placed(graph: Graph, path: str, value: Value, tree: Map, draft: Draft) -> G
     """The graph with the step or container at `path` replaced by what is written; null takes it out."""
     if isinstance(value, Leaf) and value.value is None:
         return remove(graph, path)
-    node = graph.nodes.get(path) if graph.region(path) == (path,) else None
-    several = node is not None and len(set(node.sources)) != 1
-    if not several:
-        cut(graph, path)
-    part = _part(path, value, len(node.inputs) if node and several else 1, tree, draft)
+    node = graph.nodes[path] if graph.region(path) == (path,) else None
+    joins = node is not None and len(set(node.sources)) != 1  # such a step may be exchanged wherever it stands
+    entering = node.sources if node is not None and joins else (cut(graph, path).source,)
+    reads = {f"{_NEW}_x{n}": source for n, source in enumerate(entering)}
+    main = stream(graph, (path,), entering) if entering else ""
+    first = next((name for name, source in reads.items() if source == main), "")
+    written = wired(value, first, graph, reads)
+    part = _part(path, written, tuple(reads)[: len(entering)], tuple(reads), tree, draft)
     new = part.nodes.get(_NEW)
-    if node is not None and several and new is not None and len(part) == 1:
-        return _exchanged(graph, path, node, new)
-    return graft(graph, path, extract(part, _NEW, {}))
+    if joins and new is not None and len(part) == 1:
+        return _exchanged(graph, path, reads, new)
+    piece = extract(part, _NEW, {}, first)
+    inner = sides_named(part, piece.input_names[1:], path)
+    return graft(graph, path, piece, {name: reads[i] for name, i in inner.items()})
 
 
-def _part(path: str, value: Value, count: int, tree: Map, draft: Draft) -> Graph:
-    """The graph of a recipe of the one step `value`, with as many inputs as it is to have. Raises RecipeError."""
-    inputs = [f"{_NEW}_x{n}" for n in range(count)]
-    if count > 1:
+def _part(path: str, value: Value, own: tuple[str, ...], inputs: tuple[str, ...], tree: Map, draft: Draft) -> Graph:
+    """The graph of a recipe of the one step `value`, which reads `own` unless it says. Raises RecipeError."""
+    if len(inputs) > 1:
         value = value if isinstance(value, Map) else Map((("op", value),), value.span)
-        value = value if "from" in value else value.set("from", marked(inputs))
+        value = value if "from" in value else value.set("from", marked(own[0] if len(own) == 1 else list(own)))
     steps = Map(((_NEW, value),), value.span, (value.span,))
     sections = [(key, tree.get(key)) for key in ("vars", "blocks", "initializers") if key in tree]
     model = Map((*sections, ("inputs", marked({name: ["B"] for name in inputs})), ("graph", steps)), value.span)
@@ -126,10 +132,9 @@ def _part(path: str, value: Value, count: int, tree: Map, draft: Draft) -> Graph
     return graph
 
 
-def _exchanged(graph: Graph, path: str, old: Node, new: Node) -> Graph:
-    """The graph with a step of several inputs exchanged for another one that reads the same."""
-    sources = {f"{_NEW}_x{n}": source for n, source in enumerate(old.sources)}
-    node = replace(new, inputs=tuple((port, sources[s]) for port, s in new.inputs))
+def _exchanged(graph: Graph, path: str, reads: Mapping[str, str], new: Node) -> Graph:
+    """The graph with a step of several inputs exchanged for another one."""
+    node = replace(new, inputs=tuple((port, reads[s]) for port, s in new.inputs))
     return _verified(replace(graph, nodes={**graph.nodes, path: node}))
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from assembler.errors import Problem, near
 from assembler.graph.core import Graph, Node, TensorType
-from assembler.graph.shares import owners
+from assembler.graph.shares import enclosed, owners
+from assembler.graph.verify_shares import COPIES, lends
 from assembler.recipe.steps import Step, name_of
 from assembler.wiring.names import Names
 
@@ -41,7 +42,8 @@ def nest(builder: Builder, step: Step, current: str, names: Names) -> str:
             builder.note(said, inner.named, "choose another name for the step")
             return path
     last = builder.chain(step.body, first, inside)
-    _note_shared_outside(builder, step)
+    if not lends(step.op):
+        _note_shared_outside(builder, step)
     outputs = tuple(builder.outputs_of(step, inside)) or (("output", last),)
     body, captured = _cut_out(builder, path, entering, outputs)
     if entry is None or not step.body:
@@ -51,7 +53,9 @@ def nest(builder: Builder, step: Step, current: str, names: Names) -> str:
     builder.nodes.pop(path)
     if all(source for _, source in inputs):
         builder.nodes[path] = node
-        for problem in _named_outputs(step, node, entry.option("outputs_from") or ()):
+        for problem in _named_outputs(
+            step, node, (*(entry.option("outputs_from") or ()), *(entry.option("asks") or ()))
+        ):
             builder.note(problem.message, problem.span, problem.hint)
     else:
         builder.nodes[path] = Node("identity", (), (("input", current),), step.span)
@@ -59,14 +63,14 @@ def nest(builder: Builder, step: Step, current: str, names: Names) -> str:
 
 
 def _note_shared_outside(builder: Builder, step: Step) -> None:
-    """A body is a graph of its own, whose weights are its own."""
+    """Copies of a body have weights of their own."""
     prefix = f"{step.path}."
     region = {i: node for i, node in builder.nodes.items() if i.startswith(prefix)}
     for i, node in region.items():
         for owner in owners(node, builder.nodes):
             if owner not in region:
                 said = f"'{i}' cannot use the weights of '{owner}', which is outside of the body of '{step.name}'"
-                builder.note(said, node.span, "steps of one body can share")
+                builder.note(said, node.span, COPIES)
 
 
 def _given(builder: Builder, step: Step, current: str, names: Names) -> list[tuple[str, str]]:
@@ -102,8 +106,7 @@ def _cut_out(
     for i, node in region.items():
         if i not in inputs:
             edges = tuple((port, moved.get(s, s)) for port, s in node.inputs)
-            share = tuple((name, owner.removeprefix(prefix)) for name, owner in node.share)
-            nodes[moved[i]] = replace(node, inputs=edges, share=share)
+            nodes[moved[i]] = enclosed(replace(node, inputs=edges), prefix)
     names = {p: v for p, v in builder.names.items() if p.startswith(prefix)}
     for p in names:
         builder.names.pop(p)
@@ -123,7 +126,8 @@ def _named_outputs(step: Step, node: Node, keys: tuple[str, ...]) -> list[Proble
     outputs = [name for name, _ in node.body.outputs]
     found = []
     for key in keys:
-        for n, name in enumerate(node.arg(key) or ()):
+        given = node.arg(key) or ()
+        for n, name in enumerate(given if isinstance(given, tuple) else (given,)):
             if name not in outputs:
                 hint = near(name, outputs) or f"it has {', '.join(outputs)}"
                 said = f"the body of '{step.name}' has no output '{name}'"

@@ -129,10 +129,8 @@ def test_ops_of_ones_own_come_with_all_that_they_use(tmp_path: Path) -> None:
 
 def test_the_packages_function_ops_are_written_as_torch_expressions(tmp_path: Path) -> None:
     nodes = {
-        "pool": node("pool", "x", kernel_size=3),
-        "tokens": node("map_to_tokens", "pool"),
-        "mixed": node("pool", "tokens"),
-        "map": node("tokens_to_map", "mixed"),
+        "tokens": node("map_to_tokens", "x"),
+        "map": node("rearrange", "tokens", pattern="b (h w) c -> b c h w", sizes=(("h", 6),)),
         "split": node("rearrange", "map", pattern="b (h c) y x -> b c (h y) x", sizes=(("h", 2),)),
         "turned": node("transpose", "split"),
         "moved": node("permute", "turned", dims=(0, 3, 1, 2)),

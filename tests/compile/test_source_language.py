@@ -372,3 +372,18 @@ graph:
     own = text[text.index("class Steps") :]  # what stands before is the ops' own source
     assert max(map(len, own.splitlines())) <= 120
     assert "        mixed_with_dot_products = self.a_rather_long_name_for_a_container.mixed_with_dot" in text
+
+
+def test_a_frozen_class_of_one_mode_does_not_ask_for_it_again(loaded: Any) -> None:
+    text = check(
+        """
+inputs: {x: [B, 4], y: {shape: [B], dtype: int64, when: train}}
+graph:
+  head: {op: linear, out: 3, from: x}
+  side: {repeat: 2, frozen: true, from: x, body: {fc: {op: linear, out: 3}, act: tanh}}
+  loss: {op: cross_entropy, from: {value: side, target: y}}
+outputs: {logits: head, loss: {from: loss, when: train}}
+""",
+        loaded,
+    )
+    assert text.count("if self.training:") == 1

@@ -162,11 +162,6 @@ def test_frozen_weights_stay_frozen() -> None:
     assert (graph.nodes["0"].frozen, graph.nodes["1"].frozen) == (True, False)
 
 
-def test_weights_that_are_not_float32_are_named() -> None:
-    with pytest.raises(GraphError, match=r"'weight' is float64; a graph's weights are float32\n    hint: module.float"):
-        from_module(nn.Linear(2, 2).double(), torch.randn(2, 2).double())
-
-
 def test_example_inputs_that_do_not_fit_are_named() -> None:
     with pytest.raises(GraphError) as caught:
         from_module(Handmade(), {"picture": torch.randn(2, 3, 8, 8)})

@@ -159,9 +159,9 @@ def test_tied_weights_stay_tied() -> None:
 
 def test_the_causal_mask_is_said_in_a_word() -> None:
     graph = brought(gpt2)[2].graph
-    masked = [node for _, node in graph if node.op == "aten.scaled_dot_product_attention"]
-    assert [node.arg("is_causal") for node in masked] == [True, True]
-    assert all("attn_mask" not in dict(node.inputs) for node in masked)
+    masked = [node for _, node in graph if node.op == "dot_product_attention"]  # which drops weights in training
+    assert [(node.arg("causal"), node.arg("dropout")) for node in masked] == [(True, 0.1), (True, 0.1)]
+    assert all("bias" not in dict(node.inputs) for node in masked)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import torch
 
 from assembler.compile.lower import lower
 from assembler.errors import GraphError
-from assembler.graph.edit import cut, prune
+from assembler.graph.diff import diff
+from assembler.graph.edit import cut, insert_after, prune
 from assembler.infer.cost import total
 
 TIED = """
@@ -98,3 +99,91 @@ def test_a_frozen_step_is_not_trained_and_stays_in_evaluation(model) -> None:
     after = found.state_dict()
     assert all(torch.equal(after[k], v) for k, v in before.items() if k.startswith("stem"))
     assert not torch.equal(after["free.running_mean"], before["free.running_mean"])
+
+
+LEVELS = """
+    inputs: {x: [B, 4, 3], h: [B, 3]}
+    blocks:
+      cell:
+        inputs: [x, h]
+        body:
+          {a: {op: linear, out: 3, from: x}, b: {op: linear, out: 3, from: h}, sum: {op: add, from: [a, b]}, act: tanh}
+    graph:
+      start: {op: mean, dim: 1, from: x}
+      first: {op: cell, from: [start, h]}
+      rnn:
+        op: loop
+        from: {x: x, h: first}
+        scan: [x]
+        carry: [h]
+        body:
+          step: {op: cell, from: [x, h], share: first}
+          own: {op: linear, out: 3}
+          inner:
+            op: loop
+            times: 2
+            carry: [u]
+            from: {u: own}
+            body: {a: {op: linear, out: 3, share: own}}
+            outputs: {u: a}
+        outputs: {h: inner}
+      again:
+        {op: loop, times: 2, carry: [h], from: {h: rnn}, outputs: {h: b}, body: {b: {op: linear, out: 3, share: rnn.own}}}
+      last: {op: linear, out: 3, share: first.a}
+      tied: {op: linear, out: 3, bias: false, share: {weight: rnn.own.weight}}
+"""
+
+
+def test_weights_are_shared_in_and_out_of_loops(graph, model) -> None:
+    found = model(LEVELS)
+    x, h = torch.randn(2, 4, 3), torch.randn(2, 3)
+    a, b, own = found.first.a, found.first.b, found.rnn.own
+    wanted = torch.tanh(a(x.mean(1)) + b(h))
+    for n in range(4):
+        wanted = own(own(own(torch.tanh(a(x[:, n]) + b(wanted)))))
+    torch.testing.assert_close(found(x, h), a(own(own(wanted))) @ own.weight.T)
+    owners = ("first.a", "first.b", "rnn.own")
+    keys = [f"{owner}.{name}" for owner in owners for name in ("weight", "bias")]
+    assert list(found.state_dict()) == [*keys, "tied.weight"]
+    assert found.tied.weight is own.weight
+    assert total(graph(LEVELS)).params == sum(p.numel() for p in found.parameters()) == 3 * (9 + 3)
+    again = copy.deepcopy(found)
+    assert list(again.state_dict()) == [*keys, "tied.weight"]
+    again.first.a.weight.data.zero_()
+    assert not torch.equal(again(x, h), found(x, h))
+
+
+def test_sharing_across_a_loop_survives_compiling_and_export(model) -> None:
+    found = model(LEVELS).eval()
+    given = torch.randn(2, 4, 3), torch.randn(2, 3)
+    compiled = torch.compile(found, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(*given), found(*given))
+    program = torch.export.export(found, given)
+    torch.testing.assert_close(program.module()(*given), found(*given))
+    assert len(set(program.state_dict)) == len(found.state_dict())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (", share: first.a}\n", "}\n"),
+        ("share: first.a}", "share: first.b}"),
+        ("share: rnn.own}", "share: first.a}"),
+        ("share: own}", "share: step.a}"),
+    ],
+)
+def test_what_is_shared_with_a_loop_tells_graphs_apart(graph, change: tuple[str, str]) -> None:
+    changed = graph(LEVELS.replace(*change))
+    assert changed.fingerprint != graph(LEVELS).fingerprint
+    assert diff(graph(LEVELS), changed)
+    assert graph(LEVELS.replace("own", "mine")).fingerprint == graph(LEVELS).fingerprint
+
+
+def test_edits_keep_what_is_shared_across_a_loop(graph) -> None:
+    found = graph(LEVELS)
+    with pytest.raises(GraphError, match=r"'rnn' uses the weights of 'first\.a', which is on the other"):
+        cut(found, "rnn")
+    longer = insert_after(found, "again", "after", "relu")
+    assert longer.nodes["rnn"] == found.nodes["rnn"]
+    with pytest.raises(GraphError, match=r"step 'again\.b', a linear, shares the weights of '\^rnn/own', a gelu"):
+        found.replace("rnn.own", op="gelu")

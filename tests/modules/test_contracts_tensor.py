@@ -122,6 +122,14 @@ class TestCast(OpContract):
     name = "cast"
     args: ClassVar = {"dtype": "float64"}
     shapes = TOKENS
+    follows_dtype = False
+
+
+class TestCastToTheModel(OpContract):
+    name = "cast"
+    args: ClassVar = {"dtype": "float"}
+    shapes = TOKENS
+    dtype = torch.int64
 
 
 class TestDetach(OpContract):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import Tensor
 
+from assembler.compile.embed import Embedding
 from assembler.infer.make import make
 from assembler.registry import lookup, names
 from assembler.testing import OpContract
@@ -300,14 +299,17 @@ def test_everything_is_annotated(name: str) -> None:
 
 @pytest.mark.parametrize("contract", [c for c in OpContract.__subclasses__() if c.name in OURS])
 def test_source_stands_alone(contract: type[OpContract]) -> None:
-    """Its text alone, with the imports of an exported model.py, does what the op does."""
+    """Its text and that of its helpers, with the imports of an exported model.py, do what the op does."""
     case = contract()
     entry = case.entry()
-    decorator, _, source = inspect.getsource(entry.load()).partition("\n")
-    assert decorator.startswith("@op(")
-    scope: dict[str, Any] = {"math": math, "torch": torch, "nn": torch.nn, "F": torch.nn.functional, "Tensor": Tensor}
-    exec("from __future__ import annotations\n" + source, scope)
-    alone = make(replace(entry, live=scope[entry.qualname]), case.args, case.shapes)
+    collected = Embedding(())
+    name = collected.add(entry.load())
+    scope: dict[str, Any] = {}
+    exec(
+        "\n\n".join(["from __future__ import annotations", *collected.import_lines(), *collected.definitions.values()]),
+        scope,
+    )
+    alone = make(replace(entry, live=scope[name]), case.args, case.shapes)
     packaged = case.build().eval()
     if isinstance(alone, torch.nn.Module):
         alone.eval().load_state_dict(packaged.state_dict())

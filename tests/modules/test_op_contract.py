@@ -37,6 +37,10 @@ def overflows(x: Tensor) -> Tensor:
     return x / 0
 
 
+def widens(x: Tensor) -> Tensor:
+    return x.float()
+
+
 class UnusedWeight(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -83,6 +87,7 @@ CASES = [
     (detached, "gradients_reach_parameters_and_inputs", "does not require grad"),
     (noisy, "evaluation_is_deterministic", "two runs on the same input differ"),
     (overflows, "bfloat16_autocast", "not finite under bfloat16 autocast"),
+    (widens, "follows_the_dtype_of_its_model", "a torch.bfloat16 model's op makes torch.float32"),
     (UnusedWeight, "gradients_reach_parameters_and_inputs", "no gradient reaches weight"),
     (HiddenState, "state_dict_round_trip", "something that matters is not in it"),
     (Unprintable, "repr", "index out of range"),

@@ -67,6 +67,11 @@ def test_a_copy_can_be_changed_alone() -> None:
     assert [p for p in found if p.endswith("b")] == ["s.0.b", "s.1.b"]
 
 
+def test_a_copy_may_be_another_op() -> None:
+    found = steps("  s: {op: dropout, p: 0.1, repeat: 3, 1: relu}")
+    assert [step.op for path, step in found.items() if path != "s"] == ["dropout", "relu", "dropout"]
+
+
 def test_blocks_see_vars_and_their_own_parameters_alone() -> None:
     block = "{params: {w: =dim * 2, p: 0.1}, body: {c: {op: dropout, p: =p}, d: {op: linear, out: =w}}}"
     head = f"vars: {{dim: 4}}\nblocks:\n  b: {block}"

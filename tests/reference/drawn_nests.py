@@ -24,6 +24,7 @@ def chain(pen: Pen, here: Here, scope: Scope, *, keep: bool = False, depth: int 
         here = made
         if pen.left <= 0:
             break
+    pen.twins = tuple(t for t in scope.twins if t.ref.split(".")[0] in body)
     return body, here if here.ref in body else act(pen, body, here, scope)  # the value of a body is its last step's
 
 
@@ -196,15 +197,31 @@ def switch(pen: Pen, body: Body, here: Here, scope: Scope, depth: int) -> Nested
 
 def times(pen: Pen, body: Body, here: Here, scope: Scope, depth: int) -> Nested:
     """A loop of a number of times that feeds back what it carries."""
-    around = Scope(scope.values)
-    inner, end = inside(pen, Here("h", here.shape, False), around, depth)
+    inner, end = inside(pen, Here("h", here.shape, False), scope, depth)
+    twins = pen.twins
     end = fit(pen, inner, end, here.shape)
     step: Body = {"op": "loop", "times": pen.number(pen.whole(1, 3)), "carry": ["h"], "body": inner}
     if pen.chance(2):
         step["index"] = "i"
         end = put(pen, inner, end, "add", here.shape, from_=[end.ref, "i"])
     step["outputs"] = {"h": end.ref}
-    return put(pen, body, here, step, here.shape, from_={"h": here.ref}), scope
+    if pen.chance(4):
+        step["until"] = "over"
+        step["outputs"]["over"] = _over(pen, inner, end).ref
+    made = put(pen, body, here, step, here.shape, from_={"h": here.ref})
+    return made, lent(made, twins, scope)
+
+
+def _over(pen: Pen, body: Body, here: Here) -> Here:
+    """For each sample whether its values are large."""
+    row = put(pen, body, here, "flatten", here.shape[:1], from_=here.ref)
+    mean = put(pen, body, row, {"op": "mean", "dim": 1}, (), from_=row.ref)
+    return put(pen, body, mean, {"op": "aten.gt.Scalar", "other": 0.3137}, (), from_=mean.ref)
+
+
+def lent(made: Here, twins: tuple[Twin, ...], scope: Scope) -> Scope:
+    """The scope behind a loop, the steps of whose body lend their weights."""
+    return Scope(scope.values, (*scope.twins, *(t._replace(ref=f"{made.ref}.{t.ref}") for t in twins)))
 
 
 def scan(pen: Pen, body: Body, here: Here, scope: Scope, depth: int) -> Nested:
@@ -223,7 +240,8 @@ def scanned(pen: Pen, body: Body, here: Here, scope: Scope, depth: int) -> Neste
     first = put(pen, body, here, {"op": "mean", "dim": 1}, (width,), from_=here.ref)
     inner: Body = {}
     both = put(pen, inner, Here("x", (width,), False), pen.one("add", "mul"), (width,), from_=["x", "h"])
-    more, end = inside(pen, both, Scope(scope.values), depth)
+    more, end = inside(pen, both, scope, depth)
+    twins = pen.twins
     inner |= more
     last = fit(pen, inner, end, (width,))
     step: Body = {"op": "loop", "scan": ["x"], "carry": ["h"], "collect": ["y"], "body": inner}
@@ -231,7 +249,7 @@ def scanned(pen: Pen, body: Body, here: Here, scope: Scope, depth: int) -> Neste
     made = put(pen, body, here, step, (width,), from_={"x": here.ref, "h": first.ref})
     rows = Here(f"{made.ref}.y", (count, *end.shape), False)
     scope = Scope((*scope.values, rows, Here(f"{made.ref}.h", (width,), False)), scope.twins)
-    return rows, scope
+    return rows, lent(made, twins, scope)
 
 
 def experts(pen: Pen, body: Body, here: Here, scope: Scope, depth: int) -> Nested:

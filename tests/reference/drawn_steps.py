@@ -42,7 +42,7 @@ class Scope(NamedTuple):
 class Pen:
     """The state of a drawing: names given so far, vars, blocks, how many more steps there may be, and where it stands.
 
-    It may be in something `frozen`, and in so many `bodies` of ops.
+    It may be in something `frozen`, and in so many `bodies` of ops. `twins` are those of the steps drawn last.
     """
 
     draw: st.DrawFn
@@ -50,6 +50,7 @@ class Pen:
     names: int = 0
     frozen: bool = False
     bodies: int = 0
+    twins: tuple[Twin, ...] = ()
     tree_vars: dict[str, Any] = field(default_factory=dict)
     blocks: dict[str, Any] = field(default_factory=dict)
 
@@ -91,7 +92,7 @@ def put(pen: Pen, body: Body, here: Here, step: Any, shape: Shape, **source: Any
         written = {"op": written} if isinstance(written, str) else written
         written = {**written, "from": deepcopy(source.get("from_", here.ref))}
     alone = isinstance(written, dict) and ("body" not in written or written.get("op") in ("loop", "experts"))
-    free = alone and not pen.frozen and "share" not in written and "switch" not in str(written)
+    free = alone and not pen.frozen and "'share'" not in str(written) and "switch" not in str(written)
     if free and pen.chance(12):
         written["frozen"] = True
     body[name] = written
@@ -207,7 +208,12 @@ def skip(pen: Pen, body: Body, here: Here, scope: Scope) -> Here:
 
 def share(pen: Pen, body: Body, here: Here, scope: Scope) -> Here:
     """A step with the weights of one before it: all of them, or one parameter."""
-    fits = [] if pen.frozen else [t for t in scope.twins if t.shape == here.shape]
+    fits = [] if pen.frozen else [t for t in scope.twins if t.shape == here.shape and _keeps(t)]
+    linear = [t for t in scope.twins if t.written.get("op") == "linear" and t.made == here.shape and _keeps(t)]
+    if linear and not pen.frozen and len(here.shape) < 3 and (not fits or pen.chance(3)):
+        twin = pen.one(*linear)
+        tied = {"op": "linear", "out": twin.shape[-1], "bias": False, "share": {"weight": f"{twin.ref}.weight.T"}}
+        return put(pen, body, here, tied, twin.shape)
     if not fits:
         return widen(pen, body, here, scope)
     twin = pen.one(*fits)
@@ -218,6 +224,12 @@ def share(pen: Pen, body: Body, here: Here, scope: Scope) -> Here:
         if twin.shape == twin.made and not {"for", "repeat", "share"} & set(twin.written) and pen.chance(3):
             step["repeat"] = 2
     return put(pen, body, here, step, twin.made)
+
+
+def _keeps(twin: Twin) -> bool:
+    """Whether a step keeps places."""
+    places = slice(1, None) if len(twin.shape) == 3 else slice(None, -1)
+    return len(twin.shape) == len(twin.made) and twin.shape[places] == twin.made[places]
 
 
 KEEPING: tuple[Callable[..., Here], ...] = (act, widen, weigh, skip, share, share)

@@ -6,7 +6,7 @@ It knows of the package what an op's callable and signature are, and nothing els
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,14 @@ from assembler.graph.core import Graph, Node
 from assembler.registry import Entry, lookup
 
 Values = dict[str, Tensor]
+
+
+class Level(NamedTuple):
+    """A graph that is being run, what stands before the paths of its steps, and whether all of it is frozen."""
+
+    graph: Graph
+    prefix: str = ""
+    frozen: bool = False
 
 
 class Reference:
@@ -30,7 +38,7 @@ class Reference:
 
     def __call__(self, inputs: Values, *, training: bool) -> Values:
         """The outputs of this mode by dotted name; `inputs` as well."""
-        return self._run(self.graph, "", inputs, training)
+        return self._run((Level(self.graph),), inputs, training)
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Every parameter under every recipe path that it has."""
@@ -44,8 +52,8 @@ class Reference:
         """What the compiled module's `state_dict` has to hold."""
         return {f"{path}.{k}": v for path, module in self.modules.items() for k, v in module.state_dict().items()}
 
-    def _run(self, graph: Graph, prefix: str, inputs: Values, training: bool) -> Values:
-        values, several = dict(inputs), {}
+    def _run(self, levels: tuple[Level, ...], inputs: Values, training: bool) -> Values:
+        values, several, graph = dict(inputs), {}, levels[-1].graph
         ends = [(name, i) for name, i in graph.outputs if dict(graph.only).get(name) in (None, _mode(training))]
         for i in _needed(graph, [i for _, i in ends], training):
             node = graph.nodes[i]
@@ -55,60 +63,72 @@ class Reference:
                 values[i] = values[_chosen(node, training)]
             else:
                 given = {port: values[source] for port, source in node.inputs}
-                several[i] = self._step(graph, i, prefix, given, training and not node.frozen)
+                several[i] = self._step(levels, i, given, training and not node.frozen)
                 values[i] = next(iter(several[i].values()))
         return {name: values[i] for name, i in ends}
 
-    def _step(self, graph: Graph, i: str, prefix: str, given: Values, training: bool) -> Values:
-        node = graph.nodes[i]
-        whole = dict(node.share).get("", i)
-        frozen = graph.nodes[whole].frozen
+    def _step(self, levels: tuple[Level, ...], i: str, given: Values, training: bool) -> Values:
+        node = levels[-1].graph.nodes[i]
+        there, whole = _led(levels, dict(node.share).get("", i))
+        owner = there[-1].graph.nodes[whole]
+        frozen = owner.frozen or there[-1].frozen
         if node.op in ("loop", "experts"):
-            known = set(self.modules)
             run = self._loop if node.op == "loop" else self._experts
-            made = run(node, f"{prefix}{whole}", given, training and not frozen)
-            for path in set(self.modules) - known if frozen else ():
-                self.modules[path].requires_grad_(False)
-            return made
+            return run(node, levels, Level(node.body, f"{there[-1].prefix}{whole}.", frozen), given, training)
         entry = lookup("op", node.op)
         call = entry.load()
-        bound = _arguments(entry, graph.nodes[whole], list(given.values()))
+        bound = _arguments(entry, owner, list(given.values()))
         if entry.shape == "function":
             return _named(entry, node, _called(entry, call, given, bound))
-        module = self._module(graph, whole, prefix, lambda: call(**bound))
+        module = self._module(there, whole, lambda: call(**bound))
+        for name, target in owner.share:
+            if target.endswith(".T"):
+                module.__dict__[name] = self._tied(there, target.removesuffix(".T")).T
         module.train(training and not frozen)
         return _named(entry, node, _called(entry, module, given, {}))
 
-    def _module(self, graph: Graph, i: str, prefix: str, make: Any) -> nn.Module:
-        path = f"{prefix}{i}"
+    def _module(self, levels: tuple[Level, ...], i: str, make: Any) -> nn.Module:
+        path, node = f"{levels[-1].prefix}{i}", levels[-1].graph.nodes[i]
         if path not in self.modules:
             module = make().double()
             own = {k.removeprefix(f"{path}."): v for k, v in self.state.items() if k.startswith(f"{path}.")}
+            for name, target in node.share:
+                if target.endswith(".T"):
+                    delattr(module, name)
             module.load_state_dict({k: own[k] for k in module.state_dict()})
-            for name, target in graph.nodes[i].share:
-                owner, _, parameter = target.rpartition(".")
-                setattr(module, name, getattr(self.modules[f"{prefix}{owner}"], parameter))
-            if graph.nodes[i].frozen:
+            for name, target in node.share:
+                if not target.endswith(".T"):
+                    setattr(module, name, self._tied(levels, target))
+            if node.frozen or levels[-1].frozen:
                 module.requires_grad_(False)
             self.modules[path] = module
         return self.modules[path]
 
-    def _loop(self, node: Node, path: str, given: Values, training: bool) -> Values:
+    def _tied(self, levels: tuple[Level, ...], target: str) -> nn.Parameter:
+        there, last = _led(levels, target)
+        owner, _, parameter = last.rpartition(".")
+        found: nn.Parameter = getattr(self.modules[f"{there[-1].prefix}{owner}"], parameter)
+        return found
+
+    def _loop(self, node: Node, levels: tuple[Level, ...], inside: Level, given: Values, training: bool) -> Values:
         said = dict(node.args)
         carry, scan, collect = (said.get(key, ()) for key in ("carry", "scan", "collect"))
         carried = {name: given[name] for name in carry}
         rows: dict[str, list[Tensor]] = {name: [] for name in collect}
+        over = torch.zeros((), dtype=torch.bool)
         for n in range(said["times"] if "times" in said else given[scan[0]].shape[1]):
             inner = {**given, **carried, **{name: given[name][:, n] for name in scan}}
             if "index" in said:
                 inner[said["index"]] = torch.tensor(n)
-            made = self._run(node.body, f"{path}.", inner, training)
-            carried = {name: made[name] for name in carry}
+            made = self._run((*levels, inside), inner, training and not inside.frozen)
+            carried = {name: _unless(over, carried[name], made[name]) for name in carry}
             for name in collect:
-                rows[name].append(made[name].unsqueeze(1))
+                last = rows[name][-1][:, 0] if n else made[name]
+                rows[name].append(_unless(over, last, made[name]).unsqueeze(1))
+            over = over | made[said["until"]] if "until" in said else over
         return {**carried, **{name: torch.cat(found, 1) for name, found in rows.items()}}
 
-    def _experts(self, node: Node, path: str, given: Values, training: bool) -> Values:
+    def _experts(self, node: Node, levels: tuple[Level, ...], inside: Level, given: Values, training: bool) -> Values:
         count, k = dict(node.args)["count"], dict(node.args).get("k", 1)
         tokens, logits = (given[name].reshape(-1, given[name].shape[-1]) for name in ("x", "logits"))
         chosen = logits.argsort(-1, descending=True)[:, :k]
@@ -116,7 +136,8 @@ class Reference:
         chance = chance / chance.sum(-1, keepdim=True)
         whole: Tensor | float = 0.0
         for n in range(count):  # every token visits all of them, and most count for nothing
-            made = self._run(node.body, f"{path}.expert.{n}.", {"x": tokens, "logits": logits}, training)
+            one = Level(inside.graph, f"{inside.prefix}expert.{n}.", inside.frozen)
+            made = self._run((*levels, one), {"x": tokens, "logits": logits}, training and not inside.frozen)
             share = (chance * (chosen == n)).sum(-1, keepdim=True)
             whole = whole + share * next(iter(made.values()))
         load = torch.stack([(chosen == n).double().mean() for n in range(count)])
@@ -142,6 +163,25 @@ def packed(flat: Mapping[str, Any]) -> dict[str, Any]:
         if inner and all(key.isdigit() for key in found[head]):
             found[head] = list(found[head].values())
     return found
+
+
+def _led(levels: tuple[Level, ...], path: str) -> tuple[tuple[Level, ...], str]:
+    """The levels that a shared path leads to, and what it says of the last of them."""
+    while path.startswith("^"):
+        levels, path = levels[:-1], path[1:]
+    while "/" in path:
+        step, _, path = path.partition("/")
+        node = levels[-1].graph.nodes[step]
+        frozen = levels[-1].frozen or node.frozen
+        levels = (*levels, Level(node.body, f"{levels[-1].prefix}{step}.", frozen))
+    return levels, path
+
+
+def _unless(over: Tensor, old: Tensor, new: Tensor) -> Tensor:
+    """The new value sample by sample, the old one for those that are done."""
+    if not over.ndim:
+        return old if over else new
+    return torch.stack([old[n] if over[n] else new[n] for n in range(len(new))])
 
 
 def _mode(training: bool) -> str:

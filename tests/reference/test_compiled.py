@@ -19,7 +19,7 @@ WORDS = tuple(
         k0:  weight: s\d  frozen: true  blocks:  inputs:\s*(- |\[)p  s\d+\.o[12]  op: loop  index: i  scan:  collect:
         carry:  op: experts  switch  when: train  lstm  gru  chunk  split  topk  s\d+\.indices  s\d+\.1  x0\.1  int64
         s\d+\.weights  embedding  s\d+\.(cell|hidden)  =1\s\+\st  =1\s\+\sj  =f\s+\+\s+i  =v\d  batch_norm2d
-        attention  cross_entropy  concat""",
+        attention  cross_entropy  concat  until:  weight: s\d+(\.s\d+)*\.weight\.T  share: s\d+\.s\d+""",
     )
 )
 """What every set of drawn recipes has to have in it."""

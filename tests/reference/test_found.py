@@ -72,6 +72,16 @@ SOUND = {
           a: {frozen: true, body: {a: {op: linear, out: 3}, b: relu}}
           b: {frozen: true, body: {a: {op: linear, out: 3}, b: relu}, share: a}
     """,
+    "copies of a step whose only weight is another's, transposed": """
+        inputs: {x: [B, 5]}
+        graph:
+          c:
+            repeat: 2
+            share: true
+            body:
+              a: {op: linear, out: 3, bias: false}
+              b: {op: linear, out: 5, bias: false, share: {weight: a.weight.T}}
+    """,
     "a parameter tied to that of a frozen step": """
         inputs: {x: {shape: [B, 2], dtype: int64}}
         graph:
@@ -115,9 +125,9 @@ REFUSED = {
     "lengths that differ": (loop("scan: [x, z]", "x: x, z: z, h: h"), "b (loop)", "'x' has 4 and 'z' has 5 elements"),
     "one name for two outputs": (loop("times: 2, collect: [h]"), "b (loop)", "two outputs called 'h'"),
     "weights from outside of a body": (
-        "inputs: {h: [B, 3]}\ngraph:\n  a: {op: linear, out: 3}\n  b: {op: loop, times: 2, carry: [h], from: {h: a},"
-        " body: {w: {op: linear, out: 3, share: a}}, outputs: {h: w}}\n",
-        "drawn.yaml:4:",
+        "inputs: {h: [B, 3]}\ngraph:\n  a: {op: linear, out: 3}\n  r: {op: linear, out: 2}\n"
+        "  b: {op: experts, count: 2, from: {x: a, logits: r}, body: {w: {op: linear, out: 3, share: a, from: x}}}\n",
+        "drawn.yaml:5:",
         "'b.w' cannot use the weights of 'a', which is outside of the body of 'b'",
     ),
     "frozen weights of a step that is trained": (

@@ -355,3 +355,16 @@ def test_a_result_that_does_not_fit_is_refused() -> None:
         rewritten(STAGES, Narrow())
     said = "narrow at 'stage.1.conv' makes output 'y' float32[2, 3, 6, 6], it was float32[2, 4, 6, 6]"
     assert caught.value.problems[0].message == said
+
+
+def test_a_block_that_is_one_step_is_to_be_laid_out_first() -> None:
+    block = {"a": step("conv_bn_act", "x", port="x", out=8), "b": step("relu", "a")}
+    whole = net(block)
+    with pytest.raises(GraphError) as caught:
+        rewritten(whole, FoldBatchNorm(), at="a")
+    assert str(caught.value) == (
+        "a: error: fold_batch_norm cannot be applied at 'a'\n"
+        "    hint: 'a' is conv_bn_act, one step; `expand` lays it out as steps, do that first"
+    )
+    with pytest.raises(GraphError, match="there is no place for it in this model"):
+        rewritten(whole, FoldBatchNorm(), at="b")

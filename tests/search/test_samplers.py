@@ -38,6 +38,52 @@ class TestEvolution(SamplerContract):
     reach = 0.75
 
 
+class TestLocal(SamplerContract):
+    name = "local"
+    reach = 0.75
+
+
+class TestMcts(SamplerContract):
+    name = "mcts"
+    budget = 80
+
+
+class TestSmbo(SamplerContract):
+    name = "smbo"
+    reach = 0.75
+
+
+class TestBayes(SamplerContract):
+    name = "bayes"
+    reach = 0.85
+
+
+class TestPatience(SamplerContract):
+    name = "patience"
+    options: ClassVar = {"trials": 40, "of": "bayes"}
+
+
+class TestRepeat(SamplerContract):
+    name = "repeat"
+    options: ClassVar = {"times": 2, "of": {"name": "bayes", "startup": 5}}
+    budget = 60
+
+
+class TestRetry(SamplerContract):
+    name = "retry"
+    options: ClassVar = {"of": "bayes"}
+
+
+class TestDistinct(SamplerContract):
+    name = "distinct"
+    options: ClassVar = {"of": "tpe"}
+
+
+class TestFilter(SamplerContract):
+    name = "filter"
+    options: ClassVar = {"of": "bayes", "where": "3 > 2"}
+
+
 class TestExact(SamplerContract):
     name = "exact"
     spaces = ("flat",)

@@ -23,8 +23,9 @@ By = Annotated[Literal["flops", "params"], typer.Option("--by", help="What the s
 def cuts(recipe: Recipe, override: Overrides = None, slots: Slots = None, by: By = "flops") -> dict[str, Any]:
     """Show where a model can be cut into slots: every region that one value enters and one leaves.
 
-    A region is a step, a container or a run of steps (`stem..stage.0`), by the name that a run's `split:` takes. FLOPs
-    are those of one sample. Any neighbours of the chain, marked >, can be one slot together.
+    A region is a step, a container or a run of steps (`stem..stage.0`), by the name that a run's `split:` takes. What
+    it reads beside the value that it carries on (a mask, the embedding of a time) is under `reads`. FLOPs are those of
+    one sample. Any neighbours of the chain, marked >, can be one slot together.
 
     \b
         assembler cuts poolformer
@@ -55,10 +56,12 @@ def _places(found: Cutting) -> None:
 def _table(parts: Iterable[Part], title: str, chain: Iterable[str] = ()) -> Any:
     from assembler.report.numbers import count
 
-    table = say.table("region", "steps", "in", "out", "params", "FLOPs", title=title)
+    parts = list(parts)
+    beside = ("reads",) if any(p.sides for p in parts) else ()
+    table = say.table("region", "steps", "in", *beside, "out", "params", "FLOPs", title=title)
     for part in parts:
         mark = "> " if part.name in chain else "  " if chain else ""
-        ends = (_shape(part.entering), _shape(part.leaving))
+        ends = (_shape(part.entering), *(", ".join(part.sides) for _ in beside), _shape(part.leaving))
         say.row(table, f"{mark}{part.name}", f"{part.steps:,}", *ends, count(part.params), count(part.flops))
     return table
 

@@ -31,21 +31,31 @@ class Format(StrEnum):
 Formats = Annotated[
     list[Format] | None, typer.Option("--format", help="Repeatable; safetensors, source and pt2 if not given.")
 ]
+Free = Annotated[
+    list[str] | None, typer.Option(metavar="INPUT.AXIS", help="Repeatable; an axis of any size in pt2 and onnx.")
+]
 
 
 def export(
-    source: Source, override: Overrides = None, weights: Weights = None, out: Out = None, format: Formats = None
+    source: Source,
+    override: Overrides = None,
+    weights: Weights = None,
+    out: Out = None,
+    format: Formats = None,
+    free: Free = None,
 ) -> dict[str, Any]:
     """Write a trained model to files for use elsewhere.
 
     These are weights (model.safetensors, with the graph in config.json), stand-alone source (model.py), an exported
     program (model.pt2) and, where it is asked for, model.onnx, compared with the model. A run and any folder with a
     model bring their own weights, a recipe names some or needs --weights. Without --out the files go to that folder,
-    or for a recipe to the folder of the weights.
+    or for a recipe to the folder of the weights. An exported program takes any batch, and other sizes than the recipe's
+    only along the axes that --free names (image.2 is the height of [B, C, H, W]).
 
     \b
         assembler export runs/quickstart/latest --out exported/
         assembler export my/model.yaml --weights model.safetensors --format pt2 --format onnx
+        assembler export gpt2 --weights hf:gpt2 --out exported/ --free ids.1
     """
     folder = _folder(source)
     from assembler.pipeline.exporting import FORMATS
@@ -55,7 +65,7 @@ def export(
         raise InputError("-o changes a recipe, and the model in a folder is trained already")
     module = _loaded(str(folder or source), override or [], weights)
     place = out or folder or _beside(weights, module)
-    files = write(module, place, [one.value for one in format] if format else FORMATS, say.line)
+    files = write(module, place, [one.value for one in format] if format else FORMATS, say.line, free or ())
     for file in files:
         say.line(f"wrote {file}")
     return {"files": [str(file) for file in files], "fingerprint": module.meta["graph"].fingerprint}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from assembler.cli import say
 from assembler.cli.values import mapping
 from assembler.errors import InputError
+
+if TYPE_CHECKING:
+    from assembler.importing import Imported
 
 Source = Annotated[str, typer.Argument(metavar="FILE.py:FUNCTION|hf:MODEL", help="What makes the module.")]
 Inputs = Annotated[
@@ -54,11 +57,27 @@ def import_(source: Source, out: Out, input: Inputs = None, opaque: Opaque = Non
     say.line(f"params       {cost.params:,}")
     say.line(f"FLOPs        {cost.flops:,}")
     say.line(f"difference   {found.difference:.1e} from the module, on the example inputs")
+    say.line(f"dtype        {str(found.dtype).removeprefix('torch.')}")
+    say.line(f"training     {_training(found)}")
     say.line(f"fingerprint  {found.fingerprint}")
     for file in files:
         say.line(f"wrote {file}")
     told = {"steps": len(found.graph), "params": cost.params, "flops": cost.flops, "difference": found.difference}
-    return {**told, "fingerprint": found.fingerprint, "opaque": list(found.opaque), "files": [str(f) for f in files]}
+    return {
+        **told,
+        "untrained": found.untrained,
+        "fingerprint": found.fingerprint,
+        "opaque": list(found.opaque),
+        "files": [str(f) for f in files],
+    }
+
+
+def _training(found: Imported) -> str:
+    """What of the module's training the graph has."""
+    if found.untrained:
+        return f"only as in evaluation, what the module does in training alone is lost: {found.untrained}"
+    random = sum("drop" in node.op or bool(node.arg("dropout")) for node in found.graph.nodes.values())
+    return f"as the module's own; {random} steps drop something at random"
 
 
 def _shapes(given: list[str]) -> dict[str, Any]:

@@ -83,11 +83,21 @@ def _range(values: list[int]) -> str:
     return count(low) if low == high else f"{count(low)} - {count(high)}"
 
 
+def _space(found: Plan) -> str:
+    said = "countless" if found.space_size is None else f"{found.space_size:,}"
+    if found.allowed not in (None, found.space_size):
+        said += f" choices, {found.allowed:,} meet where"
+    if found.architectures is not None:
+        said += f"; {found.architectures:,} distinct architectures"
+    said += f"; {' and '.join(found.where)} is looked at once it is built" if found.where else ""
+    return said + (f"; and moves: {', '.join(found.moves)}" if found.moves else "")
+
+
 def _tell(found: Plan) -> None:
     say.line(f"params       {found.cost.params:,}")
     say.line(f"FLOPs        {found.cost.flops:,}")
     say.line(f"fingerprint  {found.fingerprint}")
-    say.line(f"space        {'countless' if found.space_size is None else f'{found.space_size:,}'}")
+    say.line(f"space        {_space(found)}")
     if found.split:
         say.line(f"slots        {len(found.slots)}: {found.split}")
     if found.phases:

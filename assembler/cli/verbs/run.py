@@ -33,6 +33,7 @@ def run(recipe: Recipe, override: Overrides = None, workers: Workers = None, dev
     from assembler.train.device import resolve
 
     resolve(device)
+    told: list[str] = []
     with Progress() as progress:
         folder, summary = run_recipe(
             document,
@@ -41,8 +42,11 @@ def run(recipe: Recipe, override: Overrides = None, workers: Workers = None, dev
             on_event=progress.event,
             on_phase=progress.phase,
             on_tasks=progress.tasks,
+            tell=told.append,
         )
     say.show(*run_tables(folder))
+    for said in told:
+        say.line(said)
     _tell(folder, summary)
     return {"folder": str(folder), **summary}
 

@@ -15,7 +15,10 @@ from assembler.compile.source.place import LOOP, Place
 from assembler.compile.trace import traced
 from assembler.errors import GraphError, Problem
 from assembler.graph.core import ITEM, SWITCH, Node, TensorType
+from assembler.graph.shares import TRANSPOSED
 from assembler.infer.make import arguments, call_arguments
+from assembler.infer.ties import transposed
+from assembler.modules.loop import is_over, kept
 from assembler.registry import Entry, lookup
 
 _SCALARS = (type(None), bool, int, float, str)
@@ -63,6 +66,8 @@ class Forms:
         node = place.node(i)
         kind = kind_of(node)
         leaves: list[tuple[Any, str]] = []
+        if any(path.endswith(TRANSPOSED) for _, path in node.share):
+            self.embedding.add(transposed)
 
         def note(value: Any, called: str) -> str:
             leaves.append((value, called))
@@ -71,6 +76,8 @@ class Forms:
         try:
             if kind == "loop":
                 args = dict(node.args)
+                for part in (kept, is_over) if args.get("until") else ():
+                    self.embedding.add(part)
                 text = f"{literal(args.pop('times', None), note, 'times')} {sorted(args.items())}"
             elif kind == "module":
                 text = str(self.made(place, i, note))
@@ -120,7 +127,7 @@ class Forms:
     def call(self, place: Place, i: str, values: Mapping[str, str]) -> str:
         """What stands between the parentheses where a step's module is called."""
         node = place.node(i)
-        args, kwargs = call_arguments(lookup("op", node.op), node, values)
+        args, kwargs = call_arguments(lookup("op", node.op), node, values, lambda parts: f"({', '.join(parts)})")
         return ", ".join([*args, *(f"{k}={v}" for k, v in kwargs.items())])
 
     def callee(self, entry: Entry) -> str:
@@ -128,11 +135,14 @@ class Forms:
         return f"nn.{entry.qualname}" if entry.module == "torch.nn" else self.embedding.add(entry.load())
 
     def owner(self, place: Place, i: str) -> str:
-        """The step whose module computes the step `i`: itself, unless it shares one that has weights."""
+        """The step whose module computes the step `i`: itself, unless it shares one that has weights.
+
+        One of another graph is given as `assembler.graph.shares` writes it.
+        """
         found = self._owners.get((id(place), i))
         if found is None:
             owner = place.node(i).owner
-            found = self.owner(place, owner) if owner and self.has_weights(place, owner) else i
+            found = owner if owner and self.has_weights(*place.at(owner)) else i
             self._owners[id(place), i] = found
         return found
 

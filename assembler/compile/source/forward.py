@@ -42,13 +42,16 @@ class Forward:
 
     def steps(self, place: Place, ids: Sequence[str], root: str, indent: str) -> Iterator[str]:
         """The lines of some steps, those of one mode alone under an `if`."""
+        unit = self.made.unit
+        called = place is unit.place and unit.path != ""  # who calls the class has asked for its mode already
         found = list(elements(self.classes, place, ids, root))
         for mode, group in itertools.groupby(found, lambda e: e.mode):
             if mode == "train" and place.frozen:
                 continue
-            if mode and not place.frozen:
+            asked = mode and not place.frozen and not called
+            if asked:
                 yield f"{indent}if {'' if mode == 'train' else 'not '}self.training:"
-            deeper = f"{indent}    " if mode and not place.frozen else indent
+            deeper = f"{indent}    " if asked else indent
             self.last = mode
             joined = list(runs(self.classes, list(group)))
             self.started |= {(place, s) for r in joined if isinstance(r, Run) for s in r.starts}
@@ -262,7 +265,8 @@ class Forward:
 
 
 def module_path(made: Class, forms: Forms, place: Place, path: str) -> str:
-    """The path of a sub-module in a class."""
+    """The path of a sub-module in a class; `path` is a step of the place, or one of another as it is shared there."""
+    place, path = place.at(path)
     if place is made.unit.place:
         return made.unit.address(path)
     assert place.parent is not None

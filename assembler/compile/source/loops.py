@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from assembler.compile.source.names import commented
 from assembler.compile.source.place import Place
+from assembler.modules.loop import is_over, kept
 
 if TYPE_CHECKING:
     from assembler.compile.source.forward import Forward
@@ -19,29 +20,57 @@ def loop(forward: Forward, place: Place, i: str, indent: str) -> Iterator[str]:
     outer = {port: forward.values[place][s] for port, s in node.inputs}
     inner = forward.values[body] = dict(outer)
     held = {name: forward.names.new(name, f"{i}_{name}") for name in carry}
-    kept = {name: forward.names.new(f"{name}s", f"{i}_{name}s") for name in collect}
+    collected = {name: forward.names.new(f"{name}s", f"{i}_{name}s") for name in collect}
     if carry:
         yield f"{indent}{', '.join(held.values())} = {', '.join(outer[name] for name in carry)}"
-    yield from (f"{indent}{name} = []" for name in kept.values())
+    yield from (f"{indent}{name} = []" for name in collected.values())
     inner |= held
+    done = forward.names.new("done", f"{i}_done") if node.arg("until") else ""
+    if done:
+        yield f"{indent}{done} = torch.zeros((), dtype=torch.bool, device={next(iter(outer.values()))}.device)"
     yield from _head(forward, place, i, outer, indent)
     yield from forward.steps(body, tuple(body.graph.nodes), "", f"{indent}    ")
     ends = {name: inner[end] for name, end in body.graph.outputs}
-    yield from (f"{indent}    {name}.append({ends[end]})" for end, name in kept.items())
-    if carry:
-        yield f"{indent}    {', '.join(held.values())} = {', '.join(ends[name] for name in carry)}"
-    yield from _results(forward, place, i, [*held.values()], kept, indent)
+    yield from _ended(forward, held, collected, ends, done, f"{indent}    ")
+    if done:
+        stop = ends[str(node.arg("until"))]
+        yield f"{indent}    {done} = {done} | {stop}"
+        yield f"{indent}    if {forward.forms.embedding.add(is_over)}({done}):"
+        yield f"{indent}        break"
+        times = _times(forward, place, i, outer)
+        yield from (f"{indent}{rows} += {rows}[-1:] * ({times} - len({rows}))" for rows in collected.values())
+    yield from _results(forward, place, i, [*held.values()], collected, indent)
+
+
+def _ended(
+    forward: Forward, held: dict[str, str], collected: dict[str, str], ends: dict[str, str], done: str, indent: str
+) -> Iterator[str]:
+    """The lines that end an iteration; samples that are done keep what they have."""
+    call = forward.forms.embedding.add(kept) if done else ""
+    for name, rows in collected.items():
+        made = f"{call}({done}, {rows}[-1], {ends[name]}) if {rows} else {ends[name]}" if done else ends[name]
+        yield f"{indent}{rows}.append({made})"
+    if held:
+        made = ", ".join(f"{call}({done}, {x}, {ends[n]})" if done else ends[n] for n, x in held.items())
+        yield f"{indent}{', '.join(held.values())} = {made}"
+
+
+def _times(forward: Forward, place: Place, i: str, outer: dict[str, str]) -> str:
+    """How often, as the file says it."""
+    node = place.node(i)
+    leaf = forward.made.writer(forward.address(place, i), forward=True)
+    times = node.arg("times")
+    return leaf(times, "times") if times else f"{outer[node.arg('scan')[0]]}.shape[1]"
 
 
 def _head(forward: Forward, place: Place, i: str, outer: dict[str, str], indent: str) -> Iterator[str]:
     """The `for` with the lines that take the elements of what it goes over."""
     node, body = place.node(i), place.bodies[i]
     scan: Sequence[str] = tuple(node.arg("scan") or ())
-    index, times = node.arg("index") or "", node.arg("times")
+    index = node.arg("index") or ""
     inner = forward.values[body]
     n = forward.names.new("n", f"{i}_n") if scan or index else "_"
-    leaf = forward.made.writer(forward.address(place, i), forward=True)
-    yield f"{indent}for {n} in range({leaf(times, 'times') if times else f'{outer[scan[0]]}.shape[1]'}):"
+    yield f"{indent}for {n} in range({_times(forward, place, i, outer)}):"
     for name in scan:
         inner[name] = forward.names.new(name, f"{name}_n", f"{i}_{name}")
         shape = body.types[name]
@@ -54,14 +83,14 @@ def _head(forward: Forward, place: Place, i: str, outer: dict[str, str], indent:
 
 
 def _results(
-    forward: Forward, place: Place, i: str, held: list[str], kept: dict[str, str], indent: str
+    forward: Forward, place: Place, i: str, held: list[str], collected: dict[str, str], indent: str
 ) -> Iterator[str]:
     """What the loop leaves, under the ids of its outputs."""
     items = place.items.get(i, {})
     names = place.outputs(i) or ()
     values = forward.values[place]
     texts = list(held)
-    for name, listed in kept.items():
+    for name, listed in collected.items():
         texts.append(forward.names.new(items.get(name, i if not held else name), f"{i}_{name}"))
         yield f"{indent}{texts[-1]} = torch.stack({listed}, 1)"
     values[i] = texts[0]

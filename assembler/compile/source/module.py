@@ -15,7 +15,8 @@ from assembler.compile.source.forward import Forward, access, joins, module_path
 from assembler.compile.source.lines import WIDTH
 from assembler.compile.source.names import Names, Shapes
 from assembler.compile.source.place import Place
-from assembler.graph.shares import owner_of
+from assembler.graph.shares import TRANSPOSED, owner_of
+from assembler.infer.ties import transposed
 
 
 @dataclass
@@ -108,15 +109,13 @@ class ClassText:
 
     # -- shared and frozen weights -----------------------------------------------------------------------------------
 
-    def _own(self) -> Iterator[tuple[Place, str]]:
-        """The steps whose modules lie in this class, those in loops too."""
-        waiting = [self.made.unit.place]
-        while waiting:
-            place = waiting.pop()
-            for i in place.graph.nodes:
-                yield place, i
-                if i in place.bodies and place.bodies[i].inline:
-                    waiting.append(place.bodies[i])
+    def _own(self, place: Place | None = None) -> Iterator[tuple[Place, str]]:
+        """The steps whose modules lie in this class, those in loops too, each before those that may share it."""
+        place = place or self.made.unit.place
+        for i in place.graph.nodes:
+            if i in place.bodies and place.bodies[i].inline:
+                yield from self._own(place.bodies[i])
+            yield place, i
 
     def _ties(self) -> Iterator[str]:
         forms = self.classes.units.forms
@@ -124,12 +123,22 @@ class ClassText:
         for place, i in self._own():
             node = place.node(i)
             for name, path in node.share if not node.owner else ():
-                owner, parameter = owner_of(path, place.graph.nodes)
+                there, last = place.at(path)
+                owner, parameter = owner_of(last, there.graph.nodes)
                 ours, theirs = (
-                    f"{module_path(self.made, forms, place, step)}.{inner}"
-                    for step, inner in ((i, name), (forms.owner(place, owner), parameter))
+                    f"{module_path(self.made, forms, where, step)}.{inner}"
+                    for where, step, inner in ((place, i, name), (there, forms.owner(there, owner), parameter))
                 )
-                yield f"{access(ours, held)} = {access(theirs, held)}"
+                if theirs.endswith(TRANSPOSED):
+                    yield self._transposed(ours, theirs.removesuffix(TRANSPOSED), held)
+                else:
+                    yield f"{access(ours, held)} = {access(theirs, held)}"
+
+    def _transposed(self, ours: str, theirs: str, held: frozenset[str]) -> str:
+        """The call that makes one matrix another's, transposed."""
+        call = self.classes.units.forms.embedding.add(transposed)
+        given = [f"{access(p.rpartition('.')[0], held)}, {plain(p.rpartition('.')[2])}" for p in (ours, theirs)]
+        return f"{call}({', '.join(given)})"
 
     def _frozen(self) -> Iterator[str]:
         """The fewest paths that hold the frozen steps and no others."""

@@ -13,7 +13,7 @@ from torch import nn
 from assembler.errors import GraphError
 from assembler.graph.core import ITEM, SWITCH, Graph, Node, TensorType
 from assembler.graph.modes import MODES, Mode, has_modes
-from assembler.graph.shares import owners
+from assembler.graph.shares import owners, parts
 from assembler.infer.shape import run_step, shapes, signature
 from assembler.infer.step import step_of
 from assembler.registry import lookup
@@ -62,6 +62,17 @@ class Place:
     def node(self, i: str) -> Node:
         """The step `i`."""
         return self.graph.nodes[i]
+
+    def at(self, path: str) -> tuple[Place, str]:
+        """The place that a shared path leads to, and the step there."""
+        up, (*through, step) = parts(path)
+        here = self
+        for _ in range(up):
+            assert here.parent is not None
+            here = here.parent
+        for inner in through:
+            here = here.bodies[inner]
+        return here, step
 
     def mode(self, i: str) -> str:
         """The one mode that needs the step, or ""."""

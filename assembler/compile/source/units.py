@@ -9,6 +9,7 @@ from typing import Any
 from assembler.compile.source.forms import Forms, kind_of
 from assembler.compile.source.place import Place
 from assembler.graph.core import SWITCH
+from assembler.graph.shares import is_across, parts
 
 MOST_INPUTS = 6
 
@@ -101,7 +102,7 @@ class Units:
 
     def _made(self, place: Place, path: str) -> Unit | None:
         ids = self.spans(place)[path]
-        if not self._fits(place, path, ids):
+        if not self._fits(place, path, ids) or not self._closed(place, ids):
             return None
         inside = set(ids)
         shared = self._shared(place, path, ids)
@@ -131,12 +132,22 @@ class Units:
         modules = [i for i, kind in kinds.items() if kind in ("module", "loop")]
         return bool(modules) and SWITCH not in kinds.values()
 
+    def _closed(self, place: Place, ids: tuple[str, ...]) -> bool:
+        """Whether what bodies share, and what is shared in bodies, lies within these steps."""
+        for address, where, i in place.walk(ids):
+            owner = where.node(i).owner
+            up, (first, *_) = parts(owner)
+            out = up - address.count("/")
+            if is_across(owner) and (out > 0 or (out == 0 and first not in ids)):
+                return False
+        return True
+
     def _shared(self, place: Place, path: str, ids: tuple[str, ...]) -> str | None:
         """The container whose weights all steps use, "" where they have their own, None where neither is so."""
         homes: set[str | None] = set()
         for i in ids:
             owner = self.forms.owner(place, i) if kind_of(place.node(i)) in ("module", "loop") else ""
-            if owner in ids and self.forms.has_weights(place, i):
+            if is_across(owner) or (owner in ids and self.forms.has_weights(place, i)):
                 homes.add("")
             elif owner and owner not in ids:
                 rest = i[len(path) :]
@@ -173,7 +184,8 @@ class Units:
                 )
                 mode = "" if base else place.mode(i)
                 owner = self.forms.owner(place, i) if form.kind in ("module", "loop") else i
-                own = owner[len(base) + 1 :] if base and owner in ids else address if base else owner
+                near = owner in ids or is_across(owner)
+                own = owner[len(base) + 1 :] if base and near else address if base else owner
             else:
                 edges, mode, own = node.inputs, where.mode(i), self.forms.owner(where, i) if node.owner else ""
             body = where.bodies[i].graph if i in where.bodies else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from assembler.errors import InputError, near
@@ -35,4 +36,14 @@ def make(wanted: str | Mapping[str, Any], spec: SearchSpec) -> Sampler:
         raise InputError(
             f"sampler '{name}' follows one objective, not {spec.objectives}", hint="use tpe, or optuna with nsgaii"
         )
-    return kind(spec, **options)
+    return kind(spec if kind.moves else _unmoved(name, spec), **options)
+
+
+def _unmoved(name: str, spec: SearchSpec) -> SearchSpec:
+    """The spec for a sampler that makes no moves."""
+    if spec.space.moves is None:
+        return spec
+    if len(spec.space.decisions) == 1:
+        said = f"sampler '{name}' makes no moves, and this space has nothing else"
+        raise InputError(said, hint="use evolution, or give the space choices")
+    return replace(spec, space=spec.space.unmoved)

@@ -11,6 +11,7 @@ from typing import ClassVar
 from assembler.graph import Graph
 from assembler.recipe.choices import Choice, Pick, Space
 from assembler.search.exact import Additive
+from assembler.search.growth import Growth
 
 Values = tuple[float, ...]
 """What a choice is worth, one number an objective. To a sampler more is always better."""
@@ -20,8 +21,8 @@ Values = tuple[float, ...]
 class SearchSpec:
     """What a sampler is made for: the space, the seed, how many objectives its choices are judged by.
 
-    `graph` gives the architecture of a choice, for samplers that look at it; `additive` holds scores of trained parts.
-    Either is None where there is none.
+    `graph` gives the architecture of a choice, for samplers that look at it; `additive` holds scores of trained parts;
+    `growth` knows the moves that the graph of a choice allows. Each is None where there is none.
     """
 
     space: Space
@@ -29,6 +30,7 @@ class SearchSpec:
     objectives: int = 1
     graph: Callable[[Choice], Graph] | None = None
     additive: Additive | None = None
+    growth: Growth | None = None
 
 
 class Sampler(ABC):
@@ -40,6 +42,8 @@ class Sampler(ABC):
 
     multi: ClassVar[bool] = False
     """Whether it searches for the front of several objectives; otherwise it is made for one alone."""
+    moves: ClassVar[bool] = False
+    """Whether it rewrites graphs, where the space has moves; otherwise it is given the space without them."""
 
     def __init__(self, spec: SearchSpec) -> None:
         self.spec = spec
@@ -51,6 +55,10 @@ class Sampler(ABC):
 
     def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:  # noqa: B027 - many need not listen
         """What a choice is worth, or None where it could not be evaluated or breaks a constraint."""
+
+    def renewed(self, choice: Mapping[str, Pick]) -> bool:
+        """Whether a choice that is known is to be evaluated again, because it was asked for once more on purpose."""
+        return False
 
     def estimate(self, choice: Mapping[str, Pick]) -> float | None:
         """The additive score of a choice, lower is better; None where there is none."""

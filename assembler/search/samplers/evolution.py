@@ -18,8 +18,11 @@ class Evolution(Sampler):
     """Regularised evolution that never asks for the same choice twice.
 
     The first `population_size` choices are random. Then one decision of the best of `tournament_size` random members
-    changes; what it opens is drawn, what it closes goes. Choices without a value do not enter the population.
+    changes; what it opens is drawn, what it closes goes. In a space with moves, every other child has one move more or
+    less, or another one in place of one, instead. Choices without a value do not enter the population.
     """
+
+    moves = True
 
     def __init__(
         self,
@@ -40,13 +43,22 @@ class Evolution(Sampler):
 
     def ask(self) -> Choice | None:
         founding = len(self._unseen.seen) < self._founders or not self._members
-        return self._unseen.draw(None if founding else self._child)
+        return self._unseen.draw(self._founder if founding else self._child)
 
     def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:
         self._unseen.add(choice)
         if values is not None:
             self._members.append((values[0], dict(choice)))
 
+    def _founder(self) -> Choice:
+        choice, growth = self.space.sample(self._rng), self.spec.growth
+        return growth.mutate(choice, self._rng) if growth and self._members else choice
+
     def _child(self) -> Choice:
         rivals = self._rng.sample(self._members, min(self._tournament, len(self._members)))
-        return mutate(self.space, max(rivals, key=lambda m: m[0])[1], self._rng)
+        parent, growth = max(rivals, key=lambda m: m[0])[1], self.spec.growth
+        if growth is None:
+            return mutate(self.space, parent, self._rng)
+        if len(self.space.decisions) == 1 or self._rng.random() < 0.5:
+            return growth.mutate(parent, self._rng)
+        return growth.kept(mutate(self.space, parent, self._rng))

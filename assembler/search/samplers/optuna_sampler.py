@@ -89,7 +89,7 @@ def recorded(space: Space, choice: Mapping[str, Pick]) -> tuple[dict[str, Any], 
     params: dict[str, Any] = {}
     distributions: dict[str, Any] = {}
     for d in space.decisions:
-        if d.name not in choice:
+        if d.name not in choice or d.kind == "moves":  # Optuna has no such parameter
             continue
         pick = choice[d.name]
         names = [f"{d.name}[{i}]" for i in range(len(pick))] if isinstance(pick, tuple) else [d.name]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from assembler.errors import InputError
-from assembler.recipe.choices import Choice, Decision, Pick, Space
+from assembler.recipe.choices import At, Choice, Decision, Pick, Space
+from assembler.recipe.choices.counting import Tree
 from assembler.registry import sampler
 from assembler.search.moves import Frozen, frozen
 from assembler.search.samplers.base import Sampler, SearchSpec, Values
@@ -41,8 +42,8 @@ class PyGlove(Sampler):
         else:
             mutator, sizes = _mutator(spec.space, spec.seed), (population_size, tournament_size)
             self._algorithm = pg.evolution.regularized_evolution(mutator, *sizes, seed=spec.seed)
-        self._children = _children(spec.space)
-        self._dna_spec = _spec(self._children, "", 0)
+        self._tree = Tree(spec.space.decisions)
+        self._dna_spec = _spec(self._tree, self._tree.roots)
         self._algorithm.setup(self._dna_spec)
         self._open: defaultdict[Frozen, list[Any]] = defaultdict(list)
 
@@ -50,7 +51,7 @@ class PyGlove(Sampler):
         if not self.space.decisions:
             return {}
         dna = self._algorithm.propose()
-        choice = dict(_decode(self._children, "", 0, iter(dna.to_numbers())))
+        choice = dict(_decode(self._tree, self._tree.roots, iter(dna.to_numbers())))
         ordered = {d.name: choice[d.name] for d in self.space.decisions if d.name in choice}
         self._open[frozen(ordered)].append(dna)
         return ordered
@@ -66,7 +67,7 @@ class PyGlove(Sampler):
         """DNA of a choice that PyGlove did not propose, with the marks that its evolution expects."""
         import pyglove as pg
 
-        dna = pg.DNA.from_numbers(list(_encode(self._children, "", 0, choice)), self._dna_spec)
+        dna = pg.DNA.from_numbers(list(_encode(self._tree, self._tree.roots, choice)), self._dna_spec)
         for key, mark in (("proposal_id", 0), ("generation_id", 0), ("initial_population", False)):
             dna.set_metadata(key, mark)
         return dna
@@ -82,50 +83,47 @@ def _mutator(space: Space, seed: int) -> Any:
     return uniform >> evolution.mutators.Swap(seed=seed).with_prob(0.5, seed=seed)
 
 
-Children = dict[tuple[str, int], list[Decision]]
-
-
-def _children(space: Space) -> Children:
-    """The decisions that each candidate opens; those that are always open under ("", 0)."""
-    children: Children = {}
-    for d in space.decisions:
-        children.setdefault(d.when[-1] if d.when else ("", 0), []).append(d)
-    return children
-
-
-def _spec(children: Children, name: str, index: int) -> Any:
+def _spec(tree: Tree, decisions: Sequence[Decision], *, named: bool = True) -> Any:
     import pyglove as pg
 
-    return pg.geno.space([_point(children, d) for d in children.get((name, index), [])])
+    return pg.geno.space([_point(tree, d, named) for d in decisions])
 
 
-def _point(children: Children, d: Decision) -> Any:
+def _point(tree: Tree, d: Decision, named: bool) -> Any:
+    """A decision as PyGlove has it. Those inside one of several picks bear no name, since each pick has them."""
     import pyglove as pg
 
+    where = {"location": d.name, "name": d.name if named else None}
     if not _listed(d):
         low, high = float(d.low or 0.0), float(d.high or 0.0)
-        return pg.geno.floatv(low, high, scale="log" if d.log else None, location=d.name, name=d.name)
-    count = len(d.labels) if d.kind != "int" else int(d.high or 0) - int(d.low or 0) + 1
-    candidates = [_spec(children, d.name, i) for i in range(count)]
-    if d.kind in ("oneof", "int"):
-        return pg.geno.oneof(candidates, location=d.name, name=d.name)
-    k, distinct = (count, True) if d.kind == "permutate" else (d.k, d.distinct)
-    return pg.geno.manyof(k, candidates, distinct=distinct, sorted=d.sorted, location=d.name, name=d.name)
+        return pg.geno.floatv(low, high, scale="log" if d.log else None, **where)
+    if d.kind == "int":
+        return pg.geno.oneof([_spec(tree, ()) for _ in range(d.size or 0)], **where)
+    inside = named and d.kind == "oneof"
+    candidates = [_spec(tree, tree.opened_by(d, i), named=inside) for i in range(len(d.labels))]
+    if d.kind == "oneof":
+        return pg.geno.oneof(candidates, **where)
+    distinct = d.distinct or d.kind == "permutate"
+    return pg.geno.manyof(d.positions, candidates, distinct=distinct, sorted=d.sorted, **where)
 
 
 def _listed(d: Decision) -> bool:
     return d.kind != "float" and not (d.kind == "int" and (d.log or (d.size or 0) > _LISTED))
 
 
-def _decode(children: Children, name: str, index: int, numbers: Iterator[Any]) -> Iterator[tuple[str, Pick]]:
-    for d in children.get((name, index), []):
-        if d.kind in ("manyof", "permutate"):
-            k = len(d.labels) if d.kind == "permutate" else d.k
-            yield d.name, tuple(int(next(numbers)) for _ in range(k))
+def _decode(tree: Tree, decisions: Sequence[Decision], numbers: Iterator[Any]) -> Iterator[tuple[str, Pick]]:
+    for d in decisions:
+        if d.positions:
+            picks, inside = [], list[tuple[str, Pick]]()
+            for p in range(d.positions):
+                picks.append(int(next(numbers)))
+                inside += _decode(tree, tree.children.get((d.name, At(p, picks[-1])), ()), numbers)
+            yield d.name, tuple(picks)
+            yield from inside
         elif d.kind == "oneof":
             pick = int(next(numbers))
             yield d.name, pick
-            yield from _decode(children, d.name, pick, numbers)
+            yield from _decode(tree, tree.under(d, pick), numbers)
         elif d.kind == "int":
             number = next(numbers)
             yield d.name, int(d.low or 0) + int(number) if _listed(d) else round(number)
@@ -133,13 +131,15 @@ def _decode(children: Children, name: str, index: int, numbers: Iterator[Any]) -
             yield d.name, float(next(numbers))
 
 
-def _encode(children: Children, name: str, index: int, choice: Mapping[str, Pick]) -> Iterator[int | float]:
-    for d in children.get((name, index), []):
+def _encode(tree: Tree, decisions: Sequence[Decision], choice: Mapping[str, Pick]) -> Iterator[int | float]:
+    for d in decisions:
         pick = choice[d.name]
         if isinstance(pick, tuple):
-            yield from pick
+            for p, i in enumerate(pick):
+                yield i
+                yield from _encode(tree, tree.children.get((d.name, At(p, i)), ()), choice)
         elif d.kind == "int":
             yield int(pick) - int(d.low or 0) if _listed(d) else float(pick)
         else:
             yield float(pick) if d.kind == "float" else pick
-            yield from _encode(children, d.name, int(pick), choice) if d.kind == "oneof" else ()
+            yield from _encode(tree, tree.under(d, pick), choice) if d.kind == "oneof" else ()

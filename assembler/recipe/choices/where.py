@@ -1,0 +1,163 @@
+"""Constraints of a space: one line of `where:` is an expression over decisions, by path, and costs, by name.
+
+    where:
+      - params <= 1e6
+      - stage.0.mixer != 'attention' or vars.depth >= 2
+      - count(stage.*.mixer, 'attention') <= 2
+
+A decision is read as what is picked (a candidate that is a step by its label), `null` where it is not open; a path with
+`*` as the list of what is picked wherever it leads; another path of the recipe as the plain value that stands there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from assembler.errors import Problem, RecipeError, Span, near
+from assembler.recipe.choices.decision import Decision, Pick
+from assembler.recipe.expressions import Expression, evaluate, parse
+from assembler.recipe.paths import get
+from assembler.recipe.values import Leaf, Map, Seq, Value, plain
+
+COSTS = ("params", "flops", "memory", "latency", "depth", "steps")
+"""What a constraint can read of the graph that a choice makes."""
+_QUOTED = re.compile(r"('[^']*'|\"[^\"]*\")")
+_PATH = re.compile(r"[A-Za-z_]\w*(?:\.(?:\w+|\*)|\[[^\]]*\](?=\.))+")
+_EXAMPLE = "for instance [params <= 1e6, \"stage.0.mixer != 'attention' or vars.depth >= 2\"]"
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a name in a constraint stands for: decisions, one or several, or a value of the recipe."""
+
+    decisions: tuple[tuple[Decision, tuple[Any, ...]], ...] = ()
+    several: bool = False
+    value: Any = None
+
+    def of(self, choice: Mapping[str, Pick]) -> Any:
+        """The value under a choice."""
+        if not self.decisions:
+            return self.value
+        found = [_picked(d, said, choice[d.name]) for d, said in self.decisions if d.name in choice]
+        return found if self.several else found[0] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A constraint: its text, what it reads of a choice, and the costs that it reads of the graph."""
+
+    text: str
+    expression: Expression = field(compare=False)
+    reads: tuple[tuple[str, Read], ...] = field(compare=False)
+    costs: frozenset[str] = field(compare=False)
+    span: Span | None = field(default=None, compare=False)
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """The names of the decisions that it reads."""
+        return tuple(d.name for _, read in self.reads for d, _ in read.decisions)
+
+    def refusal(self, choice: Mapping[str, Pick], costs: Mapping[str, float]) -> str:
+        """Why a choice breaks it, naming it; empty where it holds."""
+        try:
+            held = self.holds(choice, costs)
+        except RecipeError as error:
+            return f"where: {self.text}: {error.problems[0].message}"
+        return "" if held else f"where: {self.text}"
+
+    def holds(self, choice: Mapping[str, Pick], costs: Mapping[str, float]) -> bool:
+        """Whether it holds. Raises RecipeError where that cannot be told of these values."""
+        return bool(evaluate(self.expression, {**{name: read.of(choice) for name, read in self.reads}, **costs}))
+
+
+def _picked(d: Decision, said: tuple[Any, ...], pick: Pick) -> Any:
+    if d.kind in ("int", "float", "moves"):
+        return list(pick) if isinstance(pick, tuple) else pick
+    return [said[p] for p in pick] if isinstance(pick, tuple) else said[int(pick)]
+
+
+Known = Mapping[str, tuple[Decision, tuple[Any, ...]]]
+"""Every decision by name, with the values of its candidates."""
+
+
+def rules(tree: Map, known: Known, problems: list[Problem]) -> tuple[Rule, ...]:
+    """The constraints of a recipe's `where:`; what is wrong with them is noted."""
+    section = tree.get("where")
+    if section is None or not known:  # where nothing is open, they have been met
+        return ()
+    lines = tuple(section) if isinstance(section, Seq) else (section,)
+    return tuple(rule for line in lines if (rule := _rule(line, tree, known, problems)))
+
+
+def _rule(line: Value, tree: Map, known: Known, problems: list[Problem]) -> Rule | None:
+    if not isinstance(line, Leaf) or not isinstance(line.value, str) or not line.value.strip(" ="):
+        problems.append(Problem("a constraint in 'where' is an expression", line.span, "where", _EXAMPLE))
+        return None
+    text = line.value.removeprefix("=").strip()
+    names: dict[str, str] = {}
+    try:
+        expression = parse("=" + _named(text, names), line.span)
+        for name in sorted(expression.names - set(names) - set(COSTS)):
+            if name not in known:
+                raise _unknown(name, known)
+            names[name] = name
+        reads = tuple((name, _read(path, tree, known)) for name, path in names.items())
+        return Rule(text, expression, reads, frozenset(expression.names & set(COSTS)), line.span)
+    except RecipeError as error:
+        problems += error.at(line.span).problems
+        return None
+
+
+def _named(text: str, names: dict[str, str]) -> str:
+    """The text with every path as a name of the same length; `names` gets the path of each."""
+
+    def name(found: re.Match[str]) -> str:
+        said = re.sub(r"\W", "_", found[0])
+        while names.get(said, found[0]) != found[0]:
+            said += "_"
+        names[said] = found[0]
+        return said
+
+    parts = _QUOTED.split(text)
+    return "".join(part if i % 2 else _PATH.sub(name, part) for i, part in enumerate(parts))
+
+
+def _read(path: str, tree: Map, known: Known) -> Read:
+    if path in known:
+        return Read((known[path],))
+    if "*" in path.split("."):
+        pattern = re.compile(re.escape(path).replace(r"\.\*", r"\.[^.\[\]]+"))
+        if found := tuple(known[name] for name in known if pattern.fullmatch(name)):
+            return Read(found, several=True)
+    elif (value := get(tree, path)) is not None and _is_plain(value):
+        return Read(value=plain(value))
+    raise _unknown(path, known)
+
+
+def _is_plain(value: Value) -> bool:
+    if isinstance(value, Leaf):
+        return not (isinstance(value.value, str) and value.value.startswith("="))
+    return isinstance(value, Seq) and all(map(_is_plain, value))
+
+
+def _unknown(name: str, known: Known) -> RecipeError:
+    kind = "decision or value" if "." in name else "decision or cost"
+    hint = near(name, [*known, *COSTS]) or f"costs: {', '.join(COSTS)}; decisions: {', '.join(list(known)[:6])}"
+    return RecipeError(Problem(f"where: there is no {kind} '{name}'", hint=hint))
+
+
+def unreadable(found: tuple[Rule, ...], choices: Iterator[Mapping[str, Pick]]) -> Iterator[Problem]:
+    """Constraints on decisions that cannot be told of some of these choices, each once."""
+    left = [rule for rule in found if not rule.costs]
+    for choice in choices:
+        for rule in list(left):
+            try:
+                rule.holds(choice, {})
+            except RecipeError as error:
+                left.remove(rule)
+                yield from error.at(rule.span).problems
+        if not left:
+            return
