@@ -139,7 +139,7 @@ graph:
   swapped: {op: concat, from: [parts.1, parts.0]}
   book: {op: parameter, shape: [6, 4], batched: false, from: x}
   vectors: {op: matmul, from: [swapped, book]}
-outputs: {values: top, found: where, vectors: vectors}
+outputs: {values: top, found: found, vectors: vectors}
 """
 
 

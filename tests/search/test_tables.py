@@ -115,7 +115,8 @@ def test_rows_may_stand_in_the_order_of_a_grid(tmp_path: Path) -> None:
 
 
 def test_several_picks_are_words_or_lists(tmp_path: Path) -> None:
-    text = "decisions: {taps: {$manyof: [a, b, c], k: 2, sorted: true}, order: {$permutate: [x, y]}}\nmetrics: {v: maximize}\n"
+    text = "decisions: {taps: {$manyof: [a, b, c], k: 2, sorted: true}, order: {$permutate: [x, y]}}\n"
+    text += "metrics: {v: maximize}\n"
     body = json.dumps([{"taps": "c+a", "order": ["y", "x"], "v": 3}, {"taps": ["b", "c"], "order": "x+y", "v": 1}])
     table = open_table(described(tmp_path, text, ".json", body))
     assert table.best("v") == ({"taps": (0, 2), "order": (1, 0)}, 3.0)
@@ -160,25 +161,101 @@ def test_a_space_gives_decisions_and_architectures(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "unknown metric": ("", "metrics: {acc: maximise}\n", "toy.yaml:7:11: error: which way is 'acc' better?", "did you mean 'maximize'"),
-    "no metrics": ("", "", "toy.yaml:1:1: error: a table needs metrics", "for instance metrics: {accuracy: maximize}"),
-    "unknown key": ("", METRICS + "cost: [params]\n", "toy.yaml:9:1: error: unknown key 'cost' in a table", "did you mean 'costs'?"),
-    "unknown column": ("", "metrics: {acc: maximize, accc: maximize}\n", "toy.csv has no column 'accc'", "did you mean 'acc'?"),
-    "unknown decision": ("", METRICS + "columns: {dept: depth}\n", "toy.yaml:9:11: error: there is no decision 'dept'", "did you mean 'depth'?"),
-    "unknown placeholder": ("", METRICS + "rows: {key: mix, text: '{mixer}'}\n", "toy.yaml:9:18: error: there is no decision 'mixer'", "did you mean 'mix'?"),
-    "rows": ("", METRICS + "rows: codes\n", "toy.yaml:9:1: error: 'rows' cannot be 'codes'", "columns, grid, or {key: COLUMN"),
-    "grid size": ("", "metrics: {acc: maximize}\nrows: grid\n", "toy.csv has 7 rows, but the space 6 choices", ""),
-    "values": ("", METRICS + "columns: {mix: {values: [pool]}}\n", "toy.yaml:9:16: error: 'values' of 'mix' are 1, but it has 2 candidates", "candidates: pool, attention"),
-    "place": ("", METRICS + "columns: {mix: {at: -1}}\n", "toy.yaml:9:17: error: 'at' of 'mix' is a whole number from 0, not -1", ""),
-    "no place": ("", METRICS + "columns: {depth: {column: acc, at: 3}}\n", "toy.yaml:9:18: error: column 'acc' holds no numbers a row, so there is none at 3", ""),
-    "label": ("", METRICS + "columns: {mix: acc}\n", "toy.csv:2: 'mix' cannot be '0.50'", "candidates: pool, attention"),
-    "number": ("", METRICS + "columns: {depth: nll}\n", "toy.csv:3: 'depth' cannot be '1.5'", "whole numbers from 1 to 2"),
-    "text": ("", "metrics: {mix: maximize}\n", "toy.csv:2: 'mix' is a number, not 'pool'", ""),
-    "countless": ("decisions: {rate: {$float: [0, 1]}}\n", METRICS, "'rate' has countless values, which no table holds", "$oneof: [0.1, 0.2]"),
-    "no choice": ("decisions: {rate: 3}\n", METRICS, "toy.yaml:4:1: error: there is no choice among the decisions", ""),
-    "bad choice": ("decisions: {rate: {$oneof: []}}\n", METRICS, "toy.yaml:4:20: error: '$oneof' needs a list of candidates", ""),
-    "no decisions": ("name2: 1\n", METRICS, "a table needs either 'decisions' or 'space'", ""),
-    "no space": ("space: digits_metaformr\n", METRICS, "toy.yaml:4:8: error: cannot find recipe 'digits_metaformr'", "did you mean 'digits_metaformer'?"),
+    "unknown metric": (
+        "", "metrics: {acc: maximise}\n",
+        "toy.yaml:7:11: error: which way is 'acc' better?",
+        "did you mean 'maximize'",
+    ),
+    "no metrics": (
+        "", "",
+        "toy.yaml:1:1: error: a table needs metrics",
+        "for instance metrics: {accuracy: maximize}",
+    ),
+    "unknown key": (
+        "", METRICS + "cost: [params]\n",
+        "toy.yaml:9:1: error: unknown key 'cost' in a table",
+        "did you mean 'costs'?",
+    ),
+    "unknown column": (
+        "", "metrics: {acc: maximize, accc: maximize}\n",
+        "toy.csv has no column 'accc'",
+        "did you mean 'acc'?",
+    ),
+    "unknown decision": (
+        "", METRICS + "columns: {dept: depth}\n",
+        "toy.yaml:9:11: error: there is no decision 'dept'",
+        "did you mean 'depth'?",
+    ),
+    "unknown placeholder": (
+        "", METRICS + "rows: {key: mix, text: '{mixer}'}\n",
+        "toy.yaml:9:18: error: there is no decision 'mixer'",
+        "did you mean 'mix'?",
+    ),
+    "rows": (
+        "", METRICS + "rows: codes\n",
+        "toy.yaml:9:1: error: 'rows' cannot be 'codes'",
+        "columns, grid, or {key: COLUMN",
+    ),
+    "grid size": (
+        "", "metrics: {acc: maximize}\nrows: grid\n",
+        "toy.csv has 7 rows, but the space 6 choices",
+        "",
+    ),
+    "values": (
+        "", METRICS + "columns: {mix: {values: [pool]}}\n",
+        "toy.yaml:9:16: error: 'values' of 'mix' are 1, but it has 2 candidates",
+        "candidates: pool, attention",
+    ),
+    "place": (
+        "", METRICS + "columns: {mix: {at: -1}}\n",
+        "toy.yaml:9:17: error: 'at' of 'mix' is a whole number from 0, not -1",
+        "",
+    ),
+    "no place": (
+        "", METRICS + "columns: {depth: {column: acc, at: 3}}\n",
+        "toy.yaml:9:18: error: column 'acc' holds no numbers a row, so there is none at 3",
+        "",
+    ),
+    "label": (
+        "", METRICS + "columns: {mix: acc}\n",
+        "toy.csv:2: 'mix' cannot be '0.50'",
+        "candidates: pool, attention",
+    ),
+    "number": (
+        "", METRICS + "columns: {depth: nll}\n",
+        "toy.csv:3: 'depth' cannot be '1.5'",
+        "whole numbers from 1 to 2",
+    ),
+    "text": (
+        "", "metrics: {mix: maximize}\n",
+        "toy.csv:2: 'mix' is a number, not 'pool'",
+        "",
+    ),
+    "countless": (
+        "decisions: {rate: {$float: [0, 1]}}\n", METRICS,
+        "'rate' has countless values, which no table holds",
+        "$oneof: [0.1, 0.2]",
+    ),
+    "no choice": (
+        "decisions: {rate: 3}\n", METRICS,
+        "toy.yaml:4:1: error: there is no choice among the decisions",
+        "",
+    ),
+    "bad choice": (
+        "decisions: {rate: {$oneof: []}}\n", METRICS,
+        "toy.yaml:4:20: error: '$oneof' needs a list of candidates",
+        "",
+    ),
+    "no decisions": (
+        "name2: 1\n", METRICS,
+        "a table needs either 'decisions' or 'space'",
+        "",
+    ),
+    "no space": (
+        "space: digits_metaformr\n", METRICS,
+        "toy.yaml:4:8: error: cannot find recipe 'digits_metaformr'",
+        "did you mean 'digits_metaformer'?",
+    ),
 }  # fmt: skip
 
 
@@ -269,7 +346,11 @@ def some_cells(file: Path) -> None:
 def check_cells(table: Table) -> None:
     assert table.space.size == 15625
     assert table.space.named(next(table.choices())) == {
-        "edge_0_1": "nor_conv_3x3", "edge_0_2": "nor_conv_3x3", "edge_1_2": "nor_conv_3x3",
-        "edge_0_3": "skip_connect", "edge_1_3": "nor_conv_3x3", "edge_2_3": "nor_conv_1x1",
+        "edge_0_1.op": "nor_conv_3x3", "edge_0_2.op": "nor_conv_3x3", "edge_1_2.op": "nor_conv_3x3",
+        "edge_0_3.op": "skip_connect", "edge_1_3.op": "nor_conv_3x3", "edge_2_3.op": "nor_conv_1x1",
     }  # fmt: skip
     assert len(table.metrics) == 12
+    graph = table.graph(next(table.choices()))
+    assert [n for n, node in graph if node.op == "conv2d"] == [
+        f"edge_{e}.conv" for e in ("0_1", "0_2", "1_2", "1_3", "2_3")
+    ]

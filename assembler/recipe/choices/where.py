@@ -6,7 +6,8 @@
       - count(stage.*.mixer, 'attention') <= 2
 
 A decision is read as what is picked (a candidate that is a step by its label), `null` where it is not open; a path with
-`*` as the list of what is picked wherever it leads; another path of the recipe as the plain value that stands there.
+`*` as the list of what is picked wherever it leads; another path of the recipe as the plain value that stands there; and
+a var that is an expression as what it comes to.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assembler.errors import Problem, RecipeError, Span, near
+from assembler.recipe.choices.decide import decide
 from assembler.recipe.choices.decision import Decision, Pick
 from assembler.recipe.expressions import Expression, evaluate, parse
 from assembler.recipe.paths import get
+from assembler.recipe.scope import scope_of
 from assembler.recipe.values import Leaf, Map, Seq, Value, plain
 
 COSTS = ("params", "flops", "memory", "latency", "depth", "steps")
@@ -31,14 +34,18 @@ _EXAMPLE = "for instance [params <= 1e6, \"stage.0.mixer != 'attention' or vars.
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a name in a constraint stands for: decisions, one or several, or a value of the recipe."""
+    """What a name in a constraint stands for: decisions, one or several, a value, or a var reckoned from `section`."""
 
     decisions: tuple[tuple[Decision, tuple[Any, ...]], ...] = ()
     several: bool = False
     value: Any = None
+    section: Map | None = None
 
     def of(self, choice: Mapping[str, Pick]) -> Any:
         """The value under a choice."""
+        if self.section is not None:
+            made = decide(Map((("vars", self.section),)), choice).get("vars")
+            return scope_of(made)[self.value]
         if not self.decisions:
             return self.value
         found = [_picked(d, said, choice[d.name]) for d, said in self.decisions if d.name in choice]
@@ -134,7 +141,29 @@ def _read(path: str, tree: Map, known: Known) -> Read:
             return Read(found, several=True)
     elif (value := get(tree, path)) is not None and _is_plain(value):
         return Read(value=plain(value))
+    elif value is not None and path.startswith("vars.") and path.count(".") == 1:
+        return _reckoned(path.removeprefix("vars."), tree.get("vars"), known)
     raise _unknown(path, known)
+
+
+def _reckoned(name: str, section: Map, known: Known) -> Read:
+    """A var that is an expression over others, with the decisions that it depends on."""
+    needed, waiting = dict[str, Value](), [name]
+    while waiting:
+        if (value := section.get(one := waiting.pop())) is not None and one not in needed:
+            needed[one] = value
+            waiting += sorted(_names(value))
+    inside = tuple(found for path, found in known.items() if re.split(r"[.\[]", path)[:1] == ["vars"]
+                   and re.split(r"[.\[]", path)[1] in needed)  # fmt: skip
+    return Read(inside, value=name, section=Map(tuple(needed.items())))
+
+
+def _names(value: Value) -> frozenset[str]:
+    if isinstance(value, Leaf):
+        text = value.value
+        return parse(text, value.span).names if isinstance(text, str) and text.startswith("=") else frozenset()
+    parts = value.items if isinstance(value, Seq) else [v for _, v in value]
+    return frozenset().union(*map(_names, parts))
 
 
 def _is_plain(value: Value) -> bool:

@@ -128,9 +128,8 @@ class _Reader:
 
     def model(self) -> Map | None:
         try:
-            named = str(plain(self.tree.get("space")))
-            file = resources.find(named.partition("@")[0], beside=self.path.parent)
-            return load(f"{file}{named[len(named.partition('@')[0]) :]}").model
+            name, at, scale = str(plain(self.tree.get("space"))).partition("@")
+            return load(f"{resources.find(name, beside=self.path.parent)}{at}{scale}").model
         except AssemblerError as error:
             self.problems += error.at(self.tree.get("space").span).problems
             return None
