@@ -387,3 +387,19 @@ outputs: {logits: head, loss: {from: loss, when: train}}
         loaded,
     )
     assert text.count("if self.training:") == 1
+
+
+def test_a_switch_of_one_mode_reads_what_that_mode_computes(loaded: Any) -> None:
+    check(
+        """
+inputs: {x: [B, 4], y: {shape: [B], dtype: int64, when: train}}
+graph:
+  head: {op: linear, out: 3, from: x}
+  a: {op: linear, out: 3, from: x}
+  b: {op: layer_norm, from: a}
+  either: {op: switch, from: {train: a, eval: b}}
+  loss: {op: cross_entropy, from: {value: either, target: y}}
+outputs: {logits: head, loss: {from: loss, when: train}}
+""",
+        loaded,
+    )

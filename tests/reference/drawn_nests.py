@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -34,7 +35,8 @@ def seen(body: Body, before: Here, made: Here, scope: Scope) -> Scope:
     twins = scope.twins
     if isinstance(written, dict) and "." not in made.ref and not {"for", "repeat", "frozen", "share"} & set(written):
         source = written.get("from", before.ref)
-        if source == before.ref:
+        outside = any(re.search(rf"\b{re.escape(v.ref)}\b", str({**written, "from": ""})) for v in scope.values)
+        if source == before.ref and not outside:
             alone = {k: v for k, v in deepcopy(written).items() if k != "from"}
             twins = (*twins, Twin(made.ref, alone, before.shape, made.shape))
     return Scope((*scope.values, Here(made.ref, made.shape, False)), twins)

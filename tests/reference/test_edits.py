@@ -83,6 +83,10 @@ def valid_edits(text: str, pick: Callable[[list[str]], str]) -> None:
     assert shapes(part)[part.outputs[0][1]] == types[slot.output]
     assert from_text(to_text(part)) == part
     assert graft(graph, path, part) == graph
+    if slot.sides and slot.ids == (path,):
+        with pytest.raises(GraphError, match=f"cannot take '{path}' out: it joins"):
+            remove(graph, path)
+        return
     verify(remove(graph, path))
     if path not in graph.nodes or len(graph.nodes[path].inputs) == 1 or len(graph.region(path)) > 1:
         assert graph.replace(path, op="identity").fingerprint != remove(graph, path).fingerprint
