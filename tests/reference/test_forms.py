@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -68,10 +68,17 @@ def different_arguments(text: str, pick: Callable[[list[Any]], Any]) -> None:
         changed = graph.replace(i, **{name: value + 1})
         assert changed.fingerprint != graph.fingerprint
         assert changed.replace(i, **{name: value}) == graph
-    shared = {path for _, node in graph for _, path in node.share}
+    shared = {path.lstrip("^").split("/")[0] for path in _shared(graph)}
     plain_steps = [i for i, node in graph if node.op in ("relu", "gelu", "tanh") and not node.share and i not in shared]
     if plain_steps:
         assert graph.replace(pick(plain_steps), op="sigmoid").fingerprint != graph.fingerprint
+
+
+def _shared(graph: Graph) -> Iterator[str]:
+    """Whose weights are used, by steps of the graph and of all bodies in it."""
+    for _, node in graph:
+        yield from (path for _, path in node.share)
+        yield from _shared(node.body) if node.body else ()
 
 
 def same_costs(text: str) -> None:
