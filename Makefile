@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help run test install check format verify bench wheel clean
+.PHONY: help run test test-cluster install check format verify bench wheel clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("assembler needs Python 3.11 or newer; try make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
@@ -36,7 +36,11 @@ format: install ## apply the formatter
 	$(BIN)/ruff check --fix .
 
 verify: install ## the long learning checks
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m "slow and not cluster"
+
+test-cluster: install ## PostgreSQL and a Ray cluster, installed if need be: workers, nodes, drivers, the database die
+	tests/cluster/setup $(BIN)/pip
+	$(BIN)/python -m pytest -q -m cluster tests/cluster
 
 bench: install ## measure the figures of the README and write them into it
 	$(BIN)/python -m benchmarks

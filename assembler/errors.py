@@ -107,6 +107,12 @@ class StepError(AssemblerError, RuntimeError):
     failure: object = None
 
 
+class PrunedError(AssemblerError):
+    """A training was ended before its time, because it was not promising. `curve` is what it had come to, by step."""
+
+    curve: Sequence[tuple[int, tuple[float, ...]]] = ()
+
+
 class TaskError(AssemblerError):
     """A task failed; the message says which and why."""
 

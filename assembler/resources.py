@@ -11,6 +11,8 @@ from assembler.errors import InputError, near
 PACKAGE = Path(__file__).resolve().parent
 GRAPH = "graph.txt"
 CONFIG = "config.json"
+OPAQUE = "opaque"
+"""What the ops begin with that are Python modules of an imported model, and the plug-in file for them is called."""
 MODEL_FORMAT = "assembler model"
 """What an exported model's `config.json` says first, under "format"."""
 """The file of a model in the text form of graphs: in a run's folder, in that of an imported model."""

@@ -15,7 +15,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value with its goal. `spread` is the interquartile range over the paired runs."""
+    """One measured value with its goal. `spread` is the interquartile range over the paired runs.
+
+    `runs` says how many there were and `curve` how the value came about, where a bench has that to tell.
+    """
 
     name: str
     value: float
@@ -23,6 +26,8 @@ class Figure:
     holds: bool
     peer: str
     spread: float
+    runs: int = 0
+    curve: tuple[float, ...] = ()
 
 
 def command(arguments: Sequence[str]) -> Callable[[], float]:
@@ -57,7 +62,7 @@ def line(bench: str, figures: Sequence[Figure]) -> str:
     versions = {name: version(name) for name in ("torch", "optuna", "pyglove")} | {"python": platform.python_version()}
     found: dict[str, Any] = {
         "bench": bench,
-        "figures": [asdict(f) for f in figures],
+        "figures": [{k: v for k, v in asdict(f).items() if v or k not in ("runs", "curve")} for f in figures],
         "versions": versions,
         "threads": 1,
     }

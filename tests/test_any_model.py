@@ -11,6 +11,7 @@ import torch
 import assembler as asm
 from assembler.compile.lower import lower
 from assembler.graph.structure import flatten, pack
+from assembler.importing.folder import save
 from assembler.infer.shape import dtype_of
 from assembler.pipeline.check import check
 from assembler.recipe.document import load, parse
@@ -52,6 +53,23 @@ def test_the_recipe_runs(section: str, text: str) -> None:
         torch.autograd.backward(total)
     trained = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert trained == []
+
+
+def test_the_recipe_with_a_new_head_is_right(tmp_path: Path) -> None:
+    tf = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+    config = tf.ViTConfig(**sizes, image_size=8, patch_size=4, num_channels=1, num_labels=10)
+    module = tf.ViTForImageClassification(config)
+    save(asm.from_module(module, {"pixel_values": torch.randn(2, 1, 8, 8)}), tmp_path / "vit")
+    (tmp_path / "page.yaml").write_text(PAGE.partition("```yaml extends\n")[2].partition("```")[0])
+    assert check(load(tmp_path / "page.yaml")) == []
+    model = asm.build(tmp_path / "page.yaml")
+    made = model(torch.randn(3, 1, 8, 8))
+    assert {name: tuple(value.shape) for name, value in made.items()} == {"logits": (3, 5), "features": (3, 16)}
+    theirs, ours = module.state_dict(), model.state_dict()
+    torch.testing.assert_close({k: ours[k] for k in ours if k in theirs}, {k: theirs[k] for k in ours if k in theirs})
+    trained = {name.rpartition(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+    assert "head" in trained and all(n == "head" or n.startswith("vit.layers.2.") for n in trained)
 
 
 def test_the_page_has_recipes() -> None:

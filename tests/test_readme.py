@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from docs.generate import reference, tables
+import assembler as asm
+from docs.generate import python, reference, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -71,3 +73,11 @@ def test_the_reference_page_is_current() -> None:
 def test_linked_files_exist() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).is_file(), target
+
+
+def test_the_python_page_is_current_and_has_every_call() -> None:
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    assert text == python(), "run `python -m docs.generate`"
+    functions = [getattr(asm, name) for name in asm.__all__ if inspect.isfunction(getattr(asm, name))]
+    calls = [f.__name__ for f in functions if not f.__module__.startswith("assembler.registry")]
+    assert sorted(re.findall(r"^## `(\w+)`", text, re.MULTILINE)) == sorted(calls)

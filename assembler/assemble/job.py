@@ -20,13 +20,17 @@ _PAUSE = 0.05  # seconds between two reports of progress: a terminal shows no mo
 class Job:
     """The one argument of a task's function, which returns the product's result as a dict of plain data.
 
-    Files written to `out` become the product's files. `tell` is handed (step, total, info) now and then.
+    Files written to `out` become the product's files. `tell` is handed (step, total, info) now and then; the
+    time that a task which is not kept may take counts from its call of `ready`. `beside` is what the product does not
+    depend on.
     """
 
     inputs: Mapping[str, Any]
     needs: Mapping[str, Product]
     out: Path
     tell: Callable[[int, int, dict[str, Any]], None] = lambda step, total, info: None
+    ready: Callable[[], None] = lambda: None
+    beside: Mapping[str, Any] = field(default_factory=dict)
     _told: float = field(default=-math.inf, init=False, repr=False)
 
     def progress(self, step: int, total: int, info: Mapping[str, Any] | None = None) -> None:

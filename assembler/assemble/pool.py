@@ -8,9 +8,10 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from assembler.assemble.task import Task
 
@@ -20,15 +21,48 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEX
 _GRACE = 2.0  # seconds that an idle worker gets to leave by itself
 
 
-class Worker:
-    """One child process and the task that it is at, if any."""
+class Worker(Protocol):
+    """One that works at a task at a time: `task` is the one that it is at, `begun` when it began with it."""
 
-    def __init__(self, root: str) -> None:
+    task: Task | None
+    begun: float | None
+
+    def send(self, task: Task, request: dict[str, Any]) -> None:
+        """Hand it a task."""
+
+
+class Workers(Protocol):
+    """Workers of a runner, here or elsewhere."""
+
+    def idle(self) -> Worker | None:
+        """A worker without a task, a new one if all are busy and there may be more, else None."""
+
+    def busy(self) -> list[Any]:
+        """The workers that are at a task."""
+
+    def wait(self, seconds: float | None) -> Iterable[tuple[Any, list[dict[str, Any]] | None]]:
+        """Workers that have something to say within that time, with their answers; None stands for a death."""
+
+    def bury(self, worker: Any) -> str:
+        """Take a worker out, ending it where it is still alive; returns how it ended."""
+
+    def close(self, *, now: bool = False) -> None:
+        """End all workers; with `now` in the middle of what they do."""
+
+
+class Process:
+    """One child process and the task that it is at, if any. `device` is the GPU that it sees, all of them if empty."""
+
+    def __init__(self, root: str, device: str = "") -> None:
         self.task: Task | None = None
+        self.begun: float | None = None
+        self.device = device
         self._rest = b""
         path = [os.path.abspath(p) for p in sys.path]
         # Text hashes would else differ between workers, and with them the order of sets.
         env = {**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONHASHSEED": "0"}
+        if device:
+            env["CUDA_VISIBLE_DEVICES"] = device
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", _START, root, *path],
             stdin=subprocess.PIPE,
@@ -41,7 +75,11 @@ class Worker:
 
     def send(self, task: Task, request: dict[str, Any]) -> None:
         """Hand it a task. A worker that has just died does not complain here: `receive` tells."""
-        self.task = task
+        self.task, self.begun = task, None
+        self.write(request)
+
+    def write(self, request: dict[str, Any]) -> None:
+        """Write a request as one line."""
         line = json.dumps(request).encode() + b"\n"
         with suppress(BrokenPipeError):
             while line:
@@ -75,26 +113,30 @@ def _say(code: int) -> str:
 
 
 class Pool:
-    """At most `size` workers on one store."""
+    """At most `size` child processes on one store, each on the one of `devices` that has the fewest of them."""
 
-    def __init__(self, root: str, size: int) -> None:
+    def __init__(self, root: str, size: int, devices: Sequence[str] = ()) -> None:
         self.size = size
         self._root = root
-        self._workers: list[Worker] = []
+        self._devices = devices
+        self._workers: list[Process] = []
 
-    def idle(self) -> Worker | None:
-        """A worker without a task, a new one if all are busy and there may be more, else None."""
+    def idle(self) -> Process | None:
         for worker in self._workers:
             if worker.task is None:
                 return worker
         if len(self._workers) == self.size:
             return None
-        worker = Worker(self._root)
+        taken = Counter(worker.device for worker in self._workers)
+        device = min(self._devices, key=lambda d: taken[d], default="")
+        worker = Process(self._root, device)
         self._workers.append(worker)
         return worker
 
-    def wait(self, seconds: float | None) -> Iterator[tuple[Worker, list[dict[str, Any]] | None]]:
-        """Workers that have something to say within that time, with their answers; None stands for a death."""
+    def busy(self) -> list[Process]:
+        return [worker for worker in self._workers if worker.task is not None]
+
+    def wait(self, seconds: float | None) -> Iterator[tuple[Process, list[dict[str, Any]] | None]]:
         with selectors.DefaultSelector() as selector:
             for worker in self._workers:
                 selector.register(worker.stdout, selectors.EVENT_READ, worker)
@@ -102,13 +144,11 @@ class Pool:
         for worker in heard:
             yield worker, worker.receive()
 
-    def bury(self, worker: Worker) -> str:
-        """Take a dead worker out of the pool; returns how it died."""
+    def bury(self, worker: Process) -> str:
         self._workers.remove(worker)
         return worker.end(now=True)
 
     def close(self, *, now: bool = False) -> None:
-        """End all workers; with `now` in the middle of what they do."""
         workers, self._workers = self._workers, []
         for worker in workers:
             if now:

@@ -89,6 +89,13 @@ class Store:
             raise StoreError(f"{place} was changed while it was written")
         return product
 
+    def adopt(self, folder: Path, key: str) -> None:
+        """Make a folder of the store's own disk, which is a whole product already, the product of `key`."""
+        place = self._place(key)
+        with self._writing(place):
+            _sync_below(folder)
+            self._move(folder, place)
+
     def remove(self, key: str) -> None:
         """Delete a product, once nobody is making it; does nothing where there is none."""
         with self.lock(key):

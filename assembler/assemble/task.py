@@ -26,7 +26,9 @@ class Task:
 
     `run` is "package.module:function"; `inputs` the canonical JSON of its parameters; `needs` the tasks whose products
     it reads, by name; `code` a digest of the source it depends on. `label` and `phase` are for people only: two tasks
-    that differ in nothing else are equal and have the same `key` (40 hex digits).
+    that differ in nothing else are equal and have the same `key` (40 hex digits). One that is not `kept` is done
+    whenever it is asked for, and its result is handed over without a product in the store. `beside` is plain data that
+    the function may read and the product does not depend on: when it is to be given up, say.
     """
 
     run: str
@@ -35,6 +37,8 @@ class Task:
     code: str = ""
     label: str = ""
     phase: str = ""
+    kept: bool = True
+    beside: Mapping[str, Any] = field(default_factory=dict)
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,6 +81,7 @@ def task(
     label: str = "",
     phase: str = "",
     code: Iterable[str] = (),
+    kept: bool = True,
 ) -> Task:
     """The task that calls `run` ("package.module:function") with `inputs` (plain data) and the products of `needs`.
 
@@ -85,7 +90,7 @@ def task(
     """
     digests = [function_code(run), *sorted(code)]
     edges = tuple(sorted((needs or {}).items()))
-    return Task(run, canonical(dict(inputs or {}), "inputs"), edges, digest("\n".join(digests)), label, phase)
+    return Task(run, canonical(dict(inputs or {}), "inputs"), edges, digest("\n".join(digests)), label, phase, kept)
 
 
 def closure(tasks: Iterable[Task], enter: Callable[[Task], bool] = lambda task: True) -> list[Task]:

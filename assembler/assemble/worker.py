@@ -1,7 +1,8 @@
 """The child process that runs tasks, one at a time on one thread, and dies with its parent.
 
 Requests come as JSON lines on stdin, answers leave as JSON lines on what was stdout; prints go to stderr:
-    {"run", "inputs", "code", "key", "label", "phase", "needs": {name: key}, "plugins": [file]}
+    {"run", "inputs", "code", "key", "label", "phase", "kept", "beside": {}, "needs": {name: key},
+     "plugins": [file]}
     {"event": "started" | "progress" | "done" | "reused" | "busy" | "failed", ...}
 """
 
@@ -18,6 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
@@ -25,7 +27,7 @@ from assembler.assemble.job import Job
 from assembler.assemble.product import Product
 from assembler.assemble.store import Store, is_full
 from assembler.assemble.task import canonical
-from assembler.errors import AssemblerError, StoreError, TaskError, TrainingError
+from assembler.errors import AssemblerError, PrunedError, StoreError, TaskError, TrainingError
 
 _PR_SET_PDEATHSIG = 1
 
@@ -70,6 +72,9 @@ class Server:
     def serve(self, request: dict[str, Any]) -> None:
         """Make the requested product, or say that it is there, that another process makes it, or why it failed."""
         try:
+            if not request["kept"]:
+                self.answer("done", **self._call(request))
+                return
             with self.store.lock(request["key"], wait=False) as held:
                 event = self._make(request) if held else "busy"
             self.answer(event)  # once the lock is free: what the parent does next must not meet it
@@ -83,20 +88,26 @@ class Server:
     def _make(self, request: dict[str, Any]) -> str:
         if self.store.get(request["key"]):
             return "reused"
-        self.answer("started")
-        begin = time.perf_counter()
-        function = _load(request["run"], request.get("plugins", ()))
-        needs = {name: self._need(name, key) for name, key in request["needs"].items()}
         with self.store.scratch(request["key"]) as out:
-            _seed(request["key"])
-            result = function(Job(request["inputs"], needs, out, self._tell))
-            if not isinstance(result, dict):
-                raise TaskError(f"{request['run']} returned {type(result).__name__}, not a dict of plain data")
-            canonical(result, "result")
-            seconds = round(time.perf_counter() - begin, 4)
+            found = self._call(request, out)
             card = {name: request[name] for name in ("run", "inputs", "code", "label", "phase", "needs")}
-            self.store.commit(out, request["key"], {**card, "result": result, "seconds": seconds})
+            self.store.commit(out, request["key"], {**card, **found})
         return "done"
+
+    def _call(self, request: dict[str, Any], out: Path = Path(os.devnull)) -> dict[str, Any]:
+        """Result and seconds of the requested function."""
+        function = _load(request["run"], request.get("plugins", ()))
+        if request["kept"]:  # else the function says itself when it is ready
+            self.answer("started")
+        begin = time.perf_counter()
+        needs = {name: self._need(name, key) for name, key in request["needs"].items()}
+        _seed(request["key"])
+        told = self._tell, lambda: self.answer("started"), request.get("beside", {})
+        result = function(Job(request["inputs"], needs, out, *told))
+        if not isinstance(result, dict):
+            raise TaskError(f"{request['run']} returned {type(result).__name__}, not a dict of plain data")
+        canonical(result, "result")
+        return {"result": result, "seconds": round(time.perf_counter() - begin, 4)}
 
     def _tell(self, step: int, total: int, info: Mapping[str, Any]) -> None:
         self.answer("progress", step=step, total=total, info=info)
@@ -111,10 +122,14 @@ class Server:
 def explain(error: BaseException, store: Store) -> dict[str, str]:
     """Kind, one-line reason and detail of a failure.
 
-    Kinds: "training" (diverged), "input" (the user's), "store" (disk), "memory", and "error" for what nobody foresaw.
+    Kinds: "training" (diverged), "pruned" (given up; the detail is its curve), "input" (the user's), "store" (disk),
+    "memory", and "error" for what nobody foresaw.
     """
     if isinstance(error, Exception) and is_full(error) and not isinstance(error, StoreError):
         error = store.failure(error, store.tmp)
+    if isinstance(error, PrunedError):
+        reason = "; ".join(p.message for p in error.problems)
+        return {"kind": "pruned", "reason": reason, "detail": json.dumps(error.curve)}
     if isinstance(error, AssemblerError):
         reasons = {"reason": "; ".join(p.message for p in error.problems), "detail": str(error)}
         return {"kind": _kind(error), **reasons, "hint": "; ".join(p.hint for p in error.problems if p.hint)}

@@ -24,6 +24,9 @@ def causal(
     by their ratio. Long axes are tried at 32 places.
     """
     of, on = model.first(of), model.source(on)
+    if not model.reads(of, on):
+        hint = f"`of` is what is looked at, `on` what is changed; that '{of}' ignores it is a claim of `independent`"
+        raise RecipeError(f"'{of}' is not made from '{on}': no element of that could change it", hint=hint)
     base = model.values([of, on])
     along, there = axis, axis if on_axis is None else on_axis
     size, reach = base[on].shape[there], base[of].shape[along]

@@ -20,10 +20,11 @@ from assembler.compile.lower import lower
 from assembler.errors import AssemblerError, InputError, RecipeError, near
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.edit import prune
-from assembler.graph.modes import Mode, in_mode
+from assembler.graph.modes import Mode, computed, in_mode
 from assembler.graph.structure import flatten, pack
 from assembler.infer.shape import dtype_of, shapes
 from assembler.recipe.values import Map
+from assembler.rewrites.modules import graph_of
 from assembler.train.steps import free
 
 Weights = Mapping[str, Tensor]
@@ -147,6 +148,17 @@ class Subject:
         found = dict.fromkeys([*wanted, *derived.sources])
         return [name for name in found if name not in inputs and name not in derived.names]
 
+    def reads(self, name: str, source: str) -> bool:
+        """Whether the value `name` is computed from the value or input `source`, be it by way of a claim's steps."""
+        inputs = self.plain.input_names
+        own = self._own([name], Derived.of(self.setup.steps, [name]), {})
+        if source in own or name in inputs:
+            return source in own
+        graph = with_items(self.plain, [*own, source])
+        ends = [n if n in inputs else value_paths(graph, [n])[n] for n in own]
+        wanted = source if source in inputs else value_paths(graph, [source])[source]
+        return wanted in computed(replace(graph, outputs=tuple((f"end{n}", i) for n, i in enumerate(ends))))
+
     def made_with(self, name: str) -> nn.Module:
         """The module that `value(name)` runs."""
         own = self._own([name], Derived.of(self.setup.steps, [name]), self.inputs())
@@ -184,6 +196,8 @@ class Subject:
                 f"the data has no field '{missing[0]}', an input of the model", hint=near(missing[0], inputs)
             )
         fed = {n: inputs[n] for n in self.plain.input_names} | {f"given{n}": t for n, t in enumerate(given.values())}
+        taken = graph_of(module).input_names  # what does not depend on a value that is given does not take it
+        fed = {name: tensor for name, tensor in fed.items() if name in taken}
         kept = {name: buffer.clone() for name, buffer in module.named_buffers()}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed * 1_000_003 + noise)

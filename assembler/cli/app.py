@@ -20,6 +20,7 @@ from assembler.errors import near
 
 VERBS = (
     *("run", "plan", "lint", "show", "cuts", "build", "train", "search", "rewrite", "verify", "export", "report"),
+    *("status", "steer"),
     *("ls", "ops", "parts", "schema", "fmt", "import", "bench"),
 )
 

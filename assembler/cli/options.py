@@ -16,6 +16,10 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, metavar="N", help="Worker processes; by default one a core, 8 at most."),
 ]
+Study = Annotated[
+    str | None,
+    typer.Option("--study", metavar="NAME", help="The study in the storage; the recipe's name if not given."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of initial weights and batches.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder to write to.")]

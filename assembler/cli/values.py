@@ -25,6 +25,14 @@ def mapping(text: str, option: str, *, name: str = "") -> dict[str, Any]:
     return dict(found)
 
 
+def pairs(text: str, option: str) -> dict[str, str]:
+    """The names and words of `name=word,name=word`. Raises InputError where it is something else."""
+    found = [(name.strip(), word.strip()) for name, sign, word in (p.partition("=") for p in text.split(",")) if sign]
+    if len(found) != text.count(",") + 1 or not all(name and word for name, word in found):
+        raise InputError(f"{option} takes name=label, not '{text}'", hint=f"for instance {option} block.mixer=pool")
+    return dict(found)
+
+
 def numbers(pairs: Iterable[str], option: str) -> dict[str, float]:
     """The numbers of repeated `name=number` options. Raises InputError where one is something else."""
     found: dict[str, float] = {}

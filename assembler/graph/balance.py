@@ -55,12 +55,28 @@ def _fewer(graph: Graph, found: Cuts, chain: _Chain, count: int) -> GraphError:
     numbers = chain.numbers()
     hint = "; ".join(f"'{path}': {why}" for path, why in list(found.torn.items())[:2])
     if not numbers:
-        return GraphError(f"{graph.name} cannot be cut into slots", hint=hint or "no one value leads to its output")
+        hint = "; ".join(filter(None, (hint or "no one value leads to its output", _by_name(graph, found))))
+        return GraphError(f"{graph.name} cannot be cut into slots", hint=hint)
     if count > numbers[-1]:
         return GraphError(f"{graph.name} can be cut into {numbers[-1]} slots at most, not {count}", hint=hint)
     taps = [piece.output for piece, tapped in zip(found.chain[:-1], found.tapped, strict=False) if tapped]
     hint = hint or f"{' and '.join(taps)} {'is' if len(taps) == 1 else 'are'} read elsewhere too" * bool(taps)
+    hint = "; ".join(filter(None, (hint, _by_name(graph, found))))
     return GraphError(f"{graph.name} can be cut into {numbers[0]} slots at least, not {count}", hint=hint)
+
+
+def _by_name(graph: Graph, found: Cuts) -> str:
+    """What else there is to do: the repeated slots by name, and to give out less where that ties values down."""
+    copies: dict[str, int] = {}
+    for slot in found.slots:
+        if (copy := _COPY.fullmatch(slot.path)) and len(slot.ids) > 1:
+            copies[copy[1] or ""] = copies.get(copy[1] or "", 0) + 1
+    most = max(copies, key=lambda parent: copies[parent], default="")
+    said = [f"split: [{most}.*] has {copies[most]} slots"] if most and copies[most] > 1 else []
+    ends = [name for name, i in graph.outputs if any(i == s.output for s in found.slots)]
+    if len(graph.outputs) > 1 and ends:
+        said.append(f"-o outputs.{ends[-1]}=null gives out less")
+    return "; ".join(said)
 
 
 @dataclass(frozen=True)

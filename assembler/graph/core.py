@@ -57,7 +57,7 @@ class Node:
     @property
     def sources(self) -> tuple[str, ...]:
         """The ids that this node reads, in order, repeats kept."""
-        return tuple(source for _, source in self.inputs)
+        return tuple([source for _, source in self.inputs])
 
     @property
     def owner(self) -> str:

@@ -192,12 +192,32 @@ def _sided(
     wide = {v: max([largest[v], *(len(s.ids) for s in lead[v])]) for v in held}
     left = {v: steps - covered[v] - sum(len(s.ids) for s in lead[v]) for v in held}
     begin = min(held, key=lambda v: (max(wide[v], left[v]), place.get(v, -1)))
-    found = [*lead[begin]]
+    found, front = [], lead[begin]
     while begin != out:
         found.append(_slot(graph, begin, below[begin], held[begin], sizes))
         begin = below[begin]
+    found = [*_apart(graph, front, found), *found]
     runs = [list(some) for good, some in itertools.groupby(found, lambda s: _is_named(graph, s)) if good]
     return tuple(max(runs, key=lambda some: sum(len(s.ids) for s in some), default=()))
+
+
+def _apart(graph: Graph, front: Sequence[Slot], chain: Sequence[Slot]) -> Sequence[Slot]:
+    """The pieces before a chain, from where nothing that it reads besides comes of the same value as they do.
+
+    A run that begins there would hold that as well. What comes of a value between two pieces ends runs by itself.
+    """
+    while front:
+        borders, waiting = {p.output for p in front}, {s for piece in chain for s in piece.sides}
+        seen = set[str]()
+        while waiting:
+            i = waiting.pop()
+            if i not in seen and i not in borders:
+                seen.add(i)
+                waiting |= {*graph.nodes[i].sources} if i in graph.nodes else set()
+        if front[0].source not in seen:
+            break
+        front = front[1:]
+    return front
 
 
 def _is_named(graph: Graph, slot: Slot) -> bool:

@@ -1,10 +1,12 @@
 """A digest of a graph that does not depend on names or on the order of independent branches.
 
-Colours are refined up and down the graph until they are stable (Weisfeiler and Leman, 1968). Values that still share
-a colour are put in a canonical order: the part where they are tied falls apart into components, since an edge between
-two colours that are joined completely binds nobody; equal components are interchangeable, and only a component that
-does not fall apart is searched, by individualisation (McKay and Piperno, 2014, arXiv:1301.1493), within a bound on
-the work. The digest is of the whole graph written in that order, so equal digests mean equal graphs.
+A graph is cut at its waists, values that all before lead to and that nothing behind reads past; the digest is of the
+digests of the lengths between them, in order. Within a length colours are refined up and down until they are stable
+(Weisfeiler and Leman, 1968). Values that still share a colour are put in a canonical order: the part where they are
+tied falls apart into components, since an edge between two colours that are joined completely binds nobody; equal
+components are interchangeable, and only a component that does not fall apart is searched, by individualisation (McKay
+and Piperno, 2014, arXiv:1301.1493), within a bound on the work. The digest is of the whole length written in that
+order, so equal digests mean equal graphs.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from assembler.errors import AssemblerError
@@ -22,6 +24,8 @@ from assembler.registry import lookup
 
 Edges = Sequence[Sequence[tuple[bytes, int]]]
 """For every value, the (input name, value) pairs on one side of it."""
+_ENTRY = b"entry"
+"""Stands for what is said of the value that a length begins behind."""
 
 
 def fingerprint(graph: Graph) -> str:
@@ -34,16 +38,31 @@ def fingerprint(graph: Graph) -> str:
     Graphs in which symmetric steps are woven together so much that the search is given up, far from anything that
     people build, may share a digest without being isomorphic.
     """
-    web = _web(graph)
-    everything = range(len(web.labels))
-    colours = _sweep(web, everything, dict(enumerate(web.labels)))
-    search = _Search(web, 100_000 + 20 * len(colours))
-    try:
-        colours = search.refined(everything, colours)
-        order = search.order(everything, colours)
-    except _BoundError:
-        return _digest(b"tied", *sorted(colours.values())).hex()
-    return _written(web, order, web.labels).hex()
+    return _joined([digest for digest, _ in _lengths(_web(graph))])
+
+
+def chained(graph: Graph, last: str) -> tuple[bytes, ...] | None:
+    """The digests of the lengths behind the one input of a graph, which must all lie between it and the value `last`.
+
+    None where they do not. `joined` makes the fingerprint of graphs that stand behind one another like that, where the
+    output of the whole is marked as that of the last one alone.
+    """
+    web = _Web()
+    number = {name: web.value(_ENTRY) for name in graph.input_names}
+    web.steps(graph, number)
+    found = _lengths(web)
+    if len(graph.inputs) != 1 or found[0][1] != 0 or found[-1][1] != number[last]:
+        return None
+    return tuple([digest for digest, _ in found[1:]])
+
+
+def joined(kind: TensorType, chain: Iterable[bytes]) -> str:
+    """The fingerprint of what is chained behind an input of this type."""
+    return _joined([_written(_Web([_type_label(kind)], [[]], [[]]), [0], [_type_label(kind)]), *chain])
+
+
+def _joined(lengths: Sequence[bytes]) -> str:
+    return hashlib.blake2b(b"".join(lengths), digest_size=16).hexdigest()
 
 
 @dataclass(slots=True)
@@ -109,6 +128,51 @@ class _Web:
         self.steps(body, inside, around)
         self.bodies[id(number), i] = inside
         return read + [(_digest(b"made", name.encode()), inside[i]) for name, i in body.outputs]
+
+
+def _lengths(web: _Web) -> list[tuple[bytes, int]]:
+    """The digest of every length with the value at its end, which is its waist; nobody knows what ends the last."""
+    found: list[tuple[bytes, int]] = []
+    entry = -1
+    for waist in _waists(web):
+        found.append((_length(web, entry, waist), waist))
+        entry = waist
+    if entry < len(web.labels) - 1:
+        found.append((_length(web, entry, len(web.labels) - 1), -1))
+    return found
+
+
+def _waists(web: _Web) -> list[int]:
+    """The values that every one before leads to, and behind which none reads one before, in order.
+
+    Such a value has the same number in every topological order, so which they are does not depend on names.
+    """
+    count = len(web.labels)
+    furthest, found = count, [False] * count  # the earliest value that those behind read
+    for n in reversed(range(count)):
+        found[n] = furthest >= n
+        furthest = min([furthest, *[m for _, m in web.sources[n]]]) if web.sources[n] else -1
+    latest, waists = 0, []  # where the last of the values before is first read
+    for n in range(count):
+        if found[n] and latest <= n:
+            waists.append(n)
+        latest = max(latest, min([m for _, m in web.users[n]], default=count))
+    return waists
+
+
+def _length(web: _Web, entry: int, last: int) -> bytes:
+    """The digest of the values behind `entry` up to `last`, and of how they read it."""
+    if last == entry + 1 and entry >= 0:
+        return _digest(b"one", web.labels[last], *sorted([port for port, _ in web.sources[last]]))
+    part = range(max(entry, 0), last + 1)
+    labels = {n: web.labels[n] if n != entry else _ENTRY for n in part}
+    search = _Search(web, 100_000 + 20 * len(part))
+    try:
+        colours = search.refined(part, _sweep(web, part, labels))
+        order = search.order(part, colours)
+    except _BoundError:
+        return _digest(b"tied", *sorted(colours.values()))
+    return _written(web, order, labels)
 
 
 class _BoundError(Exception):

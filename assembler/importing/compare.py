@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,21 +21,24 @@ from assembler.importing.nodes import Draft
 from assembler.importing.tracing import _CALLS, Trace
 
 
-def compared(module: nn.Module, made: nn.Module, trace: Trace, draft: Draft, tolerance: float) -> float:
+def compared(
+    module: nn.Module, made: nn.Module, trace: Trace, draft: Draft, tolerance: float, others: Sequence[Inputs] = ()
+) -> float:
     """The greatest difference between the outputs of a module and of its graph, at the example's batch and another.
+
+    `others` are the example at other sizes of its free axes.
 
     Raises GraphError with the first step that differs by more than `tolerance` times the value's greatest element.
     """
     worst = 0.0
-    for times in (1, 2):
-        inputs = trace.inputs.repeated(times)
+    for inputs in (trace.inputs, trace.inputs.repeated(2), *others):
         with evaluating(module), evaluating(made):
             theirs, ours = _outputs(module(**inputs.kwargs)), _named(made(*_tensors(draft, inputs)))
         for name, _ in draft.outputs:
             found, scale = _distance(ours[name], theirs[name])
             worst = max(worst, found)
             if found > tolerance * scale:
-                raise _first(made, trace, draft, tolerance, name, found)
+                raise _first(made, replace(trace, inputs=inputs), draft, tolerance, name, found)
     return worst
 
 

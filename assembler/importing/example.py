@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from assembler.errors import GraphError
+from assembler.errors import GraphError, near
 
+_EXPERTS = "_experts_implementation_internal"
 BATCH = 2
 """The batch of a trace's inputs where the example has but one sample, which torch.export takes for a constant."""
+
+
+Axes = Mapping[str, tuple[int, ...]]
+"""Axes of inputs, by their dotted names."""
 
 
 @dataclass
@@ -43,6 +49,41 @@ class Inputs:
         """The same samples several times."""
         again = pytree.tree_map(lambda v: torch.cat([v] * times) if self.batched(v) else v, self.kwargs)
         return Inputs(again, self.batch * times)
+
+    def resized(self, sizes: Mapping[tuple[str, int], int]) -> Inputs:
+        """The same with other sizes, by (name, axis): elements are left out, or there again from the first on."""
+
+        def cut(path: tuple[Any, ...], value: Any) -> Any:
+            for (name, axis), size in sizes.items():
+                if name == dotted(path):
+                    value = value.index_select(axis, torch.arange(size) % value.shape[axis])
+            return value
+
+        return Inputs(pytree.tree_map_with_path(cut, self.kwargs), self.batch)
+
+    def open_axes(self, free: Axes) -> Any:
+        """What torch.export is told of the inputs' axes: the batch is open, and those of `free` if they can be."""
+        batch = torch.export.Dim.DYNAMIC if free else torch.export.Dim("batch")
+
+        def said(path: tuple[Any, ...], value: Any) -> Any:
+            axes = {axis: torch.export.Dim.AUTO for axis in free.get(dotted(path), ())}
+            return ({0: batch} if self.batched(value) else {}) | axes or None
+
+        return pytree.tree_map_with_path(said, self.kwargs)
+
+    def free_axes(self, free: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """The axes that are written `INPUT.AXIS`. Raises GraphError for what is no such axis, or is the batch."""
+        known, found = self.named, dict[str, tuple[int, ...]]()
+        for said in free:
+            name, _, axis = said.rpartition(".")
+            if name not in known:
+                hint = near(name, known) or f"it is INPUT.AXIS, and the inputs are {', '.join(known)}"
+                raise GraphError(f"free axis '{said}': the example has no input '{name}'", hint=hint)
+            if not axis.isdecimal() or not 0 < int(axis) < known[name].dim():
+                last = known[name].dim() - 1
+                raise GraphError(f"free axis '{said}': the axes of {name} that may be free are 1 to {last}")
+            found[name] = tuple(dict.fromkeys((*found.get(name, ()), int(axis))))
+        return found
 
 
 def _single(value: Any) -> Any:
@@ -92,6 +133,14 @@ def inputs_of(module: nn.Module, example: Any) -> Inputs:
     return found.repeated(BATCH) if found.batch == 1 else found
 
 
+def single(module: nn.Module) -> nn.Module:
+    """The module, or where it has weights of another floating dtype a copy of it in float32."""
+    tensors = (*module.parameters(), *module.buffers())
+    if all(t.dtype == torch.float32 for t in tensors if t.is_floating_point()):
+        return module
+    return copy.deepcopy(module).float()
+
+
 def _split(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(example, Mapping):
         return (), dict(example)
@@ -100,6 +149,24 @@ def _split(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 def _caches(config: Any) -> bool:
     return getattr(config, "use_cache", None) is True
+
+
+@contextmanager
+def batched_experts(module: nn.Module) -> Iterator[None]:
+    """Experts of transformers as one batched product, which is the form of theirs that can be traced."""
+    found: dict[int, tuple[Any, Any]] = {}
+    for inner in module.modules():
+        offers = getattr(type(inner), "_can_set_experts_implementation", None)
+        config = getattr(inner, "config", None)
+        if offers is not None and offers() and getattr(config, _EXPERTS, None):
+            found.setdefault(id(config), (config, getattr(config, _EXPERTS)))
+    try:
+        for config, _ in found.values():
+            setattr(config, _EXPERTS, "batched_mm")
+        yield
+    finally:
+        for config, before in found.values():
+            setattr(config, _EXPERTS, before)
 
 
 @contextmanager

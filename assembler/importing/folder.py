@@ -7,22 +7,25 @@ from pathlib import Path
 
 from assembler.compile.files import whole
 from assembler.compile.weights import read_weights, save_weights
-from assembler.errors import GraphError, InputError, Problem
+from assembler.errors import InputError
 from assembler.graph.core import Graph
 from assembler.graph.text import from_text, to_text
 from assembler.graph.verify import verify
 from assembler.importing.imported import Imported
-from assembler.importing.opaque import PREFIX
+from assembler.importing.kept import plugin
 from assembler.recipe.files import load_text
-from assembler.registry.live import LIVE
+from assembler.resources import OPAQUE
+from assembler.wiring.written import check_code
 
 GRAPH, WEIGHTS, CONFIG = "graph.txt", "model.safetensors", "config.json"
+KEPT = f"{OPAQUE}.py"
 MAX_BYTES = 64_000_000
 
 
 def save(found: Imported, folder: str | Path, source: str = "") -> list[Path]:
     """Write an imported model; `source` says in `config.json` what it was made of. The files, each whole or not there.
 
+    Opaque parts that came of a source get a plug-in file, `opaque.py`, which runs that source where it is named.
     Raises InputError where the folder cannot be written.
     """
     place = Path(folder)
@@ -37,10 +40,14 @@ def save(found: Imported, folder: str | Path, source: str = "") -> list[Path]:
         "untrained": found.untrained,
     }
     save_weights(found.weights, place / WEIGHTS, {"fingerprint": found.fingerprint})
-    for name, text in ((GRAPH, to_text(found.graph)), (CONFIG, json.dumps(said, indent=1) + "\n")):
+    texts = {GRAPH: to_text(found.graph), CONFIG: json.dumps(said, indent=1) + "\n"}
+    (place / KEPT).unlink(missing_ok=True)  # of a model that was there before
+    if found.opaque and source:
+        texts[KEPT] = plugin(found.graph, source)
+    for name, text in texts.items():
         with whole(place / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    return [place / name for name in (GRAPH, WEIGHTS, CONFIG)]
+    return [place / name for name in (GRAPH, WEIGHTS, *list(texts)[1:])]
 
 
 def read(folder: str | Path) -> Imported:
@@ -67,14 +74,6 @@ def read_graph(place: str | Path) -> Graph:
     path = Path(place)
     file = path / GRAPH if path.is_dir() else path
     graph = from_text(load_text(file), str(file))
-    gone = [(i, node) for i, node in graph if node.op.startswith(PREFIX) and ("op", node.op) not in LIVE]
-    if gone:
-        raise GraphError([_without_code(i, node.op) for i, node in gone])
+    check_code(graph, str(file))
     verify(graph)
     return graph
-
-
-def _without_code(i: str, op: str) -> Problem:
-    kind = op.removeprefix(PREFIX).rpartition("_")[0]
-    hint = f"import the model again in this process, or bring {kind} as a class under @op, with --plugin FILE, first"
-    return Problem(f"step '{i}' is the Python module {kind}, whose code is not here", path=i, hint=hint)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from assembler.compile.lower import lower
 from assembler.graph.core import ITEM, Arg, Graph, Node, TensorType
+from assembler.importing.batch import free_in
 from assembler.importing.nodes import MOST_WRITTEN, Draft, literal, settled
 from assembler.importing.operators import LATER, PLAIN
 from assembler.registry.aten_names import LIKE, PREFIX
@@ -105,7 +106,8 @@ def _constants(draft: Draft) -> dict[str, Constant]:
     for i, node in draft.nodes.items():
         known = all(s == LATER or s in free for s in node.sources)
         operator = node.op.startswith(PREFIX) and not any(word in node.op for word in _RANDOM)
-        if known and (operator or node.op in (*PLAIN, ITEM, "literal")):
+        free_size = bool(free_in(tuple(value for _, value in node.args)))
+        if known and not free_size and (operator or node.op in (*PLAIN, ITEM, "literal")):
             free[i] = node
     if not free:
         return {}

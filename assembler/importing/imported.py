@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -19,12 +18,13 @@ from assembler.errors import AssemblerError, GraphError, near
 from assembler.graph.core import Graph
 from assembler.graph.verify import verify
 from assembler.importing.compare import compared
-from assembler.importing.example import Inputs, evaluating, inputs_of, training
+from assembler.importing.example import Axes, Inputs, evaluating, inputs_of, single, training
 from assembler.importing.folding import folded
 from assembler.importing.nodes import Converter, DirectUseError, Draft
 from assembler.importing.opaque import PREFIX
 from assembler.importing.provenance import untouched
 from assembler.importing.references import connected
+from assembler.importing.sizes import Sizes, resizings
 from assembler.importing.tracing import Trace, Tracer, UntraceableError
 
 Mode = Callable[[nn.Module], AbstractContextManager[None]]
@@ -68,7 +68,13 @@ class Imported:
 
 
 def from_module(
-    module: nn.Module, example_inputs: Any = None, *, opaque: Opaque = (), name: str = "", tolerance: float = 1e-5
+    module: nn.Module,
+    example_inputs: Any = None,
+    *,
+    opaque: Opaque = (),
+    free: Sequence[str] = (),
+    name: str = "",
+    tolerance: float = 1e-5,
 ) -> Imported:
     """A module as a graph that can be cut, searched and trained like a recipe's.
 
@@ -77,22 +83,26 @@ def from_module(
     mapping by name, batch first; the graph takes any batch. Arguments that are no tensors are fixed. The model is
     traced as it trains, so that dropout is there, and compared in evaluation; where that cannot be, it is traced in
     evaluation, and `untrained` says why. The graph is one of float32, and weights keep their dtypes. `opaque` lists
-    the paths of parts to keep as they are, "auto" keeps those that cannot be traced. A module that `build` made is its
-    own graph, as long as nobody changed it.
+    the paths of parts to keep as they are, "auto" among them or in their place keeps those that cannot be traced.
 
-    Raises GraphError where a part cannot be traced, with its path, or where the graph's outputs differ from the
-    module's by more than `tolerance` (relative to their greatest value), with the first step that differs.
+    The graph takes other sizes than the example's where it is found to be the same graph for them; any other size is
+    refused when it is run. `free` lists axes (`input_ids.1`) to trace with their size left open, which is run and
+    compared at other sizes. A module that `build` made is its own graph, as long as nobody changed it.
+
+    Raises GraphError where a part cannot be traced, with its path, where an axis cannot be free, or where the graph's
+    outputs differ from the module's by more than `tolerance` (relative to their greatest value), with the first step
+    that differs.
     """
     if (graph := untouched(module)) is not None:
         return Imported(graph, dict(module.state_dict()))
     if example_inputs is None:
         raise GraphError("from_module needs example inputs to trace a module with", hint="one batch is enough")
-    single = _single(module)
     inputs = inputs_of(module, example_inputs).single()
-    whole = [] if opaque == "auto" else list(opaque)
+    auto = opaque == "auto" or "auto" in opaque
+    whole = [path for path in ([] if isinstance(opaque, str) else opaque) if path != "auto"]
     for path in whole:
         _check_path(module, path)
-    given = Given(single, inputs, opaque == "auto", name or type(module).__name__, tolerance)
+    given = Given(single(module), inputs, auto, name or type(module).__name__, tolerance, inputs.free_axes(free))
     plain = given.brought(whole, evaluating) if given.auto else None  # what has to be opaque is told by evaluation
     found, why = replace(given, auto=False).brought(whole, training), ""
     if isinstance(found, AssemblerError):
@@ -114,57 +124,63 @@ class Given:
     auto: bool
     name: str
     tolerance: float
+    free: Axes = field(default_factory=dict)
 
     def brought(self, whole: list[str], mode: Mode) -> Imported | AssemblerError:
         """The graph as it is traced in a mode, compared with the module in evaluation; or why there is none."""
         parts = list(whole)
         try:
-            trace, made = _traced(self.module, self.inputs, parts, self.auto, mode)
-            graph = connected(folded(made.draft), self.name)
-            verify(graph)
+            trace, made = self.traced(self.inputs, parts, mode, self.auto)
+            free = trace.free(self.free)
+            graph = self.graph(made)
             compiled = lower(graph)
             weights = _weights(self.module, compiled, made.draft)
             fill(compiled, weights, "the model's weights")
-            difference = compared(self.module, compiled, trace, made.draft, self.tolerance)
+            others = resizings(self.module, self.inputs, free)
+            difference = compared(self.module, compiled, trace, made.draft, self.tolerance, others)
+            sizes = Sizes(self.module, self.inputs, lambda other: self.again(other, parts, mode))
+            graph = sizes.guarded((graph, made.draft.literals), free)
         except AssemblerError as error:
             return error
         whole[:] = parts
         return Imported(graph, weights, difference)
 
+    def again(self, inputs: Inputs, whole: list[str], mode: Mode) -> tuple[Graph, Mapping[str, Tensor]]:
+        """The graph of other inputs, with the tensors that it is too short to write."""
+        made = self.traced(inputs, whole, mode, False)[1]
+        return self.graph(made), made.draft.literals
 
-def _traced(module: nn.Module, inputs: Inputs, whole: list[str], auto: bool, mode: Mode) -> tuple[Trace, Converter]:
-    """The trace and its conversion; with `auto`, `whole` grows by the parts that cannot be traced."""
-    opened: set[str] = set()
-    while True:
-        try:
-            trace = Tracer(module, inputs, frozenset(whole), frozenset(opened), mode).trace()
-            made = Converter(module, trace)
-            made.run()
-            return trace, made
-        except DirectUseError as error:
-            if error.path in opened or error.path in whole:
-                what = f"a weight of '{error.path}' is used outside of it, so it cannot be an opaque leaf"
-                raise GraphError(what, path=error.path) from None
-            opened.add(error.path)
-        except GraphError as error:
-            culprit = error.culprit if isinstance(error, UntraceableError) else error.problems[0].path
-            if not auto or not culprit or culprit in whole:
-                raise
-            whole[:] = [*(p for p in whole if not p.startswith(f"{culprit}.")), culprit]
+    def graph(self, made: Converter) -> Graph:
+        """The graph of a converted trace, verified."""
+        graph = connected(folded(made.draft), self.name)
+        verify(graph)
+        return graph
+
+    def traced(self, inputs: Inputs, whole: list[str], mode: Mode, auto: bool) -> tuple[Trace, Converter]:
+        """The trace and its conversion; with `auto`, `whole` grows by the parts that cannot be traced."""
+        opened: set[str] = set()
+        while True:
+            try:
+                trace = Tracer(self.module, inputs, frozenset(whole), frozenset(opened), mode, free=self.free).trace()
+                made = Converter(self.module, trace)
+                made.run()
+                return trace, made
+            except DirectUseError as error:
+                if error.path in opened or error.path in whole:
+                    what = f"a weight of '{error.path}' is used outside of it, so it cannot be an opaque leaf"
+                    raise GraphError(what, path=error.path) from None
+                opened.add(error.path)
+            except GraphError as error:
+                culprit = error.culprit if isinstance(error, UntraceableError) else error.problems[0].path
+                if not auto or not culprit or culprit in whole:
+                    raise
+                whole[:] = [*(p for p in whole if not p.startswith(f"{culprit}.")), culprit]
 
 
 def _weights(module: nn.Module, compiled: nn.Module, draft: Draft) -> dict[str, Tensor]:
     """The module's tensors under the names that the compiled graph has for them."""
     theirs = {**module.state_dict(), **draft.literals}
     return {key: theirs[key if key in theirs else key.rpartition(".")[0]] for key in compiled.state_dict()}
-
-
-def _single(module: nn.Module) -> nn.Module:
-    """The module, or where it has weights of another floating dtype a copy of it in float32."""
-    tensors = (*module.parameters(), *module.buffers())
-    if all(t.dtype == torch.float32 for t in tensors if t.is_floating_point()):
-        return module
-    return copy.deepcopy(module).float()
 
 
 def _check_path(module: nn.Module, path: str) -> None:

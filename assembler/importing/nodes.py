@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 from assembler.errors import GraphError
 from assembler.graph.core import ITEM, Node, TensorType
 from assembler.graph.reserved import RESERVED_STEPS
-from assembler.importing.batch import is_batch
+from assembler.importing.batch import axes_of, is_batch, settled_sizes
 from assembler.importing.example import dotted
 from assembler.importing.operators import LATER, UnknownOperatorError, converted
 from assembler.importing.tracing import LEAF, Call, Trace
@@ -37,7 +37,8 @@ class DirectUseError(Exception):
 
 @dataclass
 class Draft:
-    """The graph so far. Inputs that only tell batch and device read `LATER`; `open` says whose axis 0 is the batch."""
+    """The graph so far. Inputs that only tell sizes and device read `LATER`; `open` says whose axis 0 is the batch, and
+    `axes` which sizes a value has, as expressions."""
 
     inputs: list[tuple[str, TensorType]] = field(default_factory=list)
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Draft:
     open: dict[str, bool] = field(default_factory=dict)
     literals: dict[str, Tensor] = field(default_factory=dict)
     steps: dict[fx.Node, str] = field(default_factory=dict)
+    axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass
@@ -96,12 +98,12 @@ class Converter:
         value = node.meta.get("val")
         if not isinstance(value, Tensor):
             return
+        shape = tuple(self.trace.inputs.named[name].shape)
         name = self.unique("", name) if name in self.taken else name
         self.taken.add(name)
-        shape = tuple(self.trace.inputs.batch if n == 0 else int(s) for n, s in enumerate(value.shape))
         self.draft.inputs.append((name, TensorType(shape, str(value.dtype).removeprefix("torch."))))
         self.ids[node] = name
-        self.draft.open[name] = _is_open(value)
+        self.draft.open[name], self.draft.axes[name] = _is_open(value), axes_of(value)
 
     def results(self) -> None:
         program = self.trace.program
@@ -258,6 +260,7 @@ class Converter:
             value = node.meta["val"]
             value = value[0] if isinstance(value, list | tuple) else value
             self.draft.open[i] = _is_open(value)
+            self.draft.axes[i] = axes_of(value)
             self.draft.steps[node] = i
 
     def refusal(self, node: fx.Node, why: str) -> GraphError:
@@ -314,6 +317,7 @@ def _parted(path: str) -> tuple[str, str]:
     return owner, name
 
 
-def settled(node: Node, source: str) -> Node:
-    """The node with every input that only tells batch and device reading `source`."""
-    return replace(node, inputs=tuple((port, s if s != LATER else source) for port, s in node.inputs))
+def settled(node: Node, source: str, axes: tuple[str, ...] = ()) -> Node:
+    """The node with every input that only tells sizes and device reading `source`, whose sizes are `axes`."""
+    args = tuple((name, settled_sizes(value, axes)) for name, value in node.args) if axes else node.args
+    return replace(node, args=args, inputs=tuple((port, s if s != LATER else source) for port, s in node.inputs))

@@ -2,7 +2,7 @@
 
 The op's name tells the class and what the module is made of (`opaque.Router_1f0c...`); its weights stay in the
 `state_dict` under their own names. In another process the op is not there: to be loaded, a model needs its Python
-back, best as a class under `@op` in a plug-in file.
+back, which `kept` writes a plug-in file for.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from torch.utils import _pytree as pytree
 from assembler.infer.batch import Size
 from assembler.registry import Entry
 from assembler.registry.live import LIVE
+from assembler.resources import OPAQUE
 
-PREFIX = "opaque."
+PREFIX = f"{OPAQUE}."
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,13 @@ class Made:
 class Signature:
     """How a module is called and what it makes.
 
-    `spec` and `rest` put the tensors back among the other arguments; `batch` is the (input, axis) that tells the
-    batch, and `returns` is how the tensors that it makes lie in what it returns.
+    `spec` and `rest` put the tensors back among the other arguments; `batch` is the (input, axis, times) that tells the
+    batch, of which the axis is so many times, and `returns` is how the tensors that it makes lie in what it returns.
     """
 
     spec: Any
     rest: tuple[Any, ...]
-    batch: tuple[int, int] | None
+    batch: tuple[int, int, int] | None
     makes: tuple[Made, ...]
     returns: Any = field(compare=False, default=None)
 
@@ -61,16 +62,22 @@ class Signature:
 
     def empty(self, tensors: Sequence[Tensor], device: torch.device | str) -> tuple[Tensor, ...]:
         """What the module would make of these tensors, without values."""
-        batch = tensors[self.batch[0]].shape[self.batch[1]] if self.batch else 0
+        at, axis, times = self.batch or (0, 0, 0)
+        batch = tensors[at].shape[axis] // times if times > 1 else tensors[at].shape[axis] if times else 0
         return tuple(made.like(batch, device) for made in self.makes)
 
 
-def register(module: nn.Module, called: Signature) -> str:
-    """Make a module an op of this process; the op's name. The same module gets the same name again."""
+def named(module: nn.Module, called: Signature) -> str:
+    """The name of the op that a module is. The same module gets the same name again, in any process."""
     kind = type(module)
     said = [kind.__qualname__, _source(kind), _contents(module), repr(called.rest), repr(called.makes)]
-    name = f"{PREFIX}{kind.__name__}_{hashlib.blake2b(repr(said).encode(), digest_size=6).hexdigest()}"
-    live = functools.partial(_copy, module, called)
+    return f"{PREFIX}{kind.__name__}_{hashlib.blake2b(repr(said).encode(), digest_size=6).hexdigest()}"
+
+
+def register(module: nn.Module, called: Signature) -> str:
+    """Make a module an op of this process; the op's name."""
+    kind, name = type(module), named(module, called)
+    live = functools.partial(copied, module, called)
     LIVE["op", name] = Entry(
         "op",
         name,
@@ -87,7 +94,7 @@ def register(module: nn.Module, called: Signature) -> str:
     return name
 
 
-def _copy(module: nn.Module, called: Signature) -> nn.Module:
+def copied(module: nn.Module, called: Signature) -> nn.Module:
     """A module of its own with the same weights, called with tensors alone."""
     made = copy.deepcopy(module)
     made.__dict__.pop("forward", None)
@@ -123,4 +130,5 @@ def _source(kind: type) -> str:
     try:
         return inspect.getsource(kind)
     except (OSError, TypeError):
-        return repr(getattr(getattr(kind, "forward", None), "__code__", kind))
+        code = getattr(getattr(kind, "forward", None), "__code__", None)
+        return f"{code.co_code.hex()} {code.co_names}" if code else kind.__qualname__

@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from assembler.graph.core import Node
 from assembler.graph.edit import step
-from assembler.importing.batch import size_of
+from assembler.importing.batch import free_in, free_of, size_of
 from assembler.registry import Entry, lookup
 from assembler.registry.aten_names import LIKE, PLACES, PREFIX, Schema, find, schema
 
@@ -111,7 +111,7 @@ def _alike(call: fx.Node, source: fx.Node) -> bool:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    first, second = size_of(a), size_of(b)
+    first, second = (free_of(n) or size_of(n) for n in (a, b))
     return first is not None and first == second
 
 
@@ -122,9 +122,12 @@ def _target(call: fx.Node, kept: fx.Node | None = None) -> list[Any]:
         old = kept.meta["val"].shape
         added = len(shape) - len(old)
         return [-1 if n >= added and _equal(size, old[n - added]) else size for n, size in enumerate(shape)]
-    free = [n for n, size in enumerate(shape) if isinstance(size, torch.SymInt)]
-    if len(free) == 1:
-        shape[free[0]] = -1
+    open_ = [n for n, size in enumerate(shape) if isinstance(size, torch.SymInt)]
+    hard = [n for n in open_ if size_of(shape[n]) is None]
+    if hard:  # the least simple one: a graph can say the others by the axis of a value
+        shape[max(hard, key=lambda n: len(str(shape[n])))] = -1
+    elif len(open_) == 1:
+        shape[open_[0]] = -1
     return shape
 
 
@@ -198,6 +201,8 @@ def _plain(value: Any, op: str) -> Any:
         value = value.meta["val"]
     if isinstance(value, torch.SymInt):
         size = size_of(value)
+        if size is None and (free := free_of(value)) is not None:
+            return str(free)
         if size is None:
             raise UnknownOperatorError(f"{op} takes {value}, which is no multiple of the batch plus a number")
         return str(size) if size.times else size.plus
@@ -217,7 +222,7 @@ def _mentions_batch(value: Any) -> bool:
         return any(map(_mentions_batch, value.values()))
     if isinstance(value, tuple):
         return any(map(_mentions_batch, value))
-    return isinstance(value, str) and "B" in value
+    return isinstance(value, str) and ("B" in value or bool(free_in(value)))
 
 
 def _node(op: str, args: dict[str, Any], inputs: list[tuple[str, str]]) -> Node:

@@ -48,13 +48,20 @@ def _signature(small: tuple[Any, Any], big: tuple[Any, Any], batches: tuple[int,
     given, spec = pytree.tree_flatten(small[0])
     made, returns = pytree.tree_flatten(small[1])
     tensors = [(a, b) for a, b in zip(given, pytree.tree_leaves(big[0]), strict=True) if isinstance(a, Tensor)]
-    axes = ((n, k) for n, (a, b) in enumerate(tensors) for k in range(a.dim()) if (a.shape[k], b.shape[k]) == batches)
+    axes = ((n, k, _times(a.shape[k], b.shape[k], batches)) for n, (a, b) in enumerate(tensors) for k in range(a.dim()))
+    batch = min((axis for axis in axes if axis[2]), key=lambda axis: axis[2], default=None)
     pairs = [(a, b) for a, b in zip(made, pytree.tree_leaves(big[1]), strict=True) if isinstance(a, Tensor)]
     makes = tuple(
         Made(tuple(fitted(m, n, batches) for m, n in zip(a.shape, b.shape, strict=True)), a.dtype) for a, b in pairs
     )
     rest = tuple(flat_kind(v) for v in given)
-    return Signature(spec, rest, next(axes, None), makes, (tuple(flat_kind(v) for v in made), returns))
+    return Signature(spec, rest, batch, makes, (tuple(flat_kind(v) for v in made), returns))
+
+
+def _times(small: int, big: int, batches: tuple[int, int]) -> int:
+    """How many times the batch a size is, 0 where it is not."""
+    size = fitted(small, big, batches)
+    return 0 if size.plus else size.times
 
 
 def flat_kind(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Which value tells a step the batch and the device, and which value a container holds.
+"""Which value tells a step the batch, other sizes that are free and the device, and which value a container holds.
 
 Of all values that have the batch as axis 0 it is one that enters the innermost container anyway, so that the container
 can still be cut out of its graph.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from assembler.errors import GraphError
+from assembler.errors import GraphError, Problem
 from assembler.graph.core import Graph, Node
+from assembler.importing.batch import Free, free_in
 from assembler.importing.nodes import Draft, settled
 from assembler.importing.operators import LATER
 
@@ -25,7 +26,8 @@ def connected(draft: Draft, name: str) -> Graph:
         raise GraphError("no input has the batch as its first axis")
     for i, node in nodes.items():
         if LATER in node.sources:
-            nodes[i] = settled(node, _reference(i, node, entering, place, draft.open, top))
+            source = _reference(i, node, entering, place, draft, top)
+            nodes[i] = settled(node, source, draft.axes.get(source, ()))
     graph = Graph(tuple(draft.inputs), nodes, tuple(draft.outputs), {}, name)
     return Graph(graph.inputs, graph.nodes, graph.outputs, dict(_names(graph)), name)
 
@@ -66,17 +68,32 @@ def _reference(
     node: Node,
     entering: Mapping[str, Iterable[str]],
     place: Mapping[str, int],
-    batched: Mapping[str, bool],
+    draft: Draft,
     top: str,
 ) -> str:
-    own = [s for s in node.sources if s != LATER and batched.get(s)]
+    sizes = free_in(tuple(value for _, value in node.args))
+
+    def fits(source: str) -> bool:
+        known = bool(draft.open.get(source)) and place[source] < place[i]
+        return known and all(size.at(draft.axes.get(source, ())) for size in sizes)
+
+    own = [s for s in node.sources if s != LATER and fits(s)]
     if own:
         return own[0]
     for container in containers(i):
-        fitting = [s for s in entering.get(container, ()) if batched.get(s) and place[s] < place[i]]
+        fitting = [s for s in entering.get(container, ()) if fits(s)]
         if fitting:
             return fitting[0]
-    return top
+    if not sizes:
+        return top
+    found = next((s for s in place if fits(s)), "")
+    if not found:
+        raise GraphError(Problem(f"'{i}' ({node.op}) takes {_said(sizes)}, which no value has as a size", path=i))
+    return found
+
+
+def _said(sizes: list[Free]) -> str:
+    return " and ".join(dict.fromkeys(size.whole for size in sizes))
 
 
 def _names(graph: Graph) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ A Python file is run because the user names it. Of a model of transformers no co
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import nn
 
 from assembler.errors import InputError, near
 from assembler.infer.shape import dtype_of
+from assembler.registry.entry import digest
 
 HUB = "hf:"
 BATCH = 2
@@ -42,9 +44,13 @@ def module_of(source: str) -> tuple[nn.Module, Any]:
 def _called(file: Path, name: str) -> Any:
     if not file.is_file():
         raise InputError(f"there is no file {file}")
-    spec = importlib.util.spec_from_file_location(f"imported_{file.stem}", file)
+    place = file.resolve()
+    spec = importlib.util.spec_from_file_location(f"imported_{file.stem}_{digest(str(place))}", place)
     assert spec is not None and spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = loaded  # where Python looks for the source of a class
+    if str(place.parent) not in sys.path:
+        sys.path.insert(0, str(place.parent))  # as `python FILE.py` has it, also for what is imported late
     try:
         spec.loader.exec_module(loaded)
         function = getattr(loaded, name, None)

@@ -21,10 +21,9 @@ from torch.utils import _pytree as pytree
 from assembler.errors import GraphError, Problem
 from assembler.importing import leaves
 from assembler.importing.batch import is_batch, size_of
-from assembler.importing.example import Inputs, evaluating, known_values
+from assembler.importing.example import Axes, Inputs, batched_experts, dotted, evaluating, known_values
 from assembler.importing.opaque import Made, Signature, register
 from assembler.importing.recording import flat_kind, recorded
-from assembler.infer.batch import Size
 from assembler.infer.make import reason
 from assembler.registry import Entry, lookup
 
@@ -54,7 +53,7 @@ def _real(xs: list[Tensor], key: str) -> list[Tensor]:
 
 def _fake(xs: list[Tensor], key: str) -> list[Tensor]:
     call = _CALLS[key]
-    if call.made is not None:
+    if call.made is not None and (call.made.makes or call.made.spec is not None):
         return list(call.made.empty(xs, xs[0].device if xs else "cpu"))
     returned = call.run(*xs)
     flat, spec = pytree.tree_flatten(returned)
@@ -73,16 +72,20 @@ def _apart(made: Tensor, xs: list[Tensor]) -> Tensor:
     return made.clone() if made.untyped_storage()._cdata in storages else made
 
 
-def _batch_axis(xs: list[Tensor]) -> tuple[int, int] | None:
-    places = ((n, axis) for n, x in enumerate(xs) for axis, size in enumerate(x.shape) if is_batch(size))
+def _batch_axis(xs: list[Tensor]) -> tuple[int, int, int] | None:
+    places = ((n, axis, 1) for n, x in enumerate(xs) for axis, size in enumerate(x.shape) if is_batch(size))
     return next(places, None)
 
 
 def _makes(flat: list[Any]) -> tuple[Made, ...]:
+    """The kinds of tensors that a leaf made; none where a size is free, so that they are told anew at each call."""
     made = []
     for value in flat:
         if isinstance(value, Tensor):
-            made.append(Made(tuple(size_of(n) or Size(0, int(n)) for n in value.shape), value.dtype))
+            sizes = tuple(size_of(n) for n in value.shape)
+            if None in sizes:
+                return ()
+            made.append(Made(tuple(s for s in sizes if s is not None), value.dtype))
     return tuple(made)
 
 
@@ -94,12 +97,31 @@ class Trace:
     calls: Mapping[str, Call]
     inputs: Inputs
 
+    def free(self, asked: Axes) -> dict[tuple[str, int], int]:
+        """The axes that were asked for, each with the greatest size that the trace holds for, -1 if it is any.
+
+        Raises GraphError for one that is a number in the trace.
+        """
+        given = {n.name: n.meta["val"] for n in self.program.graph.nodes if n.op == "placeholder"}
+        names = (dotted(path) for path, _ in pytree.tree_flatten_with_path(self.inputs.kwargs)[0])
+        shapes = dict(zip(names, self.program.graph_signature.user_inputs, strict=True))
+        found = {}
+        for name, axis in ((name, axis) for name, axes in asked.items() for axis in axes):
+            size = given[str(shapes[name])].shape[axis]
+            if not isinstance(size, torch.SymInt) or not size.node.expr.is_Symbol:
+                what = f"{name}.{axis} cannot be free: the module is traced for {size} alone"
+                raise GraphError(what, hint="something in it is worked out for that size, or unrolled over it")
+            upper = self.program.range_constraints[size.node.expr].upper
+            found[name, axis] = int(upper) if upper.is_Integer else -1
+        return found
+
 
 @dataclass
 class Tracer:
     """Traces one module, in evaluation or in the mode that `mode` sets while it is traced.
 
-    `whole` are paths to keep as opaque leaves, `open` paths of ops to trace into all the same.
+    `whole` are paths to keep as opaque leaves, `open` paths of ops to trace into all the same, `free` the axes of
+    inputs to leave open beside the batch.
     """
 
     module: nn.Module
@@ -115,13 +137,18 @@ class Tracer:
     ops: dict[str, leaves.Args | None] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
     dry: bool = True
+    free: Axes = field(default_factory=dict)
 
     def trace(self) -> Trace:
         """Run `torch.export`. Raises GraphError that names the submodule which cannot be traced, and why."""
+        if self.free and self.whole:
+            what = (
+                f"no axis can be free with '{min(self.whole)}' kept as it is: its sizes are known for the example alone"
+            )
+            raise GraphError(what, hint="leave free=, or opaque=, away")
         self.known = recorded(self.module, self.inputs, self.whole)
-        dim = torch.export.Dim("batch")
-        shapes = pytree.tree_map(lambda v: {0: dim} if self.inputs.batched(v) else None, self.inputs.kwargs)
-        with self.mode(self.module), self.patched(), _quiet():
+        shapes = self.inputs.open_axes(self.free)
+        with self.mode(self.module), batched_experts(self.module), self.patched(), _quiet():
             try:
                 self.module(**self.inputs.kwargs)  # what a leaf is, is found out beside the trace
                 self.dry = False

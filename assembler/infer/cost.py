@@ -64,18 +64,18 @@ def costs(graph: Graph, types: Mapping[str, TensorType] | None = None) -> dict[s
     found = {}
     for i, node in graph.nodes.items():
         given = tuple([types[s] for _, s in node.inputs])
-        cost = Cost() if node.op == ITEM else _per_sample(_counted(*signature(node, given)), batch)
+        cost = Cost() if node.op == ITEM else per_sample(_counted(*signature(node, given)), batch)
         found[i] = _own(cost, node, graph, types) if node.share else cost
     return found
 
 
 def measured(graph: Graph) -> dict[str, TensorType]:
     """Like `shapes`, for those who ask for `costs` next: both come of one run of a step."""
-    return shapes(graph, lambda *step: _step_cost(*step)[0])
+    return shapes(graph, lambda *step: step_cost(*step)[0])
 
 
 def _counted(*step: Any) -> Cost:
-    cost = _step_cost(*step)[1]
+    cost = step_cost(*step)[1]
     if cost is None:  # it runs, or there would be no types to ask with, and not while it is counted
         _, op, args, ports, types, _, body = step
         run_step(op, args, ports, types, body, FlopCounterMode(display=False))
@@ -83,7 +83,7 @@ def _counted(*step: Any) -> Cost:
     return cost
 
 
-def _per_sample(cost: Cost, batch: int) -> Cost:
+def per_sample(cost: Cost, batch: int) -> Cost:
     return Cost(cost.params, cost.flops // batch, cost.bytes) if cost.flops else cost
 
 
@@ -156,7 +156,7 @@ def _batch(graph: Graph, types: Mapping[str, TensorType]) -> int:
 
 
 @functools.lru_cache(maxsize=65536)
-def _step_cost(
+def step_cost(
     code: str,
     op: str,
     args: Args,

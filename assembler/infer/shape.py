@@ -228,4 +228,20 @@ def _problem(i: str, node: Node, given: Types, found: Refusal) -> Problem:
     inputs = " and ".join(f"{s} {list(t.shape)}" for s, t in zip(node.sources, given, strict=True))
     refused = f"does not accept {inputs}" if inputs else "cannot run"
     args = f" with {written(dict(node.args))}" if node.args else ""
-    return Problem(f"{i} ({node.op}) {refused}{args}: {found.why}", node.span, i)
+    return Problem(
+        f"{i} ({node.op}) {refused}{args}: {found.why}", node.span, i, found.hint or _way_out(i, node, given, found)
+    )
+
+
+def _way_out(i: str, node: Node, given: Types, found: Refusal) -> str:
+    """A hint at what is usually meant where a residual's arms differ, or an op for whole numbers gets others."""
+    inside = [s.startswith(f"{i}.") for s in node.sources]
+    if node.op == "add" and len(inside) == 2 and inside == [False, True]:  # a residual without a shortcut
+        return (
+            "a body that changes the shape needs a shortcut: that changes what enters alike, for instance {proj: ...}"
+        )
+    floats = [s for s, kind in zip(node.sources, given, strict=True) if kind.dtype.startswith("float")]
+    if floats and "Long" in found.why:
+        what = f"'{floats[0]}' has to be whole numbers: {{shape: [...], dtype: int64}} where it is an input"
+        return f"{what}, {{op: cast, dtype: int64}} elsewhere"
+    return ""

@@ -12,7 +12,7 @@ import torch
 from assembler.registry import REQUIRED
 from assembler.registry.aten_names import LIKE, PLACES, PREFIX, Argument, Schema, schema
 
-_BATCH = re.compile(r"(?:(?P<times>\d+)\*)?B(?P<plus>[+-]\d+)?")
+_SIZE = re.compile(r"(?:(?P<times>\d+)\*)?(?:B|N(?P<axis>\d+))(?P<plus>[+-]\d+)?")
 
 
 class _Operator:
@@ -118,13 +118,13 @@ def _attribute(name: str) -> Any:
 
 
 def _size(value: Any, like: Any) -> Any:
-    """A number; `B`, `4*B` or `B+1` stand for one that the batch of `like` tells."""
+    """A number; `B`, `4*B` or `B+1` stand for one that the batch of `like` tells, `N2` for the size of its axis 2."""
     if not isinstance(value, str):
         return value
-    found = _BATCH.fullmatch(value)
+    found = _SIZE.fullmatch(value)
     if found is None or like is None:
         raise ValueError(f"'{value}' is no size" if found is None else f"'{value}' needs the input '{LIKE}'")
-    batch = like.shape[0]
+    size = like.shape[int(found["axis"] or 0)]
     times, plus = int(found["times"] or 1), int(found["plus"] or 0)
-    batch = batch * times if times != 1 else batch
-    return batch + plus if plus else batch
+    size = size * times if times != 1 else size
+    return size + plus if plus else size

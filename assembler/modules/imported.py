@@ -1,4 +1,4 @@
-"""Tensors that a traced model holds itself, in exactly their own shape, batch or none; an input tells the device."""
+"""What traced models hold beside their layers: tensors in exactly their own shape, and the sizes that a trace is of."""
 
 from __future__ import annotations
 
@@ -83,3 +83,28 @@ class Written(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{list(self.numbers.shape)}"
+
+
+@op("sized")
+class Sized(nn.Module):
+    """The input as it is, if its axes have the sizes that a model was traced at: any shape -> the same.
+
+    -1 in `shape` stands for an axis of any size, up to that of `most` where it says one; `name` is the input's, for the
+    error. Raises ValueError for any other size, at which the trace computes something else than the model did.
+    """
+
+    def __init__(self, shape: tuple[int, ...], name: str = "the input", most: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.shape, self.name, self.most = tuple(shape), name, tuple(most) or (-1,) * len(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for axis, (size, fixed, most) in enumerate(zip(x.shape, self.shape, self.most, strict=True)):
+            if fixed not in (-1, size):
+                how = f"import the model with --free {self.name}.{axis}, or at that size"
+                raise ValueError(f"axis {axis} of {self.name} was traced at {fixed}, and is {size}: {how}")
+            if size > most >= 0:
+                raise ValueError(f"axis {axis} of {self.name} may be {most} at most, and is {size}")
+        return x
+
+    def extra_repr(self) -> str:
+        return f"{self.name}: {list(self.shape)}"

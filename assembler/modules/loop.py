@@ -23,8 +23,10 @@ class Loop(Nested):
     the body's outputs named in `collect` of all iterations, [B, N, ...]. The weights are one and the same in all
     iterations. `until` names an output of the body, bool, one for each sample [B] or one for all []: where it has been
     true, what is carried and collected stays as it is then, and where it has been for all, no iteration follows; code
-    that is compiled or exported goes through all of them, to the same values. Raises ShapeError where a carried value changes its shape, what it goes over differs in length, or there
-    is nothing that says how often.
+    that is compiled or exported goes through all of them, to the same values.
+
+    Raises ShapeError where a carried value changes its shape, what it goes over differs in length, or there is nothing
+    that says how often.
     """
 
     def __init__(

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from assembler.assemble.models import Task, Training
+from assembler import resources
+from assembler.assemble.engines import make_pool
+from assembler.assemble.models import Task as Judged
+from assembler.assemble.models import Training
+from assembler.assemble.pool import Workers
+from assembler.assemble.runner import Runner
+from assembler.assemble.store import Store
+from assembler.assemble.task import Task
 from assembler.assemble.train import Trained, train_model
-from assembler.compile.lower import lower
 from assembler.compile.model import Compiled
 from assembler.errors import InputError
 from assembler.graph.core import Graph
@@ -18,17 +25,19 @@ from assembler.graph.diff import Diff
 from assembler.graph.diff import diff as diff_graphs
 from assembler.pipeline import run as running
 from assembler.pipeline.candidates import BUDGETED, Candidates
-from assembler.pipeline.loading import load_into
+from assembler.pipeline.evaluating import ByTasks
 from assembler.pipeline.plan import Plan, plan_model, plan_run
+from assembler.pipeline.scoring import ObjectiveFunction, begun, scored, scoring_task, sent
 from assembler.pipeline.spec import TASK, read
 from assembler.recipe import document as documents
 from assembler.recipe.choices import decide
 from assembler.recipe.document import Document
 from assembler.recipe.values import Map
+from assembler.search.evaluators import Evaluator, InProcess
 from assembler.search.pareto import Direction
 from assembler.search.samplers import SearchSpec, make
 from assembler.search.storage import open_study
-from assembler.search.study import Study
+from assembler.search.study import Study, Trial
 from assembler.search.study import run as run_study
 from assembler.symbolic.recipe import Recipe, symbolic, tree
 from assembler.train.data.core import load as load_data
@@ -77,10 +86,10 @@ def build(
     Their names are the recipe's own, or are mapped by its `weights:`.
     """
     if isinstance(source, Graph):
-        return _begun(source, Map(), Path(), weights, seed=seed, device=device)
+        return begun(source, Map(), Path(), weights, seed=seed, device=device)
     source = source if isinstance(source, Recipe) else _document(source, overrides)
     name, model = _model(source)
-    return _begun(build_graph(model, name=name), model, _folder(source), weights, seed=seed, device=device)
+    return begun(build_graph(model, name=name), model, _folder(source), weights, seed=seed, device=device)
 
 
 def plan(source: str | Path | Document, *overrides: str) -> Plan:
@@ -91,14 +100,19 @@ def plan(source: str | Path | Document, *overrides: str) -> Plan:
 
 def search(
     source: Source,
-    objective: Callable[[Compiled], float | Sequence[float]],
+    objective: ObjectiveFunction,
     *,
     sampler: str | Mapping[str, Any] = "tpe",
     trials: int = 100,
     storage: str | None = None,
+    study: str | None = None,
     direction: Direction | Sequence[Direction] = "maximize",
     seed: int = 0,
     budget: Mapping[str, float] | None = None,
+    workers: int = 1,
+    timeout: float | None = None,
+    engine: str = "processes",
+    address: str | None = None,
     on_trial: Callable[[Any], None] | None = None,
 ) -> Study:
     """Search the open choices of a recipe: `objective` scores the built module of each candidate.
@@ -106,39 +120,69 @@ def search(
     It gives one number, or one for each of several directions; `result.front` then has the trials that no other
     dominates. A candidate whose graph was seen before gets the known score. `budget` bounds `params` and `flops`,
     and what breaks the space's `where:` is refused.
-    With `storage` (`journal:///study.log`, `sqlite:///study.db`, ...) trials are kept, and the same call goes on where
-    it was; give another objective another storage. `result.best.labels` says what was chosen and
+    With several `workers` that many processes call it at the same time; it must then stand at the top of a module. A
+    candidate that takes longer than `timeout` seconds, raises, or ends its process three times has failed, alone. With
+    the `engine` "ray" they are on the cluster at `address` instead.
+    With `storage` (`journal:///study.log`, `postgresql://...`, ...) trials are kept under the name of the `study` (the
+    recipe's, if none is given): the same call goes on where it was, and may be made by several processes at once; give
+    another objective another study. `result.best.labels` says what was chosen and
     `recipe.decided(result.best.choice)` is the winner as a recipe.
     """
     name, model = _model(source)
     candidates = Candidates(model, name, BUDGETED if budget else ())
-    found, made = candidates.space, candidates.graph
-    folder = _folder(source)
+    found = candidates.space
     if not found.decisions:
         raise InputError(f"'{name}' has no open choices to search", hint="give it some, for instance with pg.oneof")
     directions: Sequence[Direction] = [direction] if isinstance(direction, str) else direction
-    log = open_study(storage, name, directions) if storage else None
-
-    def tell(trial: Any) -> None:
-        if log:
-            log.add(found, trial)
-        if on_trial:
-            on_trial(trial)
-
     candidates.begin()
-    return run_study(
-        found,
-        lambda choice: objective(_begun(made(choice), decide(model, choice), folder, seed=seed)),
-        make(sampler, SearchSpec(found, seed, len(directions), graph=made, growth=candidates.growth)),
-        trials,
-        cost=candidates.cost if budget or found.costs else None,
-        budget=budget,
-        key=candidates.fingerprint,
-        where=found.refusal,
-        on_trial=tell,
-        directions=directions,
-        history=log.history(found) if log else (),
-    )
+    with ExitStack() as stack:
+        pool = None
+        if engine != "processes" or workers > 1:
+            pool = make_pool(engine, Store(resources.store_home()), workers, address=address)
+        evaluator = _evaluator(stack, candidates, _folder(source), objective, (seed, workers, timeout, pool))
+        log = None
+        if storage:
+            kept = open_study(storage, study or name, directions, workers)
+            log = stack.enter_context(kept.join(found, candidates.recipe, wanted=trials))
+        return run_study(
+            found,
+            evaluator,
+            make(sampler, SearchSpec(found, seed, len(directions), graph=candidates.graph, growth=candidates.growth)),
+            trials,
+            cost=candidates.cost if budget or found.costs else None,
+            budget=budget,
+            key=candidates.fingerprint,
+            where=found.refusal,
+            on_trial=on_trial,
+            directions=directions,
+            log=log,
+        )
+
+
+def _evaluator(
+    stack: ExitStack,
+    candidates: Candidates,
+    folder: Path,
+    objective: ObjectiveFunction,
+    how: tuple[int, int, float | None, Workers | None],
+) -> Evaluator:
+    """What scores candidates with an objective: this process, or as many others as there are to be workers."""
+    (seed, workers, timeout, pool), model = how, candidates.model
+    if pool is None:
+
+        def score(trial: Trial) -> float | Sequence[float]:
+            graph, decided = candidates.graph(trial.choice), decide(model, trial.choice)
+            return objective(begun(graph, decided, folder, seed=seed + trial.repeat))
+
+        return InProcess(score, timeout)
+    function = sent(objective)
+
+    def task_of(trial: Trial) -> Task:
+        graph, decided = candidates.graph(trial.choice), decide(model, trial.choice)
+        return scoring_task(function, graph, decided, folder, trial, seed + trial.repeat)
+
+    runner = stack.enter_context(Runner(Store(resources.store_home()), workers, limit=timeout, pool=pool))
+    return ByTasks(runner, workers, task_of, scored)
 
 
 def train(
@@ -162,7 +206,7 @@ def train(
     value = wanted.outputs[0][0]
     objective = Objective.from_spec([{**TASK, "value": value}])
     training = Training(objective, FitSpec.from_spec(settings or {}), seed)
-    data_, task, there = load_data(spec), Task(objective), resolve(device)
+    data_, task, there = load_data(spec), Judged(objective), resolve(device)
     return train_model(wanted, data_, task, training, weights=module.state_dict(), device=there, hooks=hooks)
 
 
@@ -181,23 +225,6 @@ def run(
 
 def _document(source: str | Path | Document, overrides: Sequence[str]) -> Document:
     return source if isinstance(source, Document) else documents.load(source, overrides)
-
-
-def _begun(
-    graph: Graph,
-    model: Map,
-    folder: Path,
-    weights: str | Path | None = None,
-    *,
-    seed: int | None = 0,
-    device: str | torch.device = "cpu",
-) -> Compiled:
-    """The module of a graph with the weights given, or those that its recipe names."""
-    module = lower(graph, seed=seed, device=device)
-    load_into(module, model, folder, weights)
-    if isinstance(model.get("graph"), Map):
-        module.meta["recipe"] = model
-    return module
 
 
 def _folder(source: Source) -> Path:

@@ -10,26 +10,32 @@ from assembler.errors import RecipeError
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.text import to_text
 from assembler.infer.cost import measured, total
+from assembler.infer.parts import variant_cost
 from assembler.infer.shape import dtype_of, signature
 from assembler.recipe.choices import Choice, Pick, Space, decide, space
 from assembler.recipe.choices.decision import MOVES
 from assembler.recipe.values import Leaf, Map, plain
+from assembler.recipe.write import to_yaml
 from assembler.search.growth import Growth
-from assembler.wiring.build import build
+from assembler.wiring.variants import Variant, Variants
 
 BUDGETED = ("params", "flops")
 _KEPT = 64
 
 
 class Candidates:
-    """The candidates of a model's open choices. `costs` are reckoned beside those that the space's `where` reads."""
+    """The candidates of a model's open choices. `costs` are reckoned beside those that the space's `where` reads.
+
+    What two candidates have in common is laid out, wired, verified and measured once.
+    """
 
     def __init__(self, model: Map, name: str, costs: Collection[str] = BUDGETED) -> None:
         self.model, self.name = model, name
         self.space: Space = space(model)
         self.wanted = {*costs, *self.space.costs}
         self.growth = _growth(model, self.space, self._built)
-        self._graphs: dict[tuple[tuple[str, Pick], ...], Graph] = {}
+        self._variants = Variants(model, self.space, name)
+        self._kept: dict[tuple[tuple[str, Pick], ...], Variant] = {}
         self._steps: dict[Any, float] = {}
 
     def begin(self) -> None:
@@ -38,24 +44,36 @@ class Candidates:
             raise RecipeError(problem)
 
     def graph(self, choice: Choice) -> Graph:
-        """The graph of a choice. Raises RecipeError where it cannot be built."""
-        key = tuple(choice.items())
-        if key not in self._graphs:
-            while len(self._graphs) >= _KEPT:
-                del self._graphs[next(iter(self._graphs))]
-            self._graphs[key] = self.growth.graph(choice) if self.growth else self._built(choice)
-        return self._graphs[key]
+        """The graph of a choice, verified. Raises RecipeError where it cannot be built."""
+        return self._variant(choice).graph
 
     def fingerprint(self, choice: Choice) -> str:
         """What equal graphs share."""
-        return self.graph(choice).fingerprint
+        return self._variant(choice).fingerprint
 
     def cost(self, choice: Choice) -> dict[str, float]:
         """The costs of a choice by name."""
-        return costs_of(self.graph(choice), self.wanted, self._steps)
+        variant = self._variant(choice)
+        if self.wanted <= {"params", "flops"}:
+            cost = variant_cost(variant)
+            return {name: float(getattr(cost, name)) for name in BUDGETED if name in self.wanted}
+        return costs_of(variant.graph, self.wanted, self._steps)
+
+    def recipe(self, choice: Choice) -> str:
+        """The recipe of a choice as text, from which the same graph can be built."""
+        return to_yaml(recipe_of(self.model, choice, self.name))
+
+    def _variant(self, choice: Choice) -> Variant:
+        key = tuple(choice.items())
+        if key not in self._kept:
+            while len(self._kept) >= _KEPT:
+                del self._kept[next(iter(self._kept))]
+            made = Variant(self.growth.graph(choice)) if self.growth else self._variants.variant(choice)
+            self._kept[key] = made
+        return self._kept[key]
 
     def _built(self, choice: Choice) -> Graph:
-        return build(decide(self.model, choice), name=self.name)
+        return self._variants.variant(choice).graph
 
 
 def recipe_of(model: Map, choice: Mapping[str, Pick], name: str) -> Map:

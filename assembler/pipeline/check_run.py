@@ -43,6 +43,10 @@ def search_problems(value: Value) -> Iterator[Problem]:
         if key in value:
             yield from registered(kind, value.get(key), "name")
     yield from training(value.get("train"))
+    if any(key in value for key in ("mode", "screen", "prune", "supernet")):
+        from assembler.pipeline.check_search import cheaper  # what a recipe does not have is not imported
+
+        yield from cheaper(value)
     budget = value.get("budget")
     for name in budget.keys() if isinstance(budget, Map) else ():
         if name not in COSTS:
@@ -68,13 +72,24 @@ class RunCheck:
     def problems(self) -> Iterator[Problem]:
         yield from self.data()
         yield from training(self.tree.get("train"))
-        if (task := self.tree.get("task")) is not None:
-            yield from objective(task, self.scene(""), alone=True)
+        yield from self.task()
         yield from self.metric()
         yield from self.seeds()
         yield from self.phases()
         yield from self.split()
         yield from self.lock()
+
+    def task(self) -> Iterator[Problem]:
+        """What is wrong with the task, or with a model that has not what the usual one reads."""
+        scene, written = self.scene(""), self.tree.get("task")
+        if written is not None:
+            yield from objective(written, scene, alone=True)
+        elif scene.graph is not None and not scene.has(TASK["value"]):
+            outputs = [name for name, _ in scene.graph.outputs]
+            said = f"the model has no '{TASK['value']}', which a run is about that has no 'task'"
+            hint = f"call the output so, or write task: {{{', '.join(f'{k}: {v}' for k, v in TASK.items())}}}"
+            hint = hint.replace(f"value: {TASK['value']}", f"value: {outputs[0]}") if outputs else hint
+            yield Problem(said, self._where("model"), hint=hint)
 
     def data(self) -> Iterator[Problem]:
         value = self.tree.get("data")

@@ -22,6 +22,9 @@ NEED = "initial:weights"
 """What a task's need is called that holds the weights it begins with; no phase can be called so."""
 FILE = "initial.safetensors"
 
+BEGIN = f"{__name__}:begin"
+"""The function of tasks of weights, which are never made by a worker: they are read before anything is."""
+
 
 def begin(job: Job) -> dict[str, Any]:
     """The task of these weights, which the process that read them has made already."""
@@ -43,7 +46,7 @@ def needs_of(
 
 def kept(store: Store, found: Begin, phase: str = "") -> dict[str, Task]:
     """A need of weights that are read, which are put into the store."""
-    made = task(f"{__name__}:begin", {"sha256": digest(found.tensors)}, label="initial weights", phase=phase)
+    made = task(BEGIN, {"sha256": digest(found.tensors)}, label="initial weights", phase=phase)
     with store.lock(made.key):
         if store.get(made.key) is None:
             with store.scratch(made.key) as out:

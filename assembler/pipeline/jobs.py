@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from assembler.assemble.incubate import Seat, incubate, judge
+from assembler.assemble.inherit import inherited
 from assembler.assemble.job import Job
 from assembler.assemble.models import Model, Move, Task, Training, assess, named, score
 from assembler.assemble.product import Product
+from assembler.assemble.supernet.library import Library, Sharing, from_tensors
+from assembler.assemble.supernet.score import candidate_weights
 from assembler.assemble.train import train_model
 from assembler.assemble.weights import Weights, load_there, whole_keys
 from assembler.compile.lower import lower
 from assembler.compile.weights import read_weights, save_weights
+from assembler.graph.core import Graph
 from assembler.graph.runs import holder
 from assembler.graph.text import from_text
 from assembler.infer.cost import total
 from assembler.pipeline.initial import FILE, NEED, begun
+from assembler.pipeline.pruning import watched
 from assembler.train.data.core import Data, load, load_test
 from assembler.train.device import resolve
 from assembler.train.loop import Hooks
@@ -24,13 +31,16 @@ from assembler.train.objective import Objective
 from assembler.train.spec import FitSpec, TurnSpec, turn_settings
 
 WEIGHTS = "weights.safetensors"
+PARENT = "initial:parent"
+SHARED = "initial:supernet"
+"""What needs are called whose products' weights a task inherits, or takes its share of; no phase can be called so."""
 
 
 def train(job: Job) -> dict[str, Any]:
     """A whole model: meta, teacher, baseline, or (with a host and parts among the needs) an assembly that is tuned."""
     graph = from_text(job.inputs["graph"])
     teachers = teachers_of(job)
-    weights, told = begun(job, graph)
+    weights, told = heir(job, graph)
     trained = train_model(
         graph,
         data_of(job),
@@ -95,6 +105,27 @@ def model_of(product: Product) -> Model:
     return Model(from_text(product.card["inputs"]["graph"]), read_weights(product.file(WEIGHTS)))
 
 
+def heir(job: Job, graph: Graph) -> tuple[Weights | None, dict[str, Any]]:
+    """The weights that a graph begins with, of a parent, of a supernet or initial ones, and what to tell of them."""
+    if SHARED in job.needs:
+        return candidate_weights(library_of(job.needs[SHARED]), graph), {}
+    if PARENT not in job.needs:
+        return begun(job, graph)
+    parent = model_of(job.needs[PARENT])
+    weights, account = inherited(parent.graph, parent.weights, graph, seed=job.inputs["seed"])
+    return weights, {"inherited": account.counts, "account": str(account)}
+
+
+def library_of(product: Product) -> Library:
+    """The shared weights that a supernet's task made."""
+    return _library(product.file(WEIGHTS), product.result["sharing"], product.card["inputs"]["seed"])
+
+
+@functools.lru_cache(maxsize=2)
+def _library(file: Path, sharing: Sharing, seed: int) -> Library:
+    return from_tensors(read_weights(file), sharing, seed)
+
+
 def teachers_of(job: Job) -> dict[str, Model]:
     """The models that the objective compares with, by name."""
     return {n: model_of(p) for n, p in job.needs.items() if n != "host" and ":" not in n}
@@ -144,4 +175,4 @@ def _move(turn: Mapping[str, Any], train: Mapping[str, Any]) -> Move:
 
 
 def _hooks(job: Job) -> Hooks:
-    return Hooks(job.progress, job.log)
+    return watched(job, Hooks(job.progress, job.log))

@@ -9,10 +9,13 @@ from pathlib import Path
 from torch import Tensor
 
 from assembler.compile.checkpoints import HUB, read_checkpoint
+from assembler.compile.lower import lower
 from assembler.compile.mapping import mapped, tie, unread
 from assembler.compile.model import Compiled
 from assembler.compile.weights import misfits, put
 from assembler.errors import AssemblerError, InputError, Problem, RecipeError
+from assembler.graph.core import Graph
+from assembler.recipe.edits import EDITS, graph_text
 from assembler.recipe.overrides import FILE
 from assembler.recipe.values import Map
 from assembler.recipe.weighted import all_weights
@@ -58,7 +61,8 @@ def load_into(module: Compiled, model: Map, folder: Path, given: str | Path | No
     """Fill `module` with the weights `given` (a file, a folder, `hf:org/name`), else with those that its recipe names.
 
     Names are mapped by the recipe's weights map, unless they are the module's own. `module.meta["unread"]` are the
-    names in the weights that the model has no use for, `module.meta["initialised"]` what was not among partial ones.
+    names in the weights that a map does not read, `module.meta["unused"]` those of partial ones that the model has no
+    use for, `module.meta["initialised"]` what was not among partial ones.
     Raises InputError for what is missing or of a wrong shape.
     """
     found = begin_of(places(model, folder, given), module.state_dict())
@@ -67,6 +71,8 @@ def load_into(module: Compiled, model: Map, folder: Path, given: str | Path | No
     put(module, found.tensors)
     if found.mapped:
         module.meta["unread"] = found.unread
+    elif found.unread:
+        module.meta["unused"] = found.unread
     if found.fresh:
         module.meta["initialised"] = found.fresh
 
@@ -104,24 +110,25 @@ def begin_of(found: tuple[Place, ...], ours: Tensors, *, fitting: bool = False) 
         return None
     tensors: dict[str, Tensor] = {}
     problems: list[Problem] = []
-    left: dict[str, tuple[str, ...] | None] = {}
+    left: dict[str, tuple[str, ...]] = {}
+    mapped_any = False
     for place in found:
         inner = [other for other in found if other is not place and place.holds(other.path)]
         keys = [k for k in ours if place.holds(k) and not any(other.holds(k) for other in inner)]
         try:
-            made, missed = _read(place, {_short(k, place): ours[k] for k in keys}, fitting)
+            made, missed, is_mapped = _read(place, {_short(k, place): ours[k] for k in keys}, fitting)
         except AssemblerError as error:
             problems += _placed(error.problems, place)
             continue
         tensors |= {_full(k, place): tensor for k, tensor in made.items()}
         left[place.path] = missed
+        mapped_any = mapped_any or is_mapped
     if not problems:
         tie(tensors, ours, problems)
     if problems:
         raise InputError(problems)
     fresh = tuple(k for k in ours if k not in tensors)
-    others = [names for names in left.values() if names is not None]
-    return Begin(tensors, fresh, tuple(name for names in others for name in names), bool(others))
+    return Begin(tensors, fresh, tuple(name for names in left.values() for name in names), mapped_any)
 
 
 def _placed(problems: Sequence[Problem], place: Place) -> list[Problem]:
@@ -132,16 +139,17 @@ def _placed(problems: Sequence[Problem], place: Place) -> list[Problem]:
     return [replace(first, hint=first.hint or ("" if place.weights.partial else _PARTIAL)), *rest]
 
 
-def _read(place: Place, ours: Tensors, fitting: bool) -> tuple[Tensors, tuple[str, ...] | None]:
-    """The tensors at a place under names relative to it, and the names there that a map did not read, if one did."""
+def _read(place: Place, ours: Tensors, fitting: bool) -> tuple[Tensors, tuple[str, ...], bool]:
+    """The tensors at a place under names relative to it, the names there that nothing reads, and whether a map did."""
     weights = place.weights
     if not ours and not fitting:
         raise InputError(f"{place.owner} has no weights of its own", hint="remove its weights:, or share: them")
     theirs = read_checkpoint(place.file)
     partial = weights.partial or fitting
-    left: tuple[str, ...] | None = None
+    is_mapped = weights.map is not None and theirs.keys() != ours.keys()
+    left: tuple[str, ...] = ()
     made: Tensors
-    if weights.map is not None and theirs.keys() != ours.keys():
+    if weights.map is not None and is_mapped:
         try:
             made = mapped(weights.map, theirs, ours, partial=partial)
         except InputError as error:
@@ -149,6 +157,7 @@ def _read(place: Place, ours: Tensors, fitting: bool) -> tuple[Tensors, tuple[st
         left = tuple(unread(weights.map, theirs, ours))
     elif partial:
         made = {k: t for k, t in theirs.items() if k in ours and t.shape == ours[k].shape}
+        left = tuple(k for k in theirs if k not in made)
     else:
         problems = list(misfits(ours, theirs, str(place.file), place.owner))
         if problems:
@@ -157,13 +166,26 @@ def _read(place: Place, ours: Tensors, fitting: bool) -> tuple[Tensors, tuple[st
     if not made and not fitting:
         some = ", ".join(list(theirs)[:4])
         raise InputError(f"nothing in {place.file} fits {place.owner}", hint=f"it has {some}, ...; map: maps names")
-    return made, left
+    return made, left, is_mapped
 
 
-def words(loaded: int, fresh: Sequence[str]) -> str:
-    """What partial weights gave: `12 loaded, 2 initialised: head.weight, head.bias`."""
-    more = ", ..." if len(fresh) > _MOST else ""
-    return f"{loaded} loaded, {len(fresh)} initialised: {', '.join(fresh[:_MOST])}{more}"
+def words(loaded: int, fresh: Sequence[str], unused: Sequence[str] = ()) -> str:
+    """What partial weights gave: `12 loaded, 2 initialised: head.weight, head.bias; 1 not used: classifier.weight`."""
+    said = f"{loaded} loaded, {len(fresh)} initialised" + (f": {_some(fresh)}" if fresh else "")
+    return said + (f"; {len(unused)} not used: {_some(unused)}" if unused else "")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MOST]) + (", ..." if len(names) > _MOST else "")
+
+
+def told(model: Map, folder: Path, graph: Graph) -> str:
+    """What the weights of an imported model that is changed give the graph that it is then, in words; else ""."""
+    if not graph_text(model) or not {EDITS, "outputs"} & set(model.keys()):
+        return ""
+    ours = lower(graph, device="meta").state_dict()
+    found = begin_of(places(model, folder), ours)
+    return words(len(found.tensors), found.fresh, found.unread) if found else ""
 
 
 def _short(key: str, place: Place) -> str:

@@ -11,14 +11,15 @@ from assembler.graph.core import Graph, TensorType
 from assembler.graph.edit import cut
 from assembler.infer.batch import Sizes, batch_sizes
 from assembler.infer.cost import Cost, costs, measured, total
-from assembler.pipeline import budgets
+from assembler.pipeline import budgets, check_fits
 from assembler.pipeline.candidates import Candidates
+from assembler.pipeline.loading import told
 from assembler.pipeline.slots import variants
 from assembler.pipeline.spec import RunSpec
 from assembler.recipe.document import Document
 from assembler.report.terminal import PlanRow
 from assembler.search.distinct import architectures
-from assembler.wiring.build import build
+from assembler.wiring.build import build, left_out
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class Plan:
 
     `allowed` of its choices meet the constraints on decisions, and they make so many `architectures`; None where that
     is not told quickly. `where` are the constraints that have to be met besides, for each graph; `moves` the rewrites
-    that may be made of it, which no number counts.
+    that may be made of it, which no number counts. `unchecked` is why the models were not compared with the data;
+    `left_out` are the steps that containers give out and nothing reads, which the model is without.
+    `weights` says what a changed imported model begins with.
     """
 
     name: str
@@ -51,6 +54,9 @@ class Plan:
     architectures: int | None = None
     where: tuple[str, ...] = ()
     moves: tuple[str, ...] = ()
+    unchecked: str = ""
+    left_out: tuple[str, ...] = ()
+    weights: str = ""
 
     def data(self) -> dict[str, Any]:
         """The plan as plain data, for `--json`."""
@@ -65,6 +71,8 @@ class Plan:
             "architectures": self.architectures,
             "where": list(self.where),
             "moves": list(self.moves),
+            "left_out": list(self.left_out),
+            "weights": self.weights,
             "slots": [{"name": s.name, "variants": [label for label, _ in s.variants]} for s in self.slots],
             "assemblies": math.prod(len(s.variants) for s in self.slots) if self.slots else None,
             "split": self.split,
@@ -81,6 +89,8 @@ def plan_model(document: Document) -> Plan:
     candidates.begin()
     found = candidates.space.unmoved
     plan = Plan(document.name, _rows(graph, types), total(graph, types), graph.fingerprint, found.size)
+    weights = told(document.default, document.folder, graph)
+    plan = replace(plan, left_out=left_out(document.default), weights=weights)
     if not candidates.space.decisions:
         return plan
     return replace(
@@ -95,8 +105,8 @@ def plan_model(document: Document) -> Plan:
 def plan_run(spec: RunSpec) -> Plan:
     """The plan of a run: its model, every slot's variants, how many parts are to be trained.
 
-    Raises GraphError where a slot cannot be cut, RecipeError where a choice lies in no slot, BudgetError where no
-    assembly meets the budget.
+    Raises GraphError where a slot cannot be cut, RecipeError where a choice lies in no slot or a model fits neither
+    the data nor its objective, BudgetError where no assembly meets the budget.
     """
     graph = build(spec.document.default, name=spec.name)
     for slot in spec.split:
@@ -106,11 +116,13 @@ def plan_run(spec: RunSpec) -> Plan:
         for slot, slot_variants in (variants(spec) if spec.split else {}).items()
     )
     budgets.check(spec)
+    unchecked = check_fits.check(spec, read=False)
     phases = tuple(phase.name for phase in spec.phases)
     parts = sum(len(s.variants) for s in found) * len(spec.seeds)
     types = measured(graph)
     rows, cost, size = _rows(graph, types), total(graph, types), spec.space.size
-    return Plan(spec.name, rows, cost, graph.fingerprint, size, found, phases, parts, spec.split_how)
+    plan = Plan(spec.name, rows, cost, graph.fingerprint, size, found, phases, parts, spec.split_how)
+    return replace(plan, unchecked=unchecked, left_out=left_out(spec.document.default))
 
 
 def _rows(graph: Graph, types: Mapping[str, TensorType]) -> tuple[PlanRow, ...]:

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
 from assembler.assemble.runner import Event
 from assembler.assemble.task import Task
+from assembler.pipeline.initial import BEGIN
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -114,7 +115,7 @@ class Progress:
         """Something happened to a task."""
         phase, task = self._phase(event.task.phase), event.task
         if event.kind == "reused":
-            if task not in phase.done | phase.reused:
+            if task.run != BEGIN and task not in phase.done | phase.reused:
                 phase.reused.add(task)
                 self._view.reused(phase)
         elif event.kind in ("started", "progress"):

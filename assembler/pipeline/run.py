@@ -16,7 +16,7 @@ from assembler.assemble.runner import Event, Runner
 from assembler.assemble.store import Store
 from assembler.assemble.task import Task
 from assembler.errors import InputError, TaskError
-from assembler.pipeline import beginning, budgets, files
+from assembler.pipeline import beginning, budgets, check_fits, files
 from assembler.pipeline.exporting import silent
 from assembler.pipeline.spec import read
 from assembler.pipeline.spending import path_tasks
@@ -49,6 +49,7 @@ def run_recipe(
     """
     spec = read(document)
     budgets.check(spec)
+    check_fits.check(spec)
     beginning.check(spec)
     start = time.monotonic()
     with Runner(Store(resources.store_home()), workers or default_workers(), on_event) as runner:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from assembler import resources
 from assembler.errors import AssemblerError, InputError, Problem, RecipeError, Span, near
-from assembler.recipe.choices import first, space
+from assembler.recipe.choices import Space, first, space
 from assembler.recipe.grammar import unrolled
 from assembler.recipe.overrides import Change, override
 from assembler.recipe.paths import KEYS, patch, put
@@ -40,6 +41,11 @@ class Document:
     def folder(self) -> Path:
         """Where the recipe lies, which is what the files that it names are relative to."""
         return self.file.parent if self.file else Path()
+
+    @cached_property
+    def space(self) -> Space:
+        """The decisions that are open in the model, and the constraints on them. Raises RecipeError."""
+        return space(self.model)
 
     @property
     def default(self) -> Map:

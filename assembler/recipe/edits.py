@@ -2,8 +2,9 @@
 
     edits: {encoder.layer.1: identity, encoder.layer.2: {op: mlp, hidden: 64}, encoder.layer.3.norm.eps: 1e-6}
 
-A path is that of a step or container of the text, or of an argument behind a step. Numbers may be left out, which
-means all copies.
+A path is that of a step or container of the text, or of an argument behind a step; `frozen` stands behind either.
+Numbers may be left out, which means all copies. A recipe that extends the model lays steps of its own behind it, under
+names that the text does not have.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from assembler.errors import Problem, RecipeError, Span, near
 from assembler.recipe.values import Leaf, Map, Value, is_choice
 
 EDITS = "edits"
+FROZEN = "frozen"
 KEEP = "keep"
 """In place of a step: the one that is there."""
 ENDS = ("inputs", "outputs")
@@ -78,19 +80,38 @@ def edits_text(tree: Map, path: str, sections: Collection[str]) -> bool:
     return bool(text) and (head not in sections or head in text_paths(text) or (head in ENDS and bool(rest)))
 
 
-def laid(tree: Map, path: str, value: Value, span: Span | None) -> Map:
+def laid(tree: Map, path: str, value: Value, span: Span | None, *, new: bool = False) -> Map:
     """The tree with `value` put at a path of its graph's text. A mapping that is no step changes arguments one by one.
 
-    Raises RecipeError, with the nearest paths, for a path that the graph does not have.
+    With `new` a step of another name is one to lay behind the model. Raises RecipeError, with the nearest paths, for a
+    path that the graph does not have.
     """
+    if new and is_new(value) and "." not in path and not places(text_paths(graph_text(tree)), path):
+        return _put(tree, path, value, span)
     if isinstance(value, Map) and not is_choice(value) and not {"op", "body"} & set(value.keys()):
         for key, inner in value:
             tree = laid(tree, f"{path}.{key}", inner, value.key_span(key) or span)
         return tree
     _check(tree, path, span)
+    return _put(tree, path, value, span)
+
+
+def is_new(value: Value) -> bool:
+    """Whether a value can stand for a step that is not there yet."""
+    if isinstance(value, Leaf):
+        return isinstance(value.value, str) and value.value != KEEP
+    return is_choice(value) or (isinstance(value, Map) and bool({"op", "body"} & set(value.keys())))
+
+
+def _put(tree: Map, path: str, value: Value, span: Span | None) -> Map:
+    """The tree with one more edit, the last one; a step that is laid behind the model keeps its turn."""
     known = tree.get(EDITS)
-    items = [(k, v, known.key_span(k)) for k, v in known if k != path] if isinstance(known, Map) else []
-    keys, values, spans = zip(*items, (path, value, span), strict=True)
+    items = [(k, v, known.key_span(k)) for k, v in known] if isinstance(known, Map) else []
+    at = next((n for n, (key, _, _) in enumerate(items) if key == path), len(items))
+    stays = at < len(items) and "." not in path and not places(text_paths(graph_text(tree)), path)
+    items = [item for item in items if item[0] != path]
+    items.insert(at if stays else len(items), (path, value, span))
+    keys, values, spans = zip(*items, strict=True)
     return tree.set(EDITS, Map(tuple(zip(keys, values, strict=True)), span, spans))
 
 
@@ -99,7 +120,9 @@ def _check(tree: Map, path: str, span: Span | None) -> None:
     known, made = text_paths(graph_text(tree)), tree.get(EDITS)
     edited = made.keys() if isinstance(made, Map) else []
     above = levels(path)[:-1]
-    if above and (above[0] in ENDS or any(p in edited for p in above)):
+    if path in edited or (above and (above[0] in ENDS or any(p in edited for p in above))):
+        return
+    if above and path.endswith(f".{FROZEN}") and places(known, above[-1]):
         return
     if places(known, path) or (above and any(known[p] for p in places(known, above[-1]))):
         return

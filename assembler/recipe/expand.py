@@ -32,13 +32,15 @@ def expand(tree: Map, problems: list[Problem] | None = None) -> tuple[Step, ...]
     and raises only where the recipe unrolls without end.
     """
     noted: list[Problem] = [] if problems is None else problems
-    steps = _Expander(tree, noted).run()
+    steps = Expander(tree, noted).run()
     if problems is None and noted:
         raise RecipeError(noted)
     return steps
 
 
-class _Expander:
+class Expander:
+    """Lays out the steps of a recipe, then evaluates them; `problems` grows with what is wrong."""
+
     def __init__(self, tree: Map, problems: list[Problem]) -> None:
         self.tree = tree
         self.problems = problems
@@ -54,13 +56,17 @@ class _Expander:
             hint = "for instance graph: {norm: layer_norm, head: {op: linear, out: 10}}"
             self.note("a model needs 'graph', a mapping of steps", value.span if value else self.tree.span, hint)
             return ()
-        note_all(self.problems, check_sections(self.tree))
+        self.check()
         variables = self.tree.get("vars")
         self.root = scope_of(variables if isinstance(variables, Map) else None)
         drafts = self.lay_all(graph, Place("", "", self.root))
         for copies in self.copies.values():
             copies.closed = True
         return tuple(self.finish(d) for d in drafts)
+
+    def check(self) -> None:
+        """Note what is wrong with vars and blocks as they stand."""
+        note_all(self.problems, check_sections(self.tree))
 
     def note(self, message: str, span: Span | None, hint: str = "", path: str = "") -> None:
         note(self.problems, message, span, hint, path)
@@ -88,7 +94,7 @@ class _Expander:
             wrong = bad_name(name, top=not place.path)
             if wrong:
                 self.note(wrong[0], span, wrong[1])
-            step = None if wrong else self.as_step(name, value, span, place)
+            step = None if wrong else self.as_step(name, value, body, place)
             if step is not None:
                 drafts.append(self.lay(step, place.child(name), span))
         return drafts
@@ -103,7 +109,7 @@ class _Expander:
             return self.stop(f"block '{last}' holds itself without end", blocks.key_span(last), hint)
         return self.stop(f"steps are nested more than {MOST_NESTING} deep", span)
 
-    def as_step(self, name: str, value: Value, span: Span | None, place: Place) -> Map | None:
+    def as_step(self, name: str, value: Value, body: Map, place: Place) -> Map | None:
         if isinstance(value, Leaf) and isinstance(value.value, str):
             return Map.short("op", value)  # `norm: layer_norm`
         elif isinstance(value, Map) and is_choice(value):
@@ -112,7 +118,7 @@ class _Expander:
             return value
         else:
             hint = "for instance {op: linear, out: 10}"
-            self.note(f"step '{name}' must be the name of an op or a mapping", value.span or span, hint)
+            self.note(f"step '{name}' must be the name of an op or a mapping", value.span or body.key_span(name), hint)
         return None
 
     def lay(self, step: Map, place: Place, span: Span | None) -> Draft:
@@ -126,7 +132,6 @@ class _Expander:
         block = self.blocks.get(str(op.value)) if isinstance(op, Leaf) else None
         chain.inputs = inputs_of(block) if block else ()
         loops = names_of_copies(self, step, place.scope)
-        copies = self.copies.setdefault(place.template, Copies())
         patches = {k: v for k, v in step if k.isdigit()}
         for key in patches:
             if int(key) >= len(loops):
@@ -134,12 +139,12 @@ class _Expander:
                 self.note(f"step '{place.path}' has no copy {key}", step.key_span(key), f"its copies are {has}")
         alone = reads_by_copy(step, loops)
         chain.step = chain.step.drop("from") if alone else chain.step
-        common, body = step.drop("for", "repeat", "weights", *([] if alone else ["from"]), *patches), []
+        common = self.common(step.drop("for", "repeat", "weights", *([] if alone else ["from"]), *patches))
+        body = []
         for index, names in enumerate(loops):
-            scope = place.scope.inner(**names, t=Depth(copies, copies.total))
-            copies.total += 1
-            changed = patch(common, patches[str(index)]) if str(index) in patches else common
-            one = self.as_step(str(index), changed, step.key_span(str(index)), place.child(str(index)))
+            scope = place.scope.inner(**names, t=self.depth(place.template))
+            changed = self.patched(common, patches[str(index)]) if str(index) in patches else common
+            one = self.as_step(str(index), changed, step, place.child(str(index)))
             if one is None:
                 continue
             shared = one.get("share") == Leaf(True)
@@ -148,6 +153,20 @@ class _Expander:
             body[-1].twin = f"{place.path}.0" if shared and index else ""
         chain.body = body
         return chain
+
+    def depth(self, template: str) -> Depth:
+        """The `t` of one copy more."""
+        copies = self.copies.setdefault(template, Copies())
+        copies.total += 1
+        return Depth(copies, copies.total - 1)
+
+    def common(self, step: Map) -> Map:
+        """What is said of all copies."""
+        return step
+
+    def patched(self, common: Map, change: Value) -> Value:
+        """What is said of all copies, and of one alone."""
+        return patch(common, change)
 
     def bounded(self, n: int, span: Span | None) -> int:
         self.made += n
@@ -192,8 +211,9 @@ class _Expander:
         source = step.get("from")
         only = Map(tuple((k, v) for k, v in step if k == "from"), step.span)
         inputs = tuple(source.keys()) if isinstance(source, Map) and not is_choice(source) else ()
-        if isinstance(source, Seq):
-            inputs = tuple(str(n) for n in range(len(source)))
+        many = self.value(source, place.scope) if isinstance(source, Seq | Leaf) else None
+        if isinstance(many, list):
+            inputs = tuple(str(n) for n in range(len(many)))
         return Draft(place.path, "chain", only, place.scope, step.span or span, span, inputs=inputs, left_out=True)
 
     def check_keys(self, draft: Draft) -> None:

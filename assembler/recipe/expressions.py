@@ -66,6 +66,10 @@ class Expression:
     tree: ast.expr | None = field(default=None, compare=False, repr=False)
 
 
+_COUNTERS = ("i", "j", "t")
+_WIDTHS = ("channels", "in_channels", "features", "in_features", "width")
+
+
 class _BadError(Exception):
     """What is wrong, and at which part of the expression."""
 
@@ -233,8 +237,19 @@ def _name(node: ast.Name, env: Mapping[str, Any]) -> Any:
         return _CONSTANTS[node.id]
     if node.id in FUNCTIONS:
         raise _BadError(f"{node.id} is a function", node, f"call it: {node.id}(...)")
+    raise _BadError(f"unknown name {node.id!r}", node, _hint(node.id, env))
+
+
+def _hint(name: str, env: Mapping[str, Any]) -> str:
+    """What to do about a name that stands for nothing."""
+    if name in _COUNTERS:
+        said = f"'{name}' counts the copies of a step with for: or repeat:, and a block sees vars and its params alone"
+        return f"{said}; give it to the block: params: {{{name}: null}}, and {name}: ={name} where it is called"
+    if name in _WIDTHS:
+        said = "what width reaches a step is found once all steps are laid out, and is no name in an expression"
+        return f"{said}; give the block a parameter for it"
     known = ", ".join(sorted(env)[:12])
-    raise _BadError(f"unknown name {node.id!r}", node, near(node.id, env) or (f"known here: {known}" if known else ""))
+    return near(name, env) or (f"known here: {known}" if known else f"vars: {{{name}: ...}} would make it one")
 
 
 def _binary(node: ast.BinOp, env: Mapping[str, Any]) -> Any:

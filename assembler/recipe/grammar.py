@@ -25,8 +25,10 @@ from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice, plain
 DEPTH = "depth"
 MOST_CALLS = 5_000
 _STEPS = ("graph", "body", "shortcut")
-_SAID_BY_CALLS = Leaf("identity")
-"""Stands in the block for a step that every call says for itself."""
+_SAID_BY_CALLS = Leaf(None)
+"""Stands in the block for a step that every call says for itself, as null does for such a parameter."""
+_ENDLESS = Leaf("identity")
+"""Stands for a step that cannot be made; that is noted."""
 
 Left = tuple[tuple[str, int], ...]
 """How many more calls of each block may lie inside one another here."""
@@ -67,9 +69,9 @@ class _Grammar:
 
     def tree(self, tree: Map) -> Map:
         left = tuple(sorted(self.depths.items()))
-        graph = tree.get("graph")
-        if isinstance(graph, Map):
-            tree = tree.set("graph", self.whole(graph, left))
+        for section in ("vars", "graph"):
+            if isinstance(steps := tree.get(section), Map):
+                tree = tree.set(section, self.whole(steps, left))
         return tree.set("blocks", self.definitions(left))
 
     def definitions(self, left: Left | None) -> Map:
@@ -87,19 +89,22 @@ class _Grammar:
     def definition(self, name: str, body: Map, left: Left) -> Value:
         if name not in self.depths:
             return self.whole(body, left)
-        said = dict(self.said(name, left)[0] or ())
-        return Map(((k, _SAID_BY_CALLS if k in said else v) for k, v in body), body.span, body.key_spans)
+        said = self.said(name, left)[0]
+        if said is None:
+            return Map(((k, _ENDLESS) for k, _ in body), body.span, body.key_spans)
+        return Map(((k, _SAID_BY_CALLS if k in dict(said) else v) for k, v in body), body.span, body.key_spans)
 
-    def whole(self, steps: Map, left: Left) -> Value:
-        found = self.steps(steps, left)
-        if found is not None:
-            return found
-        name = next(iter(self.depths))
-        stuck = [(n, v) for n, v in steps if self.step(v, left) is None]
-        span = steps.key_span(stuck[0][0]) if stuck else steps.span
-        message = f"step '{stuck[0][0]}' never ends: whatever is chosen in it calls a block without end"
-        hint = f"give the choice a candidate that does not call '{name}', or raise its depth"
-        raise RecipeError(Problem(message, span, hint=hint))
+    def whole(self, steps: Map, left: Left) -> Map:
+        """Steps that have to be there: what cannot be made is noted."""
+        made = []
+        for name, value in steps:
+            step = self.step(value, left)
+            if step is None:
+                message = f"step '{name}' never ends: whatever is chosen in it calls a block again"
+                hint = "give one of the choices a candidate that calls no block, or raise the block's depth"
+                note(self.problems, message, steps.key_span(name), hint)
+            made.append((name, step or _ENDLESS))
+        return self.items(steps, made) or steps
 
     # -- values: None stands for what cannot be made within the depth -------------------------------------------------
 

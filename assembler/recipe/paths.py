@@ -202,7 +202,7 @@ def patch(base: Value | None, change: Value, *, group: str = "body", short: str 
         return Map(kept.items + change.items, base.span, _key_spans(kept) + _key_spans(change))
     if group == "graph" and graph_text(base) and isinstance(steps := change.get(group), Map):
         for path, value in steps:
-            base = laid(base, path, value, steps.key_span(path))
+            base = laid(base, path, value, steps.key_span(path), new=True)
         change = change.drop(group)
     for key, value in change:
         inside = base.get(group)

@@ -12,13 +12,13 @@ from assembler.recipe.values import Leaf, Map, Seq, Value
 from assembler.registry.checks import shown
 
 if TYPE_CHECKING:
-    from assembler.recipe.expand import _Expander
+    from assembler.recipe.expand import Expander
 
 BAD = object()
 """Stands for a value whose expression failed; the failure is noted already."""
 
 
-def names_of_copies(work: _Expander, step: Map, scope: Scope) -> list[dict[str, Any]]:
+def names_of_copies(work: Expander, step: Map, scope: Scope) -> list[dict[str, Any]]:
     """The names of each copy of a repeated step, with their values: those of `for` and `i`, or `j`."""
     if "repeat" in step:
         n = work.value(step.get("repeat"), scope)

@@ -122,6 +122,11 @@ class Map:
         return _shown(self._place, self._source)
 
     @property
+    def place(self) -> Place:
+        """Where it stands, as it was read."""
+        return self._place
+
+    @property
     def key_spans(self) -> tuple[Span | None, ...]:
         """Where its keys stand; empty where nobody knows."""
         return tuple([_shown(place, self._source) for place in self._places])
@@ -172,6 +177,10 @@ class Map:
         if at < 0:
             return self.span
         return (_shown(self._places[at], self._source) if self._places else None) or self._values[at].span
+
+    def over(self, values: tuple[Value, ...]) -> Map:
+        """This mapping with other values, in order."""
+        return Map.read(self._keys, values, self._places, self._place, self._source)
 
     def set(self, key: str, value: Value) -> Map:
         """This mapping with `key` set: in place if it is there, else at the end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from assembler.recipe.edits import EDITS
+from assembler.recipe.edits import EDITS, graph_text
 from assembler.recipe.expand import expand
 from assembler.recipe.steps import Step
 from assembler.recipe.values import Map, Seq, Value
@@ -18,7 +18,7 @@ def all_weights(tree: Map) -> dict[str, Weights]:
     edited, its own are partial: what is new begins as it would without. Raises RecipeError.
     """
     own = weights_of(tree)
-    if own is not None and EDITS in tree:
+    if own is not None and graph_text(tree) and (EDITS in tree or "outputs" in tree):
         own = replace(own, partial=True)
     found = {"": own} if own is not None else {}
     if any(_has_weights(tree.get(section)) for section in ("graph", "blocks")):

@@ -2,7 +2,7 @@
 
 from assembler.registry.catalog import add_plugin, find, has_body, lookup, names, plugins, settings, suggest
 from assembler.registry.entry import REQUIRED, Entry, Param
-from assembler.registry.live import check, dataset, loss, op, optimizer, phase, rewrite, sampler
+from assembler.registry.live import check, dataset, loss, op, optimizer, phase, proxy, pruner, rewrite, sampler
 from assembler.registry.types import Body, Channels, Features, Shape, Shapes
 
 __all__ = [
@@ -26,6 +26,8 @@ __all__ = [
     "optimizer",
     "phase",
     "plugins",
+    "proxy",
+    "pruner",
     "rewrite",
     "sampler",
     "settings",

@@ -28,12 +28,17 @@ _FOLDERS = {
     "phase": ("pipeline/phases",),
     "rewrite": ("rewrites",),
     "check": ("checks",),
+    "proxy": ("assemble/proxies",),
+    "pruner": ("search/pruners",),
 }
 _SETTINGS = {
     "train": ("train/spec.py", "FitSpec"),
     "turn": ("train/spec.py", "TurnSpec"),
     "search": ("pipeline/searching.py", "Settings"),
+    "screen": ("search/screenspec.py", "ScreenSpec"),
+    "supernet": ("train/supernet.py", "SupernetSpec"),
 }
+_SEVERAL = {"loss": "losses", "proxy": "proxies"}
 _GROUP = "assembler.plugins"
 _plugins: list[Path] = []
 
@@ -170,5 +175,5 @@ def suggest(kind: str, name: str) -> str:
     pool = names(kind, torch=True)
     if kind == "op":
         pool += [*torch_names.classes(), *names("loss")]
-    listing = "assembler ops" if kind == "op" else f"assembler ls {'losses' if kind == 'loss' else kind + 's'}"
+    listing = "assembler ops" if kind == "op" else f"assembler ls {_SEVERAL.get(kind, kind + 's')}"
     return near(name, pool) or f"`{listing}` lists them; --plugin FILE brings your own"

@@ -18,6 +18,8 @@ _WORDS = {
     "training": "setting",
     "turn": "setting",
     "search": "setting",
+    "screen": "setting",
+    "supernet": "setting",
 }
 _KEYS = {"op": "op", "phase": "phase", "loss": "loss", "rewrite": "rewrite", "check": "check"}
 

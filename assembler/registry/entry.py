@@ -93,6 +93,14 @@ class Entry:
         said = self.option("outputs")
         return () if said == "numbered" else said
 
+    @property
+    def makes(self) -> str:
+        """What an op with several outputs makes, in words; "" for one that makes one tensor."""
+        if lists := self.option("outputs_from"):
+            return f"those that {' and '.join(lists)} name"
+        said = self.option("outputs")
+        return "by number, 0 the first" if said == "numbered" else ", ".join(said or ())
+
     def option(self, name: str, default: Any = None) -> Any:
         """A keyword given to the decorator, for instance `commutative=True`."""
         return dict(self.options).get(name, default)

@@ -53,6 +53,8 @@ optimizer = Decorator("optimizer")
 phase = Decorator("phase")
 rewrite = Decorator("rewrite")
 check = Decorator("check")
+proxy = Decorator("proxy")
+pruner = Decorator("pruner")
 
 
 def describe(kind: str, name: str, obj: Any, options: dict[str, Any]) -> Entry:

@@ -17,7 +17,7 @@ from assembler.registry.entry import REQUIRED, Entry, Param
 from assembler.registry.types import INFERRED, parse
 
 _HEAD = re.compile(
-    r"^@(?:\w+\.)?(?P<kind>op|loss|dataset|sampler|optimizer|phase|rewrite|check)\b"
+    r"^@(?:\w+\.)?(?P<kind>op|loss|dataset|sampler|optimizer|phase|rewrite|check|proxy|pruner)\b"
     r"(?P<call>\((?:[^()]|\([^()]*\))*\))?[ \t]*\n"
     r"(?:@.*\n)*(?P<what>def|class) (?P<name>\w+)",
     re.MULTILINE,
@@ -25,7 +25,7 @@ _HEAD = re.compile(
 _NEXT = re.compile(r"^(?![ \t)\]}]|$)", re.MULTILINE)
 
 
-CALLED = {"phase": (), "sampler": (), "check": ()}
+CALLED = {"phase": (), "sampler": (), "check": (), "proxy": (), "pruner": ()}
 """Kinds whose callers give the positional arguments (and these): only what stands behind the `*` is for recipes."""
 
 
@@ -44,7 +44,7 @@ def scan(text: str) -> Iterator[Found]:
     for match in _HEAD.finditer(text):
         end = _NEXT.search(text, match.end())
         source = text[match.start() : end.start() if end else len(text)].rstrip() + "\n"
-        first = re.match(r"\(\s*[\"'](\w+)[\"']", match["call"] or "")
+        first = re.match(r"\(\s*[\"']([\w.]+)[\"']", match["call"] or "")
         yield Found(match["kind"], first[1] if first else match["name"], match["name"], source)
 
 

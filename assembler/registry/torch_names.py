@@ -84,6 +84,12 @@ def by_snake() -> dict[str, str]:
     return {snake(name): name for name in classes()}
 
 
+def _about(doc: str) -> str:
+    """The first paragraph of a class's text that is none of its signature."""
+    parts = (part for part in doc.strip().split("\n\n") if not part.startswith("__init__("))
+    return next(parts, "").replace("\n", " ").removeprefix("r")
+
+
 @functools.cache
 def find(name: str) -> Entry | None:
     """The entry of a `torch.nn` class by its own or its op name, or None."""
@@ -105,7 +111,7 @@ def find(name: str) -> Entry | None:
         inputs=("input", *states) if states else signature.get("inputs") or ("input",),
         variadic=signature.get("variadic", False),
         optional=len(states) or signature.get("optional", 0),
-        doc=doc.strip().split("\n\n")[0].replace("\n", " ").removeprefix("r"),
+        doc=_about(doc),
         module="torch.nn",
         qualname=cls,
         file=str(folder / f"{stem}.py"),

@@ -35,6 +35,12 @@ class Rewrite:
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
 
     @property
+    def where(self) -> str:
+        """The sites in words, as `sites` describes them: "the activations behind a layer"."""
+        said = (self.sites.__doc__ or "places that it knows").split(".")[0].strip()
+        return said[:1].lower() + said[1:]
+
+    @property
     def keeps_function(self) -> bool:
         """Whether the rewritten model with its computed weights does in evaluation what the model did."""
         return self.keeps
@@ -97,3 +103,9 @@ def no_site(rewrite: Rewrite, at: str, known: tuple[str, ...], hint: str = "") -
     some = ", ".join(known[:4]) + (", ..." if len(known) > 4 else "")
     hint = hint or near(at, known) or (f"it can go to {some}" if known else "there is no place for it in this model")
     return NoSiteError(f"{rewrite.name} cannot be applied at '{at}'", path=at, hint=hint)
+
+
+def no_site_at_all(rewrite: Rewrite, graph: Graph, hint: str = "") -> NoSiteError:
+    """The error for a rewrite that has no place anywhere in a graph, unless there is a better `hint`."""
+    hint = hint or f"it applies to {rewrite.where}"
+    return NoSiteError(f"there is no site for {rewrite.name} in {graph.name}", hint=hint)

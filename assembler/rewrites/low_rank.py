@@ -51,7 +51,7 @@ class LowRank(Rewrite):
         return self.energy is not None
 
     def sites(self, graph: Graph, types: Types) -> tuple[str, ...]:
-        """Dense layers with weights of their own, of at least that rank."""
+        """Linear layers and convolutions without groups, with weights of their own, of at least that rank."""
         view = View(graph, types)
         found = (i for i, node in graph if is_dense(node) and view.free(i) and is_leaf(graph, i))
         return tuple(i for i in found if (self.rank or 1) <= min(_size(graph.nodes[i], types)))

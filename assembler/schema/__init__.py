@@ -54,6 +54,6 @@ def schema() -> Schema:
             **claims_schema(),
             **{f"op.{name}": op(entry) for name, entry in ops.items()},
             **{f"phase.{name}": phase(registry.lookup("phase", name)) for name in registry.names("phase")},
-            **{kind: named(kind) for kind in ("dataset", "sampler", "optimizer")},
+            **{kind: named(kind) for kind in ("dataset", "sampler", "optimizer", "proxy", "pruner")},
         },
     }

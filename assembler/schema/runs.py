@@ -11,6 +11,8 @@ from assembler.schema.words import section
 def space() -> Schema:
     search = arguments(registry.settings("search"))
     search["properties"] |= {"data": ref("dataset"), "sampler": ref("sampler"), "train": ref("train")}
+    for key, use in (("prune", ref("pruner")), ("screen", screen()), ("supernet", supernet())):
+        search["properties"][key] = {"anyOf": [use, {"type": "null"}]}
     choose = {"type": "object", "additionalProperties": ref("choice")}
     base = {"anyOf": [{"type": "string"}, ref("model")]}
     return section(
@@ -18,6 +20,18 @@ def space() -> Schema:
         {"base": base, "choose": choose, "where": ref("where"), "moves": ref("moves"), "search": search},
         ["base"],
     )
+
+
+def screen() -> Schema:
+    """What lets the best candidates alone pass, told before they are trained."""
+    found = arguments(registry.settings("screen"))
+    found["properties"]["by"] = {"anyOf": [ref("proxy"), {"const": "predictor"}]}
+    return found
+
+
+def supernet() -> Schema:
+    """How the weights are trained that all candidates share."""
+    return arguments(registry.settings("supernet"))
 
 
 def where() -> Schema:

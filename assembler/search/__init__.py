@@ -6,7 +6,8 @@ Optuna and PyGlove are imported only by the samplers that need them, and Optuna 
 from assembler.search.exact import Additive, BudgetError, Solution, solutions, solve
 from assembler.search.pareto import Direction, front, hypervolume
 from assembler.search.samplers import Sampler, SearchSpec, Values, make
-from assembler.search.storage import StudyLog, open_study
+from assembler.search.shared import StudyLog
+from assembler.search.storage import load_study, open_study
 from assembler.search.study import Study, Trial, run
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Values",
     "front",
     "hypervolume",
+    "load_study",
     "make",
     "open_study",
     "run",

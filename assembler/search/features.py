@@ -11,6 +11,7 @@ import math
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ Array = NDArray[np.float64]
 
 _HASHED = 256  # columns of what has no fixed number of values
 _MOST_PATHS = 512  # graphs with more paths from inputs to outputs are described by pieces of three steps
+_FEW = 8  # candidates up to so many are counted one by one
 _PAIRS = 16  # permutations up to this length are described by which of two comes first
 _CLEAR = ("identity", "dropout", "item", "add", "switch")
 """Ops that a path runs through as if they were not there."""
@@ -38,6 +40,9 @@ class Encoder:
             for width, encode in _encoders(d):
                 self._parts.append((d, sum(widths), encode))
                 widths.append(width)
+        self._alike = _alike(space)
+        for _, labels in self._alike:
+            widths += [1] * labels if labels <= _FEW else [labels]
         self._start = sum(widths)
         widths += [_HASHED] if graph else []
         self.width = sum(widths)
@@ -51,18 +56,36 @@ class Encoder:
             if d.name in choice:
                 made = encode(choice[d.name])
                 found[start : start + len(made)] = made
+        at = self._start
+        for names, labels in reversed(self._alike):
+            at -= labels
+            picks = [pick for name in names if isinstance(pick := choice.get(name), int)]
+            found[at : at + labels] = np.bincount(picks, minlength=labels)
         if self._graph:
             found[self._start :] = paths(self._graph(dict(choice)))
         return found
 
 
-@functools.lru_cache(maxsize=65536)
+@dataclass(frozen=True)
+class _Named:
+    """A graph that is known by its fingerprint, which it remembers."""
+
+    fingerprint: str
+    graph: Graph = field(compare=False)
+
+
 def paths(graph: Graph) -> Array:
     """How often each sequence of ops leads from an input to an output, hashed to 256 columns.
 
     Paths through `zero` carry nothing and are left out; steps that only pass on or sum up are left out of a path. Of
     graphs with more than 512 paths, sequences of three steps are counted instead. Columns are square roots of counts.
     """
+    return _paths(_Named(graph.fingerprint, graph))
+
+
+@functools.lru_cache(maxsize=65536)
+def _paths(named: _Named) -> Array:
+    graph = named.graph
     steps = {name: f"in {kind.dtype}" for name, kind in graph.inputs}
     sources: dict[str, tuple[str, ...]] = dict.fromkeys(steps, ())
     for name, node in graph.nodes.items():
@@ -109,6 +132,18 @@ def _pieces(steps: Mapping[str, str], sources: Mapping[str, Sequence[str]]) -> P
             before = {path[-2:] for path in full}
         reaching[name] = before
     return found
+
+
+def _alike(space: Space) -> list[tuple[list[str], int]]:
+    """The names of decisions between the same candidates, where there are several, and how many candidates.
+
+    How often one is picked in all may matter more than where.
+    """
+    names: dict[tuple[str, ...], list[str]] = {}
+    for d in space.decisions:
+        if d.kind == "oneof":
+            names.setdefault(d.labels, []).append(d.name)
+    return [(found, len(labels)) for labels, found in names.items() if len(found) > 1]
 
 
 # -- decisions ---------------------------------------------------------------------------------------------------------

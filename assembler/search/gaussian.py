@@ -16,7 +16,9 @@ _NOISE = 1e-2  # variance of the noise before anything is learnt, where that of 
 
 
 class Gaussian:
-    """k(x, y) = exp(-sum_g w_g |x_g - y_g|^2) + noise [x = y], with a constant mean and a variance that are solved for.
+    """k(x, y) = m(sum_g w_g |x_g - y_g|^2) + noise [x = y], with a constant mean and a variance that are solved for.
+
+    m is Matern's function of smoothness 3/2 (Rasmussen and Williams 2006, eq. 4.17) of the squared distance.
 
     The weights w_g and the noise are those of the greatest posterior under log-normal priors, found by Adam on the
     exact gradient (Rasmussen and Williams 2006, eq. 5.9), from where the last fit ended. A weight's prior has its
@@ -47,11 +49,16 @@ class Gaussian:
             logs = logs - _RATE * first / (1 - 0.8**step) / (np.sqrt(second / (1 - 0.9**step)) + 1e-9)
         self._logs = best
 
+    @property
+    def ready(self) -> bool:
+        """Whether weights were learnt."""
+        return self._logs is not None
+
     def posterior(self, x: Array, y: Array) -> Posterior:
         """What values `y` [n] at `x` [n, columns] say of all others, with the weights that were learnt."""
         assert self._logs is not None, "learn comes first"
         scale = np.sqrt(np.exp(self._logs[:-1]))[self._groups]
-        near = np.exp(-_squared(x * scale, x * scale))
+        near = _matern(_squared(x * scale, x * scale))
         inverse = np.linalg.inv(near + np.exp(self._logs[-1]) * np.eye(len(x)))
         return Posterior(scale, x * scale, inverse, *_solved(inverse, y))
 
@@ -69,7 +76,7 @@ class Posterior:
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation [m], without noise, at `x` [m, columns]."""
-        near = np.exp(-_squared(x * self.scale, self.x))
+        near = _matern(_squared(x * self.scale, self.x))
         left = 1 - np.einsum("ij,ij->i", near @ self.inverse, near)
         return self.mean + near @ self.weights, np.sqrt(self.variance * np.maximum(left, 1e-10))
 
@@ -78,6 +85,11 @@ def _squared(x: Array, y: Array) -> Array:
     """Squared distances [n, m] of the rows of x and y."""
     found = (x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T
     return np.asarray(np.maximum(found, 0.0))
+
+
+def _matern(squared: Array) -> Array:
+    distance = np.sqrt(3 * squared)
+    return np.asarray((1 + distance) * np.exp(-distance))
 
 
 def _solved(inverse: Array, y: Array) -> tuple[float, float, Array]:
@@ -90,11 +102,12 @@ def _solved(inverse: Array, y: Array) -> tuple[float, float, Array]:
 
 def _evidence(given: Array, parts: Array, y: Array) -> tuple[float, Array]:
     """The negative logarithm of the marginal likelihood, and its slope by the logarithms of weights and noise."""
-    kernel = np.exp(-np.tensordot(given[:-1], parts, 1))
-    matrix = kernel + given[-1] * np.eye(len(y))
+    distance = np.tensordot(given[:-1], parts, 1)
+    matrix = _matern(distance) + given[-1] * np.eye(len(y))
     inverse = np.linalg.inv(matrix)
     _, variance, weights = _solved(inverse, y)
     loss = 0.5 * len(y) * np.log(variance) + 0.5 * float(np.linalg.slogdet(matrix)[1])
     change = inverse - np.outer(weights, weights) / variance
-    slope = -0.5 * given[:-1] * np.tensordot(parts, change * kernel, 2)
+    by_distance = -1.5 * np.exp(-np.sqrt(3 * distance))
+    slope = 0.5 * given[:-1] * np.tensordot(parts, change * by_distance, 2)
     return float(loss), np.r_[slope, 0.5 * given[-1] * np.trace(change)]

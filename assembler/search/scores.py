@@ -11,7 +11,7 @@ import numpy as np
 from assembler.search.features import Array
 
 _NORMAL = NormalDist()
-_LEAST = 0.01  # chance that is left to choices like those that failed
+_LEAST = 1e-6  # what is left to choices like those that failed
 
 
 def normal_scores(values: Array) -> Array:
@@ -45,5 +45,5 @@ def improvement(mean: Array, deviation: Array, best: float) -> Array:
 
 
 def chances(mean: Array) -> Array:
-    """Predictions of what is 0 or 1 as chances, none of them nothing."""
-    return np.clip(mean, _LEAST, 1.0)
+    """Predictions of what is 0 or 1 as chances, none of them nothing; squared, since those near 0 are but noise."""
+    return np.clip(mean, 0.0, 1.0) ** 2 + _LEAST

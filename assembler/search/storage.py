@@ -1,4 +1,4 @@
-"""Trials of any sampler in an Optuna study: for dashboards, for other processes, and to go on after an interruption.
+"""Optuna's storages by URL, asked again for a while where a database is away.
 
 URLs: `journal:///study.log` (a file; four slashes for an absolute path), `sqlite:///study.db`, `postgresql://...`,
 `mysql+pymysql://...`.
@@ -6,111 +6,143 @@ URLs: `journal:///study.log` (a file; four slashes for an absolute path), `sqlit
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import random
+import time
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from assembler.errors import InputError
-from assembler.recipe.choices import Choice, Decision, Pick, Space
+from assembler.errors import InputError, StoreError, near
 from assembler.search.pareto import Direction
-from assembler.search.samplers.optuna_sampler import recorded
-from assembler.search.study import Trial
+from assembler.search.shared import StudyLog
 
+T = TypeVar("T")
 _FORMS = "journal:///study.log, sqlite:///study.db, postgresql://user@host/db or mysql+pymysql://user@host/db"
-_STATES = {"complete": "COMPLETE", "duplicate": "COMPLETE", "infeasible": "PRUNED", "failed": "FAIL"}
+JOURNAL = "study.log"
+"""The journal in the folder of a search."""
+_PATIENCE = 300.0  # seconds that a database may be away
 
 
-class StudyLog:
-    """A named Optuna study that trials are added to and read back from."""
+class Access:
+    """A storage that is asked again, with growing pauses, where the connection to its database fails."""
 
-    def __init__(self, study: Any, url: str) -> None:
-        self._study = study
-        self._url = url
+    def __init__(self, storage: Any, url: str, patience: float = _PATIENCE) -> None:
+        self.storage, self.url = storage, url
+        if engine := getattr(getattr(storage, "_backend", None), "engine", None):
+            weakref.finalize(self, engine.dispose)
+        self.patience = patience
 
-    def add(self, space: Space, trial: Trial) -> None:
-        """Record a trial. Raises InputError where the study holds trials of a space with other candidates."""
-        import optuna
+    def __call__(self, call: Callable[[Any, bool], T]) -> T:
+        """What `call(storage, again)` gives; `again` says that an earlier try may have come through after all.
 
-        params, distributions = recorded(space, trial.choice)
-        state = _STATES[trial.state] if trial.values or trial.state != "duplicate" else "FAIL"
-        attributes = {
-            "choice": json.dumps(trial.choice),
-            "labels": json.dumps(_labels(space, trial.choice)),
-            "state": trial.state,
-            "reason": trial.reason,
-            "key": trial.key,
-            "costs": trial.costs,
-            "estimate": trial.estimate,
-        }
-        try:
-            made = optuna.trial.create_trial(
-                state=optuna.trial.TrialState[state],
-                values=trial.values,
-                params=params,
-                distributions=distributions,
-                user_attrs=attributes,
-            )
-            self._study.add_trial(made)
-        except ValueError as error:
-            what = f"study '{self._study.study_name}' in {self._url} was made for another space: {error}"
-            raise InputError(what, hint="give the study another name") from None
-
-    def history(self, space: Space) -> list[Trial]:
-        """The recorded trials, renumbered from 0; those whose choice the space no longer has are left out.
-
-        Candidates are told by their labels, so that they may have moved in the space since.
+        Raises StoreError where the database has been away for too long.
         """
-        found: list[Trial] = []
-        for frozen in self._study.get_trials(deepcopy=False):
-            attributes = frozen.user_attrs
-            choice = _choice(space, attributes) if "labels" in attributes else None
-            if choice is None:
-                continue
-            found.append(
-                Trial(
-                    len(found),
-                    choice,
-                    tuple(frozen.values) if frozen.values else None,
-                    attributes["state"],
-                    dict(attributes["costs"]),
-                    attributes["estimate"],
-                    attributes["reason"],
-                    attributes["key"],
-                    space.named(choice),
-                )
-            )
-        return found
+        end, pause, again = time.monotonic() + self.patience, 0.1, False
+        while True:
+            try:
+                return call(self.storage, again)
+            except Exception as error:
+                if not _is_away(error):
+                    raise
+                if time.monotonic() >= end:
+                    said = self._given_up(error)
+                    self.patience = 0.0  # who waited once need not wait again to be told so
+                    raise said from error
+            again = True
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, 5.0)
+
+    def _given_up(self, error: Exception) -> StoreError:
+        said = f"{hidden(self.url)} has not answered for {self.patience:g} s: {first_line(error.__cause__ or error)}"
+        return StoreError(said, hint="what is recorded is kept, and the same command goes on from there")
 
 
-def open_study(url: str, name: str, directions: Sequence[Direction] = ("maximize",), workers: int = 1) -> StudyLog:
+def open_study(
+    url: str,
+    name: str,
+    directions: Sequence[Direction] = ("maximize",),
+    workers: int = 1,
+    *,
+    grace: float = 60.0,
+    patience: float = _PATIENCE,
+) -> StudyLog:
     """The study of that name in a storage, made if it is not there.
 
-    Raises InputError for a URL that is not understood or cannot be opened, for SQLite with more than one worker, and
-    for a study of other directions.
+    A process that has not been heard of for `grace` seconds is taken for dead, a database that has been away for
+    `patience` seconds for gone. Raises InputError for a URL that is not understood or cannot be opened, for SQLite with
+    more than one worker, and for a study of other directions.
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    access = Access(_storage(url, workers), url, patience)
     study = optuna.create_study(
-        storage=_storage(url, workers), study_name=name, directions=list(directions), load_if_exists=True
+        storage=access.storage, study_name=name, directions=list(directions), load_if_exists=True
     )
     there = tuple(d.name.lower() for d in study.directions)
     if there != tuple(directions):
         raise InputError(
-            f"study '{name}' in {url} is there to {' and '.join(there)}, not to {' and '.join(directions)}",
+            f"study '{name}' in {hidden(url)} is there to {' and '.join(there)}, not to {' and '.join(directions)}",
             hint="give the study another name",
         )
-    return StudyLog(study, url)
+    return StudyLog(access, name, workers, grace, alone=url.startswith("sqlite"))
+
+
+def load_study(url: str, name: str | None = None) -> StudyLog:
+    """A study that is there; the name may be left out where the storage has one alone. Raises InputError without it."""
+    path = Path(url.partition("://")[2].removeprefix("/"))
+    if url.startswith(("journal:", "sqlite:")) and not path.expanduser().is_file():
+        raise InputError(f"there is no study in {url}: no such file", hint="`assembler search --storage` makes one")
+    access = Access(_storage(url, 1), url)
+    names = sorted(s.study_name for s in access(lambda s, again: s.get_all_studies()))
+    if name is None and len(names) == 1:
+        name = names[0]
+    if name is None or name not in names:
+        listed = f"studies: {', '.join(names) or 'none'}"
+        what = f"{hidden(url)} has {len(names)} studies" if name is None else f"{hidden(url)} has no study '{name}'"
+        raise InputError(what, hint=(near(name or "", names) or listed) if name else f"name one with --study; {listed}")
+    return StudyLog(access, name)
+
+
+def storage_url(where: str) -> str:
+    """The URL of a storage; a run's folder or a journal's path stands for the journal in it."""
+    path = Path(where).expanduser()
+    if "://" in where or not path.exists():
+        return where
+    return f"journal:///{(path / JOURNAL if path.is_dir() else path).resolve()}"
+
+
+def hidden(url: str) -> str:
+    """A URL without its password."""
+    head, at, tail = url.partition("://")[2].rpartition("@")
+    user, colon, _ = head.partition(":")
+    return f"{url.partition('://')[0]}://{user}:***@{tail}" if at and colon else url
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _is_away(error: Exception) -> bool:
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError
+
+    if isinstance(error, StorageInternalError):
+        return isinstance(error.__cause__, DBAPIError | PendingRollbackError)
+    return isinstance(error, OperationalError | PendingRollbackError) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    )
 
 
 def _storage(url: str, workers: int) -> Any:
     import optuna
 
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     scheme, separator, rest = url.partition("://")
     path = Path(rest.removeprefix("/")).expanduser()
     if scheme == "journal" and rest.startswith("/") and path.name:
-        return optuna.storages.JournalStorage(_journal(path))
+        return _journal(path)
     if scheme == "sqlite" and workers > 1:
         instead = f"journal:///{path.with_suffix('.log')}" if path.name else "journal:///study.log"
         raise InputError(f"SQLite is for one worker, not for {workers}: {url}", hint=f"use {instead}")
@@ -119,31 +151,37 @@ def _storage(url: str, workers: int) -> Any:
     if scheme == "sqlite" and path.name:
         _folder(path)
     try:
-        return optuna.storages.RDBStorage(url)
+        # A connection that the database has dropped in the meantime is noticed before it is used.
+        return optuna.storages.get_storage(
+            optuna.storages.RDBStorage(_with_driver(url), engine_kwargs={"pool_pre_ping": True})
+        )
     except ImportError as error:
-        raise InputError(f"{url} needs a database driver: {error}", hint="install it, or use journal:///") from None
+        hint = "pip install 'psycopg[binary]'" if scheme.startswith("postgresql") else "install it, or use journal:///"
+        raise InputError(f"{hidden(url)} needs a database driver: {error}", hint=hint) from None
     except Exception as error:
-        raise InputError(f"cannot open {url}: {str(error).splitlines()[0]}", hint=f"use {_FORMS}") from None
+        raise InputError(f"cannot open {hidden(url)}: {first_line(error)}", hint=f"use {_FORMS}") from None
+
+
+def _with_driver(url: str) -> str:
+    """A PostgreSQL URL that names no driver is for psycopg 3, where that is installed."""
+    import importlib.util
+
+    plain = url.startswith("postgresql://") and importlib.util.find_spec("psycopg") is not None
+    return url.replace("postgresql://", "postgresql+psycopg://", 1) if plain else url
 
 
 def _journal(path: Path) -> Any:
-    """The journal in a file, cut after its last whole line: a killed writer leaves half a line, which stops readers."""
-    from optuna.storages import journal
+    from optuna.storages import JournalStorage
+
+    from assembler.search.journal import Journal
 
     _folder(path)
     try:
-        backend = journal.JournalFileBackend(str(path))
-        lock = journal.JournalFileSymlinkLock(str(path))
-        lock.acquire()
-        try:
-            with path.open("rb+") as file:
-                whole = file.read().rfind(b"\n") + 1
-                file.truncate(whole)
-        finally:
-            lock.release()
+        return JournalStorage(Journal(path))
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
-    return backend
+    except ValueError:
+        raise InputError(f"{path} is no journal of studies", hint="name another file") from None
 
 
 def _folder(path: Path) -> None:
@@ -151,42 +189,3 @@ def _folder(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder {path.parent}: {error.strerror}") from None
-
-
-def _labels(space: Space, choice: Choice) -> dict[str, Any]:
-    """The choice with candidates by label; numbers as they are."""
-    by_name = {d.name: d for d in space.decisions}
-    return {name: _label(by_name[name], pick) for name, pick in choice.items()}
-
-
-def _label(d: Decision, pick: Pick) -> Any:
-    if isinstance(pick, tuple):
-        return list(pick) if d.kind == "moves" else [d.labels[i] for i in pick]
-    return d.labels[int(pick)] if d.kind == "oneof" else pick
-
-
-def _choice(space: Space, attributes: Mapping[str, Any]) -> Choice | None:
-    """The recorded choice in the space as it is now, or None where it has no place there."""
-    by_name = {d.name: d for d in space.decisions}
-    choice: Choice = {}
-    for name, label in json.loads(attributes["labels"]).items():
-        d = by_name.get(name)
-        if d is None:
-            return None
-        try:
-            choice[name] = _pick(d, label)
-        except ValueError:
-            return None
-    fits = {d.name for d in space.active(choice)} == set(choice)
-    return choice if fits and all(by_name[n].accepts(p) for n, p in choice.items()) else None
-
-
-def _pick(d: Decision, label: Any) -> Pick:
-    if d.kind in ("int", "float"):
-        return int(label) if d.kind == "int" else float(label)
-    if d.kind == "moves":
-        return tuple(label)
-    if not isinstance(label, list):
-        return d.labels.index(label)
-    picks = [d.labels.index(one) for one in label]
-    return tuple(sorted(picks) if d.sorted else picks)

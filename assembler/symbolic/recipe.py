@@ -15,7 +15,9 @@ import pyglove as pg
 
 from assembler import registry
 from assembler.errors import Problem, RecipeError, near
-from assembler.recipe.choices import Pick, Space, decide, space
+from assembler.recipe.choices import Choice, Decision, Pick, Space, decide, space
+from assembler.recipe.choices.counting import Tree
+from assembler.recipe.choices.vector import decoded, encoded
 from assembler.recipe.document import Document
 from assembler.recipe.edits import EDITS, edits_text, laid
 from assembler.recipe.paths import SECTIONS, STEP_KEYS
@@ -107,6 +109,25 @@ def symbolic(document: Document) -> Recipe:
             what = f"the step '{step}' bears the name of a part of every recipe, so its path is not its own"
             raise RecipeError(Problem(what, steps.key_span(step), hint="rename it"))
     return Recipe(**_flat(model)).at(document.folder)
+
+
+def choice_of(recipe: Recipe, dna: Any) -> Choice:
+    """The choice that PyGlove's DNA of a recipe (that of `pg.template(recipe)` or `pg.dna_spec(recipe)`) stands for."""
+    found = recipe.space.unmoved
+    made = dict(decoded(Tree(_ordered(recipe, found)), iter(dna.to_numbers()), lambda _: True))
+    return {d.name: made[d.name] for d in found.decisions if d.name in made}
+
+
+def dna_of(recipe: Recipe, choice: Mapping[str, Pick]) -> Any:
+    """The DNA by which PyGlove makes the candidate of a choice: `pg.template(recipe).decode(dna)`."""
+    numbers = encoded(Tree(_ordered(recipe, recipe.space.unmoved)), choice, lambda _: True)
+    return pg.DNA.from_numbers(list(numbers), pg.dna_spec(recipe))
+
+
+def _ordered(recipe: Recipe, found: Space) -> list[Decision]:
+    """The decisions in PyGlove's order, which is that of its own tree: the sections of a recipe before its steps."""
+    keys = [str(key) for key in recipe.sym_keys()]
+    return sorted(found.decisions, key=lambda d: keys.index(re.split(r"[.\[]", d.name)[0]))
 
 
 def tree(recipe: Recipe) -> Map:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from assembler.errors import Problem, RecipeError
-from assembler.graph.core import Graph
+from assembler.graph.core import ITEM, Graph
 from assembler.graph.modes import MODES, has_modes, in_mode
 from assembler.graph.shares import owners
 from assembler.recipe.expand import expand
-from assembler.recipe.notes import in_order, note_all
+from assembler.recipe.notes import MOST_PROBLEMS, in_order, note_all
 from assembler.recipe.pause import no_collection
-from assembler.recipe.values import Leaf, Map
+from assembler.recipe.steps import Step
+from assembler.recipe.values import Leaf, Map, Seq
 from assembler.wiring.builder import Builder
 from assembler.wiring.initial import begun
 from assembler.wiring.interface import inputs_of, only_of, outputs_of
@@ -41,10 +42,14 @@ def draft(tree: Map, problems: list[Problem], *, name: str = "model") -> Graph:
         return Graph(tuple(inputs.items()), {}, (), {}, name)
     if not steps:
         return Graph(tuple(inputs.items()), {}, (), {}, name)
-    work = Builder(inputs, problems, tree.get("blocks"))
-    last = work.run(steps)
+    return wired(tree, steps, Builder(inputs, problems, tree.get("blocks")), name)
+
+
+def wired(tree: Map, steps: Iterable[Step], work: Builder, name: str) -> Graph:
+    """The graph of a recipe whose steps are laid out; what is wrong is added to the builder's problems."""
+    last, problems = work.run(steps), work.problems
     outputs = outputs_of(tree, work, last)
-    graph = Graph(tuple(inputs.items()), work.nodes, outputs, work.names, name, only_of(tree, problems))
+    graph = Graph(tuple(work.inputs.items()), work.nodes, outputs, work.names, name, only_of(tree, problems))
     if work.spare and not problems:
         graph = _without(graph, work.spare)
     graph = begun(graph, tree, problems)
@@ -52,6 +57,34 @@ def draft(tree: Map, problems: list[Problem], *, name: str = "model") -> Graph:
         note_all(problems, unread(graph))
         note_all(problems, _read_out_of_mode(graph, tree))
     return graph
+
+
+def left_out(tree: Map) -> tuple[str, ...]:
+    """The steps that a sound recipe has and its model has not: what containers give out, and nothing reads.
+
+    Their weights are in no `state_dict`.
+    """
+    if not isinstance(tree.get("graph"), Map) or not _gives_out(tree):
+        return ()
+    work = Builder(inputs_of(tree, []), [], tree.get("blocks"))
+    outputs = outputs_of(tree, work, work.run(expand(tree, [])))
+    graph = Graph(tuple(work.inputs.items()), work.nodes, outputs, work.names)
+    there = _without(graph, work.spare).nodes
+    return tuple(i for i, node in graph if i not in there and node.op != ITEM)
+
+
+def _gives_out(tree: Map) -> bool:
+    """Whether any step or block names outputs of its own."""
+    waiting = [v for key in ("graph", "blocks") if (v := tree.get(key)) is not None]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, Map):
+            if "outputs" in here:
+                return True
+            waiting += [v for _, v in here]
+        elif isinstance(here, Seq):
+            waiting += here.items
+    return False
 
 
 def _without(graph: Graph, spare: set[str]) -> Graph:
@@ -83,8 +116,27 @@ def _read_out_of_mode(graph: Graph, tree: Map) -> Iterator[Problem]:
 
 def unread(graph: Graph) -> Iterator[Problem]:
     """Steps whose value nothing reads: a part of the model that its author believes to be there."""
-    users, ends = graph.users(), {i for _, i in graph.outputs}
-    for i, node in graph:
-        if not users[i] and i not in ends:
-            hint = "read it with from:, name it in outputs:, or remove it"
-            yield Problem(f"nothing reads '{i}'", node.span, "" if node.span else i, hint)
+    ends = {i for _, i in graph.outputs}
+    if graph.nodes.keys() <= ends | {source for node in graph.nodes.values() for _, source in node.inputs}:
+        return
+    users = graph.users()
+    found = [i for i in graph.nodes if not users[i] and i not in ends]
+    for i in found[: MOST_PROBLEMS + 1]:
+        node = graph.nodes[i]
+        hint = "read it with from:, name it in outputs: (with when: train if only an objective reads it), or remove it"
+        alone = _for_it_alone(graph, users, i, ends)
+        more = f", and {', '.join(repr(j) for j in alone)} {'is' if len(alone) == 1 else 'are'} there for it alone"
+        yield Problem(f"nothing reads '{i}'{more * bool(alone)}", node.span, "" if node.span else i, hint)
+
+
+def _for_it_alone(
+    graph: Graph, users: Mapping[str, tuple[tuple[str, str], ...]], end: str, ends: Collection[str]
+) -> list[str]:
+    """The steps that are read on the way to an unread one and nowhere else, in the order of the graph."""
+    idle, waiting = {end}, [end]
+    while waiting:
+        for i in graph.nodes[waiting.pop()].sources:
+            if i in graph.nodes and i not in ends and i not in idle and all(user in idle for user, _ in users[i]):
+                idle.add(i)
+                waiting.append(i)
+    return [i for i in graph.nodes if i in idle and i != end] if len(idle) > 1 else []

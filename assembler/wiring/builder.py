@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from keyword import iskeyword
 from typing import Any
 
@@ -12,11 +13,13 @@ from assembler.graph.core import ITEM, Arg, Node, TensorType
 from assembler.graph.reserved import RESERVED_STEPS
 from assembler.recipe.notes import note, note_all
 from assembler.recipe.steps import BAD_OP, Step
-from assembler.recipe.values import Map, Value
+from assembler.recipe.values import Leaf, Map, Value
 from assembler.registry import Entry, checks
 from assembler.wiring.names import ABSENT, Names
 from assembler.wiring.nesting import nest
 from assembler.wiring.sharing import mark
+
+_KEEP = "`keep` is a word for imported models; in a recipe's own space write the op that stands there now"
 
 
 class Builder:
@@ -221,7 +224,9 @@ class Builder:
         """The id of the value that a `from` names; `at` says where in it."""
         span = step.value_span("from", *at)
         if not isinstance(source, str):
-            self.note(f"'from' names steps, not {checks.shown(source)}", span)
+            number = type(source) in (int, float) and not isinstance(step.source, int | float)
+            hint = f"{{op: scale, factor: {float(source)}}} multiplies by a number" if number else ""
+            self.note(f"'from' names steps, not {checks.shown(source)}", span, hint)
             return ""
         if found := self.value_at(source, names, step.path):
             return found
@@ -275,7 +280,8 @@ class Builder:
             block = near(op or step.op, self.blocks)
             inside = isinstance(step.written.get(key), Map)
             for p in error.problems:
-                self.note(p.message, step.value_span(key, *(["op"] * inside)), block or p.hint, step.path)
+                hint = block or (_KEEP if (op or step.op) == "keep" else p.hint)
+                self.note(p.message, step.value_span(key, *(["op"] * inside)), hint, step.path)
             return None
 
     def args(self, step: Step, entry: Entry, given: dict[str, Any], *at: str) -> tuple[tuple[str, Arg], ...]:
@@ -291,7 +297,7 @@ class Builder:
         if any(checks.problems(entry, given, _nowhere, written=written)):
             place = step.value_span(*(at or ("op",)))
             wrong = checks.problems(entry, given, key_span, value_span, span=place, path=step.path, written=written)
-            note_all(self.problems, wrong)
+            note_all(self.problems, (_meant(p, given, step) for p in wrong))
         found: dict[str, Arg] = {}
         for name, value in given.items():
             param = entry.param(name)
@@ -338,6 +344,16 @@ class Builder:
                 self.note(f"op '{entry.name}' has no input '{name}'", step.key_span("from", name), hint)
             found.append((name, self.find(source, step, names, name)))
         return sorted(found, key=lambda f: wanted.index(f[0]) if f[0] in wanted else 0)
+
+
+def _meant(problem: Problem, given: Mapping[str, Any], step: Step) -> Problem:
+    """A problem of an argument that is the bare name of something, with a hint at the expression."""
+    for name, value in given.items() if " must be " in problem.message and not problem.hint else ():
+        bare = isinstance(value, str) and value.isidentifier() and step.written.get(name) == Leaf(value)
+        if bare and problem.message.startswith(f"'{name}' "):
+            where = "" if value in step.scope else f", with {value} under vars:"
+            return replace(problem, hint=f"an expression begins with =: write {name}: ={value}{where}")
+    return problem
 
 
 def _nowhere(name: str) -> None:

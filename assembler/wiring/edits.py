@@ -11,13 +11,15 @@ from assembler.graph.core import Graph, Node
 from assembler.graph.edit import cut, extract, graft, remove, replace_step, with_outputs
 from assembler.graph.sides import sides_named, stream
 from assembler.graph.verify import verify
-from assembler.recipe.edits import EDITS, ENDS, KEEP, levels, places
+from assembler.recipe.edits import EDITS, ENDS, FROZEN, KEEP, is_new, levels, places
 from assembler.recipe.notes import note_all
 from assembler.recipe.scope import resolve, scope_of, undecided
 from assembler.recipe.values import Leaf, Map, Value, is_choice, marked
+from assembler.wiring.appended import appended, begins, given_out, with_output_names
 from assembler.wiring.outside import wired
 
 Draft = Callable[[Map, list[Problem]], Graph]
+SIZED = "sized"
 _NEW = "new"
 """What a part is called while it is a recipe of its own."""
 
@@ -29,24 +31,54 @@ def edited(graph: Graph, tree: Map, problems: list[Problem], draft: Draft) -> Gr
     added to `problems`, at the edit's own place.
     """
     section = tree.get(EDITS)
-    if section is None or not len(graph):
+    if not len(graph):
         return graph
+    if section is None:
+        return _given_out(graph, tree, "", problems)
     if not isinstance(section, Map):
         hint = "for instance edits: {encoder.layer.1: identity}"
         note_all(
             problems, [Problem("'edits' must be a mapping of paths to steps and arguments", section.span, hint=hint)]
         )
         return graph
-    written, made = graph, set[str]()
+    written, made, last = graph, set[str](), ""
     for path, value in section:
         if _is_gone(path, written, graph) and not made.isdisjoint(levels(path)[:-1]):
             continue
         made |= {path} if value != Leaf(KEEP) else set()
         try:
-            graph = _edited(graph, path, value, tree, draft)
+            if _is_new(path, value, graph):
+                graph, last = _appended(graph, path, value, last, tree, draft), path
+            else:
+                graph = _edited(graph, path, value, tree, draft)
         except (GraphError, RecipeError) as error:
             note_all(problems, error.at(section.key_span(path)).problems)
-    return graph
+    return _given_out(graph, tree, last, problems)
+
+
+def _given_out(graph: Graph, tree: Map, last: str, problems: list[Problem]) -> Graph:
+    try:
+        return given_out(graph, tree, graph.resolve(last) if last else "")
+    except GraphError as error:
+        note_all(problems, error.problems)
+        return graph
+
+
+def _is_new(path: str, value: Value, graph: Graph) -> bool:
+    """Whether an edit lays a step behind the model, since the model has none of that name."""
+    return "." not in path and is_new(value) and not places(_known(graph), path)
+
+
+def _appended(graph: Graph, path: str, value: Value, last: str, tree: Map, draft: Draft) -> Graph:
+    """The graph with a step more, which reads the one laid before it, or the model's output, unless it says."""
+    if is_choice(value):
+        assert isinstance(value, Map)
+        raise RecipeError(undecided(value))
+    begin = begins(graph, path, value, graph.resolve(last) if last else "")
+    reads = {f"{_NEW}_x0": begin} if begin else {}
+    written = wired(value, f"{_NEW}_x0", with_output_names(graph), reads)
+    part = _part(path, written, tuple(reads)[:1], tuple(reads), tree, draft)
+    return _verified(appended(graph, path, part, reads, _NEW))
 
 
 def _known(graph: Graph) -> dict[str, None]:
@@ -76,6 +108,8 @@ def _edited(graph: Graph, path: str, value: Value, tree: Map, draft: Draft) -> G
             graph = _placed(graph, place, value, tree, draft)
         return graph
     owner, _, argument = path.rpartition(".")
+    if argument == FROZEN and (found := places(known, owner)):
+        return _frozen(graph, found, value)
     steps = [p for p in places(known, owner) if p in graph.nodes]
     if not steps:
         above = next((p for p in reversed(levels(path)[:-1]) if p in graph.nodes), "")
@@ -90,6 +124,15 @@ def _edited(graph: Graph, path: str, value: Value, tree: Map, draft: Draft) -> G
     for place in steps:
         graph = replace_step(graph, place, None, {argument: said})
     return graph
+
+
+def _frozen(graph: Graph, found: list[str], value: Value) -> Graph:
+    """The graph with all steps of some containers frozen, or not."""
+    said = value.value if isinstance(value, Leaf) else None
+    if not isinstance(said, bool):
+        raise RecipeError(Problem("'frozen' is true or false", value.span))
+    held = {i for path in found for i in graph.region(path)}
+    return replace(graph, nodes={i: replace(n, frozen=said) if i in held else n for i, n in graph})
 
 
 def _scope(tree: Map) -> Any:
@@ -145,9 +188,12 @@ def _input(graph: Graph, name: str, value: Value) -> Graph:
         hint = near(name, graph.input_names) or f"inputs: {', '.join(graph.input_names)}"
         raise GraphError(f"{graph.name} has no input '{name}'", hint=hint)
     if not isinstance(new, str):
-        raise GraphError(f"the input '{name}' can be given another name alone", hint="for instance image")
+        said = f"the input '{name}' has the sizes that the model was imported at, and can be given another name alone"
+        hint = f"import the model again at another size (--input) or with an axis left open (--free {name}.1)"
+        raise GraphError(said, hint=hint)
     names = {name: new}
     nodes = {i: replace(n, inputs=tuple((p, names.get(s, s)) for p, s in n.inputs)) for i, n in graph}
+    nodes = {i: _sized(n, name, new) for i, n in nodes.items()}
     return _verified(
         replace(
             graph,
@@ -158,6 +204,13 @@ def _input(graph: Graph, name: str, value: Value) -> Graph:
             only=tuple((names.get(n, n), mode) for n, mode in graph.only),
         )
     )
+
+
+def _sized(node: Node, name: str, new: str) -> Node:
+    """A step that checks the sizes of an input, with the input's new name."""
+    if node.op != SIZED or node.arg("name") != name:
+        return node
+    return replace(node, args=tuple((key, new if key == "name" else value) for key, value in node.args))
 
 
 def _output(graph: Graph, name: str, value: Value) -> Graph:

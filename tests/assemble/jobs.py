@@ -115,6 +115,7 @@ def fill(job: Job) -> dict[str, Any]:
 
 def pid(job: Job) -> dict[str, Any]:
     """Which process it ran in, under which limits on threads."""
+    job.ready()
     return {"pid": os.getpid(), "threads": os.environ["OMP_NUM_THREADS"], "torch": "torch" in sys.modules, **job.inputs}
 
 

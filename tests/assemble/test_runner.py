@@ -224,6 +224,43 @@ def test_a_job_that_forgets_its_seed_does_not_depend_on_its_worker(tmp_path: Pat
     assert drawn[0] == drawn[1]
 
 
+def test_tasks_are_taken_in_while_others_are_made(runner: Runner, marks: Path) -> None:
+    slow, host = make("slow", 1, ms=600), make("host", 2)
+    runner.submit([slow, host])
+    assert runner.wait(0.0) == {} or set(runner.wait(0.0)) <= {host}
+    found: dict[Task, Product | Failure] = {}
+    while host not in found:
+        found |= runner.wait()
+    user = make("user", 3, host=host)
+    runner.submit([user])
+    while user not in found:
+        found |= runner.wait()
+    assert slow not in found, "what is short does not wait for what is long"
+    while ended := runner.wait():
+        found |= ended
+    assert product(found, slow).result["total"] == 1 and product(found, user).result["total"] == 5
+    assert ran(marks) == {"slow": 1, "host": 1, "user": 1}
+    assert runner.wait() == {}
+
+
+def test_a_task_that_takes_too_long_is_ended(store: Store, events: list[Event], marks: Path) -> None:
+    stuck, user, calm = task("jobs:stuck", label="stuck"), make("calm", 1), make("later", 2)
+    begin = time.monotonic()
+    with Runner(store, 1, events.append, packages=("jobs",), limit=0.5) as runner:
+        results = runner.run([stuck, user, calm])
+    assert failure(results, stuck).kind == "time" and time.monotonic() - begin < 20
+    assert failure(results, stuck).reason == "it took longer than 0.5 s and was ended"
+    assert product(results, user).result["total"] == 1 and product(results, calm).result["total"] == 2
+    assert left(store) == [] and workers_on(store) == []
+
+
+def test_what_is_not_kept_is_done_again_and_leaves_nothing(runner: Runner, store: Store) -> None:
+    loose = task("jobs:pid", {"n": 1}, kept=False)
+    for _ in range(2):
+        assert product(runner.run([loose]), loose).result["n"] == 1
+    assert list(store.products()) == []
+
+
 def test_only_the_allowed_packages_run(store: Store) -> None:
     inner = make("inner", 1)
     with Runner(store) as runner, pytest.raises(TaskError) as caught:

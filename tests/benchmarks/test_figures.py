@@ -11,7 +11,7 @@ import torch
 from assembler import registry
 from assembler.recipe.document import parse
 from assembler.wiring.build import build
-from benchmarks import parity, scale
+from benchmarks import hotloop, parity, scale
 from benchmarks.__main__ import NAMES, RESULTS
 from benchmarks.measure import Figure, line, ratios
 
@@ -81,3 +81,10 @@ def test_a_break_in_the_graph_is_told(tmp_path: Path) -> None:
     assert parity.breaks(str(recipe))
     recipe.write_text("kind: model\ninputs: {x: [B, 4]}\ngraph: {a: {op: linear, out: 3}}\n")
     assert parity.breaks(str(recipe)) == ""
+
+
+def test_both_hot_loops_choose_in_the_space_that_the_bench_says() -> None:
+    document = parse(hotloop.SPACE)
+    assert document.space.size == (3 * 3 * 7 * 3) * (4 * 3) ** 4
+    ours, theirs = hotloop.ours(document), hotloop.theirs(document)
+    assert all(one() > 0 for one in (ours, theirs) for _ in range(2))

@@ -250,3 +250,19 @@ def test_every_check_is_listed_with_a_sentence() -> None:
     names = registry.names("check")
     assert len(names) == 16
     assert all(registry.lookup("check", name).doc for name in names)
+
+
+def test_causal_says_that_a_value_is_not_made_from_another_and_the_others_measure_nothing() -> None:
+    apart = TOKENS + "graph: {a: {op: linear, out: 8}, b: {op: linear, out: 8, from: x}, c: {op: relu, from: x}}\n"
+    apart += "outputs: {a: a, b: b, c: c}"
+    for value in ("b", "c"):
+        with pytest.raises(RecipeError) as caught:
+            measured(apart, f"check: causal, of: {value}, on: a")
+        problem = caught.value.problems[0]
+        assert problem.message == f"'{value}' is not made from 'a': no element of that could change it"
+        assert problem.hint == (
+            f"`of` is what is looked at, `on` what is changed; that '{value}' ignores it is a claim of `independent`"
+        )
+        assert measured(apart, f"check: independent, of: {value}, on: a") == 0
+        assert measured(apart, f"check: receptive_field, of: {value}, on: a") == 0
+    assert measured(apart, "check: causal, of: s, on: a, graph: {s: {op: cumsum, dim: 1, from: a}}") == 0

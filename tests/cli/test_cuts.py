@@ -20,7 +20,7 @@ def test_every_place_is_listed(call: Call) -> None:
     data = last(result.stdout)
     assert data["chain"] == ["stem", "mid", "pool", "head"] == [p["name"] for p in data["parts"]]
     assert data["parts"][0] == {"name": "stem", "steps": 1, "entering": [2, 1, 8, 8], "leaving": [2, 4, 8, 8],
-                                "params": 40, "flops": 4608}  # fmt: skip
+                                "sides": {}, "params": 40, "flops": 4608}  # fmt: skip
     assert data["split"] == [] and data["torn"] == {}
     rows = [line.split() for line in result.stdout.splitlines() if line.strip().startswith(">")]
     assert rows[3] == [">", "head", "1", "[B,", "4]", "[B,", "3]", "15", "24"]

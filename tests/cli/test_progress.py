@@ -47,6 +47,15 @@ def test_lines_count_tasks_and_sum_up_what_is_reused() -> None:
     ]
 
 
+def test_weights_that_a_first_run_has_just_read_are_not_called_reused() -> None:
+    from assembler.pipeline.initial import BEGIN
+
+    out = io.StringIO()
+    with Progress(out) as progress:
+        progress.event(Event("reused", task(BEGIN, {"sha256": ""}, label="initial weights", phase="teacher")))
+    assert out.getvalue() == ""
+
+
 def test_lines_about_a_long_task_come_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("assembler.pipeline.progress.time.monotonic", lambda: clock[0])

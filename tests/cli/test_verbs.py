@@ -11,7 +11,7 @@ from typer.testing import Result
 
 Call = Callable[..., Result]
 VERBS = ["run", "plan", "lint", "show", "cuts", "build", "train", "search", "rewrite", "verify", "export", "report"]
-VERBS += ["ls", "ops", "parts", "schema", "fmt", "import", "bench"]
+VERBS += ["status", "steer", "ls", "ops", "parts", "schema", "fmt", "import", "bench"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -36,6 +36,36 @@ def test_plan_of_a_run_names_slots_and_counts_parts(call: Call) -> None:
     assert "parts        4 to train, over all seeds" in result.stdout
     found = last(result.stdout)
     assert (found["parts"], found["slots"]) == (4, [{"name": "mid", "variants": ["dwconv", "pool"]}])
+
+
+WAVE = """\
+inputs: {x: [B, 8, 32]}
+blocks:
+  unit:
+    body:
+      gate: {op: conv1d, out: 8, kernel_size: 1, from: input}
+      skip: {op: conv1d, out: 8, kernel_size: 1, from: gate}
+      res: {op: conv1d, out: 8, kernel_size: 1, from: gate}
+    outputs: {y: res, skip: skip}
+graph:
+  unit: {op: unit, repeat: 3}
+  total: {op: add, from: unit.*.skip}
+"""
+
+
+def test_plan_names_what_blocks_give_out_and_nothing_reads(call: Call, place: Path) -> None:
+    (place / "wave.yaml").write_text(WAVE)
+    result = call("plan", "wave.yaml", "--json")
+    said = "left out     unit.2.res: not computed, since a block gives it out and nothing reads it"
+    assert said in result.stdout.splitlines()
+    assert last(result.stdout)["left_out"] == ["unit.2.res"]
+    assert "left out" not in call("plan", "tiny.yaml").stdout
+
+
+def test_plan_tells_costs_of_evaluation_from_those_of_training(call: Call) -> None:
+    lines = call("plan", "gan", "-o", "model.vars.width=8").stdout.splitlines()
+    assert "params       162 in evaluation; 267 with the steps that only training has" in lines
+    assert "FLOPs        288 in evaluation; 640 with the steps that only training has" in lines
 
 
 def test_plan_adds_up_and_follows_overrides(call: Call) -> None:
@@ -108,6 +138,15 @@ def test_ops_shows_a_signature(call: Call) -> None:
     result = call("ops", "conv2d")
     assert result.stdout.startswith("conv2d(out, kernel_size, stride=1, ")
     assert "inferred in_channels" in result.stdout
+
+
+def test_ops_tells_what_an_op_makes_and_is(call: Call) -> None:
+    told = call("ops", "lstm").stdout
+    assert "  outputs  output, hidden, cell; the first is the step itself, another is read as STEP.NAME" in told
+    assert "__init__" not in told and "Apply a multi-layer long short-term memory" in told
+    assert "outputs  values, indices" in call("ops", "topk").stdout
+    assert "outputs  those that carry and collect name" in call("ops", "loop").stdout
+    assert "outputs" not in call("ops", "linear").stdout
 
 
 def test_ops_suggests(call: Call) -> None:

@@ -71,7 +71,8 @@ def test_a_shape_that_a_step_refuses(tiny: fx.GraphModule) -> None:
         "multiplied (2x324 and 256x3)\n"
         "      head: {op: linear, out: 3}\n"
         "            ^^^^^^^^^^^^^^^^^^^^\n"
-        "    hint: the recipe is written for image: float32[B, 1, 8, 8], and this is float32[2, 1, 9, 9]; that step fixes "
+        "    hint: the recipe is written for image: float32[B, 1, 8, 8], and this is float32[2, 1, 9, 9]; that step "
+        "fixes "
         "the size: its 'weight' is [3, 256] and would be [3, 324]"
     )
     assert type(error.__cause__) is RuntimeError and error.problems[0].path == "head"

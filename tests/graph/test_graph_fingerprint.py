@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from assembler.graph import Graph, Node, TensorType
-from assembler.graph.fingerprint import fingerprint
+from assembler.graph.fingerprint import chained, fingerprint, joined
 from assembler.graph.text import from_text
 from assembler.graph.view import to_networkx
 from assembler.registry import lookup
@@ -213,4 +213,33 @@ def test_ten_thousand_steps_take_little_time():
 
 
 def test_it_is_the_same_in_every_process(model_text):
-    assert from_text(model_text).fingerprint == "e6e19f8a1ed3a5210cd330ae3a08b087"
+    assert from_text(model_text).fingerprint == "ba29d41337699955fc965ae5c19e688b"
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_graphs_one_behind_another_have_the_fingerprint_of_the_whole(graphs, renamed, data):
+    at, nodes, chain, kind = "x", {}, [], TensorType((2, 8))
+    for n in range(data.draw(st.integers(1, 3))):
+        part = {f"{n}.{i}": moved(node, n, at) for i, node in data.draw(graphs(most=6))}
+        unread = [i for i in part if not any(i in node.sources for node in part.values())]
+        part[f"{n}.end"] = add(*unread)
+        chain += chained(Graph(((at, kind),), part, ()), f"{n}.end")
+        nodes, at = nodes | part, f"{n}.end"
+    last = {"last": linear(at)}
+    chain += chained(Graph(((at, kind),), last, (("y", "last"),)), "last")
+    whole = graph_of({**nodes, **last}, (("y", "last"),))
+    assert joined(kind, chain) == fingerprint(whole) == fingerprint(renamed(whole, 3))
+
+
+def moved(node, n, at):
+    return Node(node.op, node.args, tuple((p, at if s.startswith("x") else f"{n}.{s}") for p, s in node.inputs))
+
+
+def test_what_reads_past_a_value_or_leads_nowhere_is_no_chain():
+    both = graph_of({"a": linear("x"), "b": linear("x")}, ())
+    assert chained(both, "b") is None
+    assert chained(graph_of({"a": linear("x"), "b": add("a", "x"), "c": linear("b")}, ()), "b") is None
+    assert len(chained(graph_of({"a": linear("x"), "b": add("a", "x"), "c": linear("b")}, ()), "c")) == 2
+    two = Graph((("x", TensorType((2, 8))), ("z", TensorType((2, 8)))), {"a": add("x", "z")}, ())
+    assert chained(two, "a") is None

@@ -142,3 +142,22 @@ def test_inputs_and_steps_share_no_name():
 
 def test_a_graph_needs_an_output():
     assert complaint({"a": RELU}, ()) == "error: model has no outputs"
+
+
+def test_steps_that_are_known_to_be_sound_are_not_looked_at_again():
+    known = {"a": linear("x", out=8), "b": Node("nonsense", (), (("input", "a"),))}
+    sound = frozenset(known)
+    verify(Graph(X, known, (("y", "b"),)), sound)
+    verify(Graph(X, {**known, "c": linear("b", out=8)}, (("y", "c"),), {"d": "c"}), sound)
+    for nodes, outputs, wrong in (
+        ({**known, "c": linear("b")}, (("y", "c"),), "step 'c': op 'linear' needs 'out'"),
+        (
+            {**known, "c": linear("e", out=8)},
+            (("y", "c"),),
+            "input 'input' of step 'c' reads 'e', which does not exist",
+        ),
+        (known, (("y", "e"),), "output 'y' reads 'e', which does not exist"),
+    ):
+        with pytest.raises(GraphError) as error:
+            verify(Graph(X, nodes, outputs), sound)
+        assert wrong in str(error.value)

@@ -1,15 +1,20 @@
 """Parts that cannot be traced: named by the error, kept as they are on request, their code needed at load."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import assembler as asm
 from assembler.compile.lower import lower
-from assembler.errors import GraphError
+from assembler.errors import AssemblerError, GraphError, InputError
 from assembler.importing import from_module
 from assembler.importing.folder import read, save
+from assembler.importing.kept import part
+from assembler.importing.sources import module_of
 from assembler.infer.cost import total
 from assembler.registry.live import LIVE
 
@@ -83,9 +88,87 @@ def test_its_code_is_needed_to_read_it(tmp_path: Path, monkeypatch: pytest.Monke
         read(tmp_path)
     assert str(caught.value) == (
         "router: error: step 'router' is the Python module Router, whose code is not here\n"
-        "    hint: import the model again in this process, or bring Router as a class under @op, with --plugin FILE, "
-        "first"
+        "    hint: import the model again in this process, from Python"
     )
+
+
+FILE = """
+import torch
+from nets import Router
+from torch import nn
+
+def make():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 8), Router(), nn.Linear(8, 3))
+"""
+NETS = """
+from torch import nn
+
+class Router(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up = nn.Linear(8, 8)
+
+    def forward(self, x):
+        return self.up(x) if x.mean() > 0 else self.up(-x)
+"""
+
+
+def test_a_folder_takes_its_code_from_the_plug_in_file_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "zoo.py").write_text(FILE)
+    (tmp_path / "nets.py").write_text(NETS)  # beside the file, where Python looks for it
+    source = f"{tmp_path / 'zoo.py'}:make"
+    found = from_module(module_of(source)[0], torch.randn(2, 8), opaque="auto")
+    save(found, tmp_path / "net", source)
+    plugin, op = tmp_path / "net" / "opaque.py", found.graph.nodes["1"].op
+    line = [sys.executable, "-m", "assembler", "build", "net", "--plugin", str(plugin)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "params       171" in done.stdout, done.stderr
+    monkeypatch.delitem(LIVE, ("op", op))
+    with pytest.raises(AssemblerError) as caught:
+        asm.plan(tmp_path / "net")
+    assert str(caught.value) == (
+        "1: error: step '1' is the Python module Router, whose code is not here\n"
+        f"    hint: --plugin {plugin} brings it: that file runs the code which the model was imported from"
+    )
+    with pytest.raises(InputError, match="makes another '1' than the one that was imported"):
+        part(source, "1", "opaque.Router_0", {"input": {"shape": [2, 8]}})
+
+
+class Rows(nn.Module):
+    """Routes all places of all samples as rows of one matrix, as mixtures of experts do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.router = Router()
+        self.out = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.router(x.reshape(-1, 8))[0]).view(x.shape)
+
+
+@pytest.mark.parametrize("opaque", ["auto", ["auto"]])
+def test_auto_keeps_the_smallest_part(opaque: list[str]) -> None:
+    net = nn.Sequential(Rows()).eval()
+    found = from_module(net, torch.randn(2, 5, 8), opaque=opaque)
+    assert found.opaque == ("0.router",)
+    x = torch.randn(3, 5, 8)
+    torch.testing.assert_close(found.build().eval()(x), net(x))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_experts_of_transformers_are_traced() -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.MixtralConfig(num_key_value_heads=2, num_local_experts=4, vocab_size=20, **sizes)
+    module = transformers.MixtralModel(config).eval()
+    before = module.config._experts_implementation
+    found = from_module(module, {"input_ids": torch.randint(0, 20, (2, 6))})
+    assert (found.opaque, module.config._experts_implementation) == ((), before)
 
 
 def test_a_part_that_is_not_there() -> None:

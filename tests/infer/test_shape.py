@@ -186,3 +186,27 @@ def test_shapes_are_those_of_the_real_run(b: int, c: int, size: int, out: int, k
     real = torch.nn.Conv2d(c, out, kernel, 2, padding)(torch.zeros(b, c, size, size))
     assert types["conv"].shape == types["norm"].shape == tuple(real.shape)
     assert types["flat"].shape == (b, real[0].numel()) and types["head"].shape == (b, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (
+            "inputs: {x: [B, 8]}\ngraph: {r: {op: residual, body: {fc: {op: linear, out: 16}}}}",
+            "a body that changes the shape needs a shortcut: that changes what enters alike, for instance {proj: ...}",
+        ),
+        (
+            "inputs: {tokens: [B, 8]}\ngraph: {e: {op: embedding, num_embeddings: 10, out: 4}}",
+            "'tokens' has to be whole numbers: {shape: [...], dtype: int64} where it is an input, {op: cast, dtype: "
+            "int64} elsewhere",
+        ),
+        ("inputs: {x: [B, 8]}\ngraph: {a: {op: linear, out: 4}, s: {op: add, from: [x, a]}}", ""),
+    ],
+)
+def test_what_is_usually_meant_is_hinted_at(text: str, hint: str) -> None:
+    from assembler.recipe.document import parse
+    from assembler.wiring.build import build
+
+    with pytest.raises(ShapeError) as caught:
+        shapes(build(parse(text).model))
+    assert caught.value.problems[0].hint == hint

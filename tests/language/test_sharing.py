@@ -128,7 +128,8 @@ LEVELS = """
             outputs: {u: a}
         outputs: {h: inner}
       again:
-        {op: loop, times: 2, carry: [h], from: {h: rnn}, outputs: {h: b}, body: {b: {op: linear, out: 3, share: rnn.own}}}
+        {op: loop, times: 2, carry: [h], from: {h: rnn}, outputs: {h: b},
+         body: {b: {op: linear, out: 3, share: rnn.own}}}
       last: {op: linear, out: 3, share: first.a}
       tied: {op: linear, out: 3, bias: false, share: {weight: rnn.own.weight}}
 """

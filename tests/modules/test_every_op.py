@@ -25,6 +25,11 @@ class TestAdd(OpContract):
     shapes = MAPS * 3
 
 
+class TestMixture(OpContract):
+    name = "mixture"
+    shapes = MAPS * 3
+
+
 class TestMul(OpContract):
     name = "mul"
     shapes = (*MAPS, (3, 8, 1, 1))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,7 +95,8 @@ def test_covering_picks_every_candidate_and_begins_with_the_first(tree: Map) -> 
     for choice in made:
         found.check(choice)
     for d in found.decisions:
-        picked = [c[d.name] for c in made if d.name in c]
+        alike = {o.name for o in found.decisions if re.sub(r"\.\d\[", "[", o.name) == re.sub(r"\.\d\[", "[", d.name)}
+        picked = [c[name] for c in made for name in alike if name in c]
         flat = {i for p in picked for i in (p if isinstance(p, tuple) else (p,))}
         assert flat >= (set(range(len(d.labels))) if d.labels else {d.low, d.high})
     assert len(made) <= 1 + sum(len(d.spread()) for d in found.decisions)
@@ -178,3 +181,61 @@ def test_a_choice_that_does_not_fit(choice: Choice, message: str) -> None:
     with pytest.raises(RecipeError) as caught:
         space(tree).check(choice)
     assert message in str(caught.value)
+
+
+NESTED = {
+    "taps": {
+        "$manyof": ["skip", {"op": "conv", "k": {"$oneof": [3, 5, 7]}}, {"op": "pool", "k": {"$int": [2, 3]}}],
+        "k": 2,
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ({}, 2 * (1 * 3 + 1 * 2 + 3 * 2)),
+        ({"sorted": True}, 1 * 3 + 1 * 2 + 3 * 2),
+        ({"distinct": False}, 6 * 6),
+        ({"distinct": False, "sorted": True}, 1 * 6 + 3 * (3 + 2) + 2 * 2),
+    ],
+)
+def test_each_pick_of_several_has_choices_of_its_own(options: dict[str, Any], size: int) -> None:
+    tree = marked({"taps": {**NESTED["taps"], **options}})
+    assert isinstance(tree, Map)
+    found = space(tree)
+    made = [tuple(c.items()) for c in found.every()]
+    assert found.size == size == len(set(made)) == len(made)
+    assert made == [tuple(c.items()) for c in every(found)]
+
+
+def test_the_choices_inside_several_picks_are_named_by_position() -> None:
+    tree = marked(NESTED)
+    assert isinstance(tree, Map)
+    choice = {"taps": (2, 1), "taps.0[pool].k": 3, "taps.1[conv].k": 2}
+    space(tree).check(choice)
+    assert plain(decide(tree, choice)) == {"taps": [{"op": "pool", "k": 3}, {"op": "conv", "k": 7}]}
+    with pytest.raises(RecipeError, match=r"there is no decision 'taps.0\[conv\].k'"):
+        space(tree).check({"taps": (2, 1), "taps.0[conv].k": 0, "taps.1[conv].k": 2, "taps.0[pool].k": 2})
+
+
+@given(TREES)
+@settings(max_examples=100, deadline=None)
+def test_choices_are_enumerated_as_they_are_counted(tree: Map) -> None:
+    found = space(tree)
+    if (found.size or 0) < 500:
+        assert [tuple(c.items()) for c in found.every()] == [tuple(c.items()) for c in every(found)]
+        assert found.count() == found.size
+
+
+@pytest.mark.parametrize("options", [{}, {"sorted": True}, {"distinct": False}, {"distinct": False, "sorted": True}])
+def test_uniform_draws_are_uniform_over_choices_and_samples_over_candidates(options: dict[str, Any]) -> None:
+    tree = marked({"taps": {**NESTED["taps"], **options}, "x": {"$oneof": ["a", {"y": {"$int": [1, 9]}}]}})
+    assert isinstance(tree, Map)
+    found, rng = space(tree), random.Random(0)
+    size = found.size or 0
+    drawn = Counter(tuple(found.uniform(rng).items()) for _ in range(40 * size))
+    assert len(drawn) == size
+    assert sum((n - 40) ** 2 / 40 for n in drawn.values()) < size + 6 * (2 * size) ** 0.5  # chi squared
+    assert sum(found.uniform(rng)["x"] == 0 for _ in range(2000)) < 300  # one of ten
+    assert sum(found.sample(rng)["x"] == 0 for _ in range(2000)) > 800  # one of two

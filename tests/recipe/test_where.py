@@ -108,7 +108,7 @@ def test_the_constraints_that_empty_a_space_are_named(rules: list[str], message:
     problem = found.contradiction()
     assert problem is not None and message in str(RecipeError(problem))
     assert found.count() == 0
-    with pytest.raises(RecipeError, match="leaves? no choice"):
+    with pytest.raises(RecipeError, match=r"leaves? no choice"):
         found.uniform(random.Random(0))
     assert under("rate < 0.15").contradiction() is None
 

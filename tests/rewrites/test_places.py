@@ -301,7 +301,7 @@ def test_a_loop_and_what_its_body_reads_go_along() -> None:
     graph = from_text(text)
     assert sites(graph, "widen") == ()
     module = made = module_of(graph)
-    for written in ("wrap_residual", "deepen", {"rewrite": "low_rank", "energy": 1.0}):
+    for written in ({"rewrite": "wrap_residual", "at": "act"}, {"rewrite": "low_rank", "energy": 1.0, "at": "head"}):
         made = applied(made, written)[1]
     assert made.meta["graph"].nodes["loop"].body == graph.nodes["loop"].body
     assert error(module, made, graph) < 1e-10

@@ -60,18 +60,18 @@ class TestBayes(SamplerContract):
 
 class TestPatience(SamplerContract):
     name = "patience"
-    options: ClassVar = {"trials": 40, "of": "bayes"}
+    options: ClassVar = {"trials": 40, "of": "local"}
 
 
 class TestRepeat(SamplerContract):
     name = "repeat"
-    options: ClassVar = {"times": 2, "of": {"name": "bayes", "startup": 5}}
-    budget = 60
+    options: ClassVar = {"times": 2, "of": {"name": "evolution", "population_size": 5}}
+    budget = 100
 
 
 class TestRetry(SamplerContract):
     name = "retry"
-    options: ClassVar = {"of": "bayes"}
+    options: ClassVar = {"of": "evolution"}
 
 
 class TestDistinct(SamplerContract):
@@ -81,7 +81,7 @@ class TestDistinct(SamplerContract):
 
 class TestFilter(SamplerContract):
     name = "filter"
-    options: ClassVar = {"of": "bayes", "where": "3 > 2"}
+    options: ClassVar = {"of": "local", "where": "3 > 2"}
 
 
 class TestExact(SamplerContract):
@@ -214,7 +214,7 @@ def test_learns_from_a_history(name: str) -> None:
         ({"name": "grid", "steps": "3"}, "'steps' of sampler 'grid' is an integer, not '3'"),
         ({"steps": 3}, "a sampler needs a 'name'"),
         (
-            {"name": "evolution", "population_size": 3},
+            {"name": "evolution", "population_size": 3, "tournament_size": 5},
             "evolution needs 1 <= tournament_size <= population_size, not tournament_size 5, population_size 3",
         ),
         ("exact", "the exact sampler needs additive scores of the parts"),

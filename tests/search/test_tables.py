@@ -254,7 +254,7 @@ WRONG = {
     "no space": (
         "space: digits_metaformr\n", METRICS,
         "toy.yaml:4:8: error: cannot find recipe 'digits_metaformr'",
-        "did you mean 'digits_metaformer'?",
+        "did you mean 'digits_metaformer'",
     ),
 }  # fmt: skip
 
@@ -346,11 +346,11 @@ def some_cells(file: Path) -> None:
 def check_cells(table: Table) -> None:
     assert table.space.size == 15625
     assert table.space.named(next(table.choices())) == {
-        "edge_0_1.op": "nor_conv_3x3", "edge_0_2.op": "nor_conv_3x3", "edge_1_2.op": "nor_conv_3x3",
-        "edge_0_3.op": "skip_connect", "edge_1_3.op": "nor_conv_3x3", "edge_2_3.op": "nor_conv_1x1",
+        "vars.edge_0_1": "nor_conv_3x3", "vars.edge_0_2": "nor_conv_3x3", "vars.edge_1_2": "nor_conv_3x3",
+        "vars.edge_0_3": "skip_connect", "vars.edge_1_3": "nor_conv_3x3", "vars.edge_2_3": "nor_conv_1x1",
     }  # fmt: skip
     assert len(table.metrics) == 12
     graph = table.graph(next(table.choices()))
     assert [n for n, node in graph if node.op == "conv2d"] == [
-        f"edge_{e}.conv" for e in ("0_1", "0_2", "1_2", "1_3", "2_3")
+        f"e_{e}.conv" for e in ("0_1", "0_2", "1_2", "1_3", "2_3")
     ]

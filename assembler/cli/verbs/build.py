@@ -34,8 +34,9 @@ def build(
     say.line(f"params       {cost.params:,}")
     say.line(f"FLOPs        {cost.flops:,}")
     say.line(f"fingerprint  {graph.fingerprint}")
-    if fresh := module.meta.get("initialised", ()):
-        say.line(f"weights      {words(len(module.state_dict()) - len(fresh), fresh)}")
+    fresh, unused = (module.meta.get(key, ()) for key in ("initialised", "unused"))
+    if fresh or unused:
+        say.line(f"weights      {words(len(module.state_dict()) - len(fresh), fresh, unused)}")
     unread = module.meta.get("unread", ())
     if unread:
         some = ", ".join(unread[:5]) + (", ..." if len(unread) > 5 else "")

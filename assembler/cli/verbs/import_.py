@@ -10,6 +10,7 @@ import typer
 from assembler.cli import say
 from assembler.cli.values import mapping
 from assembler.errors import InputError
+from assembler.wiring.edits import SIZED
 
 if TYPE_CHECKING:
     from assembler.importing import Imported
@@ -26,21 +27,31 @@ Opaque = Annotated[
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder to write to.")]
 
 
-def import_(source: Source, out: Out, input: Inputs = None, opaque: Opaque = None) -> dict[str, Any]:
+Free = Annotated[
+    list[str] | None,
+    typer.Option("--free", metavar="INPUT.AXIS", help="Leave the size of an axis free, e.g. input_ids.1. Repeatable."),
+]
+
+
+def import_(source: Source, out: Out, input: Inputs = None, opaque: Opaque = None, free: Free = None) -> dict[str, Any]:
     """Bring a model in: trace a torch.nn.Module, check the graph against it, write both.
 
     The Python file that is named is run: its function returns the module, or the module and example inputs. A model of
     transformers is a folder with a config.json or a name of the hub. DIR gets graph.txt, model.safetensors and
-    config.json.
+    config.json, and with opaque parts opaque.py, a plug-in that runs FILE.py again where it is named.
+
+    The graph takes any batch, and other sizes where it is the same graph for them. Any other axis has the example's
+    size, unless --free leaves it open: then the graph is compared with the module at other sizes as well.
 
     \b
         assembler import my_models.py:make --input "image=[B,3,32,32]" --out my/net
         assembler import hf:openai-community/gpt2 --out my/gpt2
+        assembler import hf:google-bert/bert-base-uncased --free input_ids.1 --out my/bert
         assembler import my_models.py:make --input "ids={shape: [B,16], dtype: int64}" --opaque auto --out my/net
     """
     shapes = _shapes(input or [])
     from assembler.importing import from_module
-    from assembler.importing.folder import save
+    from assembler.importing.folder import KEPT, save
     from assembler.importing.sources import example_of, module_of
     from assembler.infer.cost import total
 
@@ -48,14 +59,17 @@ def import_(source: Source, out: Out, input: Inputs = None, opaque: Opaque = Non
     example = example_of(shapes) if shapes else example
     if example is None:
         raise InputError(f"{source} brings no example inputs", hint='for instance --input "image=[B,3,32,32]"')
-    found = from_module(module, example, opaque="auto" if opaque == ["auto"] else opaque or [])
+    found = from_module(module, example, opaque=opaque or [], free=free or [])
     files = save(found, out, source)
     cost = total(found.graph)
     for path in found.opaque:
         say.line(f"opaque       {path}")
+    if found.opaque:
+        say.line(f"needs code   name it where the model is used: --plugin {out / KEPT}")
     say.line(f"steps        {len(found.graph)}")
     say.line(f"params       {cost.params:,}")
     say.line(f"FLOPs        {cost.flops:,}")
+    say.line(f"sizes        {_sizes(found)}")
     say.line(f"difference   {found.difference:.1e} from the module, on the example inputs")
     say.line(f"dtype        {str(found.dtype).removeprefix('torch.')}")
     say.line(f"training     {_training(found)}")
@@ -70,6 +84,13 @@ def import_(source: Source, out: Out, input: Inputs = None, opaque: Opaque = Non
         "opaque": list(found.opaque),
         "files": [str(f) for f in files],
     }
+
+
+def _sizes(found: Imported) -> str:
+    """Which axes of the inputs have to have the example's size."""
+    shapes = {str(n.arg("name")): n.arg("shape") for n in found.graph.nodes.values() if n.op == SIZED}
+    fixed = [f"{name}.{axis} is {n}" for name, shape in shapes.items() for axis, n in enumerate(shape) if n >= 0]
+    return f"{', '.join(fixed)}; --free leaves an axis open" if fixed else "any that its layers take"
 
 
 def _training(found: Imported) -> str:

@@ -21,6 +21,8 @@ KINDS = {
     "losses": "loss",
     "datasets": "dataset",
     "samplers": "sampler",
+    "proxies": "proxy",
+    "pruners": "pruner",
     "optimizers": "optimizer",
 }
 _ALL = ("recipes", "spaces", *KINDS)
@@ -32,8 +34,8 @@ What = Annotated[
 def ls(what: What = None) -> dict[str, Any]:
     """List recipes, spaces and registered things.
 
-    The registered things are phases, rewrites, checks, losses, data sets, samplers and optimisers. Ops have a verb of
-    their own, `assembler ops`.
+    The registered things are phases, rewrites, checks, losses, data sets, samplers, proxies of untrained models,
+    pruners and optimisers. Ops have a verb of their own, `assembler ops`.
 
     \b
         assembler ls

@@ -57,6 +57,8 @@ def _one(name: str) -> dict[str, Any]:
         raise InputError(error.problems) from None
     say.line(f"{entry.name}({', '.join(map(_written, _own(entry)))})")
     say.line(f"  inputs   {_inputs(entry)}")
+    if entry.makes:
+        say.line(f"  outputs  {entry.makes}; the first is the step itself, another is read as STEP.NAME")
     for param in _own(entry):
         needed = "required" if param.required else f"default {_default(param)}"
         say.line(f"  {param.name:<22} {param.type.describe()}; {needed}")
@@ -98,4 +100,5 @@ def _data(entry: Entry) -> dict[str, Any]:
         for p in entry.params
     ]
     inputs = list(entry.inputs or ("input",))
-    return {"name": entry.name, "inputs": inputs, "variadic": entry.variadic, "arguments": arguments, "doc": entry.doc}
+    found = {"name": entry.name, "inputs": inputs, "variadic": entry.variadic, "arguments": arguments, "doc": entry.doc}
+    return found | ({"outputs": entry.makes} if entry.makes else {})

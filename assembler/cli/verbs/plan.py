@@ -94,12 +94,22 @@ def _space(found: Plan) -> str:
 
 
 def _tell(found: Plan) -> None:
-    say.line(f"params       {found.cost.params:,}")
-    say.line(f"FLOPs        {found.cost.flops:,}")
+    trained = [sum(getattr(row, name) or 0 for row in found.rows) for name in ("params", "flops")]
+    for name, whole in zip(("params", "flops"), trained, strict=True):
+        own = getattr(found.cost, name)
+        more = "" if whole == own else f" in evaluation; {whole:,} with the steps that only training has"
+        say.line(f"{'FLOPs' if name == 'flops' else name:<12} {own:,}{more}")
+    if found.left_out:
+        steps = ", ".join(found.left_out[:_SLOWEST]) + ", ..." * (len(found.left_out) > _SLOWEST)
+        say.line(f"left out     {steps}: not computed, since a block gives it out and nothing reads it")
     say.line(f"fingerprint  {found.fingerprint}")
+    if found.weights:
+        say.line(f"weights      {found.weights}")
     say.line(f"space        {_space(found)}")
     if found.split:
         say.line(f"slots        {len(found.slots)}: {found.split}")
     if found.phases:
         say.line(f"phases       {', '.join(found.phases)}")
         say.line(f"parts        {found.parts:,} to train, over all seeds")
+    if found.unchecked:
+        say.line(f"data         not compared with the models: {found.unchecked}")

@@ -46,8 +46,8 @@ def rewrite(
     from assembler.infer.cost import total
     from assembler.pipeline.api import build
     from assembler.pipeline.api import graph as graph_of
-    from assembler.pipeline.rewriting import all_applied
     from assembler.recipe.document import load
+    from assembler.rewrites.drive import rewritten
 
     document = load(recipe, override or ())
     named = document.model.get("weights")
@@ -55,9 +55,16 @@ def rewrite(
     state = build(document, weights=weights).state_dict() if has_weights else None
     before = graph_of(document)
     _check(wanted, has_weights)
-    after, state = all_applied(before, wanted, state)
+    after = before
+    idle: list[Order] = []
+    for one in wanted:
+        last, (after, state) = after, rewritten(after, one.rewrite, state, one.at)
+        idle += [one] if after == last else []
+    wanted = tuple(one for one in wanted if one not in idle)
     costs = total(before), total(after)
     say.line(str(diff(before, after)))
+    for one in idle:
+        say.line(f"{one.rewrite.name} has no site here; it applies to {one.rewrite.where}")
     _tell(wanted, *costs)
     files = _write(out, after, state) if out else []
     told = {"recipe": document.name, "keeps_function": _keeps(wanted), "fingerprint": after.fingerprint}

@@ -9,6 +9,7 @@ import typer
 
 from assembler.cli import say
 from assembler.cli.options import Device, Out, Overrides, Recipe
+from assembler.cli.options import Study as StudyOption
 from assembler.cli.values import mapping, numbers
 from assembler.errors import InputError
 from assembler.recipe.document import Document, load
@@ -28,6 +29,16 @@ Budget = Annotated[
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the sampler and of training.")]
 
 
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", min=0.1, metavar="S", help="Seconds that one trial may take.")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option("--storage", metavar="URL", help="journal:///FILE, postgresql://... or mysql+pymysql://...; "
+                 "a journal in the folder if not given."),
+]  # fmt: skip
+
+
 def search(
     recipe: Recipe,
     override: Overrides = None,
@@ -36,6 +47,13 @@ def search(
     sampler: Sampler = None,
     budget: Budget = None,
     seed: SeedOption = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, metavar="N", help="Trials at a time.")] = 1,
+    storage: Storage = None,
+    study: StudyOption = None,
+    timeout: Timeout = None,
+    engine: Annotated[str, typer.Option("--engine", help="processes, or ray: workers on a cluster.")] = "processes",
+    address: Annotated[str | None, typer.Option("--address", help="The Ray cluster; auto: this machine's.")] = None,
+    gpus: Annotated[float, typer.Option("--gpus", min=0.0, help="GPUs of a Ray worker, perhaps a share.")] = 0.0,
     device: Device = "auto",
     out: Out = None,
 ) -> dict[str, Any]:
@@ -45,9 +63,14 @@ def search(
     trained before is read from the parts store. Writes candidates.jsonl and best.yaml, the recipe with the best choices
     made, to --out or to runs/NAME/TIME-HASH/.
 
-    \b
-        assembler search my/space.yaml --trials 50 --budget params=1e5
+    The same command goes on where a search was interrupted or killed; several processes or machines that run it with
+    one --storage share the search. `assembler status` and `assembler steer` look at it and change it meanwhile.
+
+    
+        assembler search my/space.yaml --trials 50 --budget params=1e5 --workers 4
         assembler search digits_metaformer -o 'stage.block.mixer={$oneof: [pool, dwconv]}' --data digits
+        assembler search my/space.yaml --storage postgresql://me@host/db --study mine --timeout 600
+        assembler search my/space.yaml --workers 16 --engine ray --address auto --gpus 0.5
     """
     document = load(recipe, override or ())
     if document.kind == "run":
@@ -61,36 +84,39 @@ def search(
     }
     from assembler.pipeline.progress import Progress
     from assembler.pipeline.run import new_folder
-    from assembler.pipeline.searching import search_recipe, settings, write_search
-    from assembler.train.device import resolve
+    from assembler.pipeline.searching import Running, search_recipe, settings, write_search
+    from assembler.search.storage import JOURNAL
 
-    device = str(resolve(device))
     how = settings(document, given)
+    folder = out or new_folder(document)
+    kept = storage or f"journal:///{(folder / JOURNAL).absolute()}"
+    running = Running(workers, device, timeout, kept, study, engine, address, gpus)
     with Progress() as progress:
         progress.expect("search", how.trials)
-        study = search_recipe(document, how, device=device, on_event=progress.event)
-    folder = out or new_folder(document)
-    write_search(folder, document, study)
-    _tell(document, study)
+        found = search_recipe(document, how, running, on_event=progress.event, tell=say.note)
+    write_search(folder, document, found)
+    _tell(document, found)
     say.line(f"folder  {folder}")
-    return _data(document, study, str(folder))
+    return _data(document, found, str(folder))
 
 
 def _tell(document: Document, study: Study) -> None:
-    from assembler.recipe.choices import space
     from assembler.report.numbers import count
 
-    named = space(document.model).named
     table = say.table("trial", "choice", "params", "FLOPs", "validation", title=document.name, left=2)
     for trial in _ranked(study)[:_SHOWN]:
-        choice = " ".join(f"{name}={label}" for name, label in named(trial.choice).items())
+        choice = " ".join(f"{name}={label}" for name, label in trial.labels.items())
         costs = [count(trial.costs.get(name)) for name in ("params", "flops")]
         style = "bold" if trial is study.best else None
         say.row(table, trial.number, choice, *costs, f"{trial.value:.4f}", style=style)
     say.show(table)
     size = "countless" if study.space_size is None else f"{study.space_size:,}"
     say.line(f"{study.evaluated:,} of {size} candidates were trained; the search ended: {study.stopped}")
-    reasons = Counter((t.state, t.reason) for t in study.trials if t.state in ("failed", "infeasible"))
+    if study.refused:
+        say.line(f"{study.refused:,} candidates did not pass the screen")
+    if study.final is not None:
+        say.line(f"the winner, trained as the recipe says: validation {study.final:.4f} ({study.product})")
+    reasons = Counter((t.state, t.reason) for t in study.trials if t.state in ("failed", "infeasible", "pruned"))
     for (state, reason), times in reasons.most_common(_SHOWN):
         say.line(f"{state}: {reason}" + (f" ({times} times)" if times > 1 else ""))
 
@@ -101,18 +127,17 @@ def _ranked(study: Study) -> list[Trial]:
 
 
 def _data(document: Document, study: Study, folder: str) -> dict[str, Any]:
-    from assembler.recipe.choices import space
-
     best = None
     if study.best:
-        choice = space(document.model).named(study.best.choice)
-        best = {"choice": choice, "score": study.best.value, **study.best.costs}
+        best = {"choice": study.best.labels, "score": study.best.value, **study.best.costs}
     return {
         "recipe": document.name,
         "folder": folder,
         "space_size": study.space_size,
         "evaluated": study.evaluated,
         "stopped": study.stopped,
+        "refused": study.refused,
+        "final": study.final,
         "states": dict(Counter(t.state for t in study.trials)),
         "best": best,
     }

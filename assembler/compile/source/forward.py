@@ -78,9 +78,7 @@ class Forward:
         elif kind == "switch":
             sources = dict(place.node(i).inputs)
             frozen = place.frozen or place.node(i).frozen
-            only = (
-                "eval" if frozen else place.mode(i)
-            )  # what no mode needs is not computed
+            only = "eval" if frozen else place.mode(i)  # what no mode needs is not computed
             text = values[sources[only]] if only else f"{values[sources['train']]} if self.training else "
             text += "" if only else values[sources["eval"]]
             yield from self.assigned(place, i, [("", text)], indent)

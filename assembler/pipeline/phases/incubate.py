@@ -8,6 +8,7 @@ from assembler.assemble.plan import Failure
 from assembler.assemble.task import Task, task
 from assembler.errors import InputError
 from assembler.graph.text import to_text
+from assembler.infer.cost import total
 from assembler.pipeline.beginning import part_needs
 from assembler.pipeline.code import code_of
 from assembler.pipeline.slots import check_host
@@ -74,10 +75,22 @@ def _part(
 
 
 def _check(run: Run) -> None:
-    """A slot without a single trained part leaves nothing to assemble."""
+    """Raise the reason where of some slots every part that has weights failed: nothing was trained to choose from.
+
+    Parts without weights cannot fail that way, and a search of those alone would look like a result.
+    """
     for seed, parts in run.parts.items():
-        for slot in run.spec.split:
-            results = [run.results[t] for (s, _), t in parts.items() if s == slot]
-            failed = [r for r in results if isinstance(r, Failure)]
-            if len(failed) == len(results):
-                raise run.error(failed[0], f"every variant of '{slot}' failed (seed {seed})")
+        lost = {slot: f for slot in run.spec.split if (f := _all_failed(run, parts, slot))}
+        if lost:
+            slots = ", ".join(f"'{slot}'" for slot in lost)
+            said = f"every variant with weights of {slots} failed (seed {seed})"
+            raise run.error(next(iter(lost.values())), said)
+
+
+def _all_failed(run: Run, parts: dict[tuple[str, int], Task], slot: str) -> Failure | None:
+    """The first failure of a slot of which no part with weights was finished, or no part at all."""
+    found = [run.results[task] for (s, _), task in parts.items() if s == slot]
+    heavy = [r for r, v in zip(found, run.variants[slot], strict=True) if total(v.graph).params]
+    wanted = heavy or found
+    failed = [r for r in wanted if isinstance(r, Failure)]
+    return failed[0] if len(failed) == len(wanted) else None

@@ -15,20 +15,21 @@ def decide(tree: Map, choice: Mapping[str, Pick]) -> Map:
 
     Moves are no part of it: they rewrite the graph that the recipe gives.
     """
-    made = _decide(tree, "", choice)
+    made = decided(tree, "", choice)
     assert isinstance(made, Map)
     return made
 
 
-def _decide(value: Value, path: str, choice: Mapping[str, Pick]) -> Value:
+def decided(value: Value, path: str, choice: Mapping[str, Pick]) -> Value:
+    """Like `decide`, for the value at a path of a recipe."""
     if isinstance(value, Seq):
-        items = tuple(_decide(v, join(path, str(i)), choice) for i, v in enumerate(value))
+        items = tuple(decided(v, join(path, str(i)), choice) for i, v in enumerate(value))
         return value if all(a is b for a, b in zip(items, value.items, strict=True)) else Seq(items, value.span)
     if not isinstance(value, Map):
         return value
     if is_choice(value):
         return _pick(value, path, choice)
-    items_ = tuple((k, _decide(v, join(path, k), choice)) for k, v in value.items)
+    items_ = tuple((k, decided(v, join(path, k), choice)) for k, v in value.items)
     if all(a[1] is b[1] for a, b in zip(items_, value.items, strict=True)):
         return value
     return Map(items_, value.span, value.key_spans)
@@ -45,7 +46,7 @@ def _pick(value: Map, path: str, choice: Mapping[str, Pick]) -> Value:
     assert isinstance(candidates, Seq)
     named = labels(candidates)
     if isinstance(pick, tuple):
-        made = (_decide(candidates.items[c], f"{path}.{p}[{named[c]}]", choice) for p, c in enumerate(pick))
+        made = (decided(candidates.items[c], f"{path}.{p}[{named[c]}]", choice) for p, c in enumerate(pick))
         return Seq(tuple(made), value.span)
     index = int(pick)
-    return _decide(candidates.items[index], f"{path}[{named[index]}]", choice)
+    return decided(candidates.items[index], f"{path}[{named[index]}]", choice)

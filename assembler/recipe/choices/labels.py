@@ -28,7 +28,9 @@ def short(value: Value) -> str:
     if isinstance(op, Leaf):
         args = [f"{k}={short(v)}" for k, v in value if k not in ("op", "rewrite", "body") and isinstance(v, Leaf)]
         return str(op.value) + (f"({', '.join(args)})" if args else "")
-    return next(iter(value.keys()), "{}") if not is_choice(value) else "choice"
+    if is_choice(value):
+        return f"choice(k={short(value.get('k'))})" if "k" in value else "choice"
+    return next(iter(value.keys()), "{}")
 
 
 def said(value: Value) -> Any:

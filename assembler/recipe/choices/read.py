@@ -25,6 +25,7 @@ _OPTIONS = {
 }
 MOST_DECISIONS = 20_000
 MOST_MOVES = 16
+MOST_PICKS = 1_000
 Found = tuple[Decision, tuple[Any, ...]]
 """A decision and what its candidates say."""
 
@@ -117,8 +118,9 @@ def _read(
         return wrong(f"'{key}' needs a list of candidates", key, f"for instance {{{key}: [pool, attention]}}")
     named = labels(body)
     k = options.get("k", len(named) if key == "$permutate" else 1)
-    if type(k) is not int or not 1 <= k <= len(named):
-        return wrong(f"'k' must be a whole number from 1 to {len(named)}, not {shown(k)}", "k")
+    most = len(named) if options.get("distinct", True) else MOST_PICKS
+    if type(k) is not int or not 1 <= k <= most:
+        return wrong(f"'k' must be a whole number from 1 to {most}, not {shown(k)}", "k")
     kind: Kind = "oneof" if key == "$oneof" else "manyof" if key == "$manyof" else "permutate"
     distinct, ordered = bool(options.get("distinct", True)), bool(options.get("sorted", False))
     return Decision(path, kind, named, k=k, distinct=distinct, sorted=ordered, when=when), body.items

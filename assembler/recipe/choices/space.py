@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,9 @@ from assembler.recipe.choices.counting import Tree
 from assembler.recipe.choices.decision import MOVES, Choice, Decision, Pick
 from assembler.recipe.choices.feasible import Feasible
 from assembler.recipe.choices.where import Rule
+
+_PICK = re.compile(r"\.\d+\[")
+"""The place of one of several picks in the name of a decision inside it."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +89,20 @@ class Space:
         return next(self.covering())
 
     def covering(self) -> Iterator[Choice]:
-        """Choices that between them pick every candidate of every decision; the first is all first candidates."""
-        waiting = {d.name: d.spread() for d in self.decisions}
+        """Choices that between them pick every candidate of every decision; the first is all first candidates.
+
+        What is written once inside the candidates of several picks is one decision here, whichever pick it is in.
+        """
+        written = {d.name: _PICK.sub("[", d.name) for d in self.decisions}
+        spread = {written[d.name]: d.spread() for d in self.decisions}
+        waiting = {d.name: spread[written[d.name]] for d in self.decisions}
         while True:
-            left = sum(map(len, waiting.values()))
+            left = sum(map(len, spread.values()))
             choice = self.made(lambda d: waiting[d.name].pop(0) if waiting[d.name] else self._towards(d, waiting))
-            if left and left == sum(map(len, waiting.values())):
+            if left and left == sum(map(len, spread.values())):
                 return
             yield choice
-            if not any(waiting.values()):
+            if not any(spread.values()):
                 return
 
     def _towards(self, decision: Decision, waiting: Mapping[str, list[Pick]]) -> Pick:

@@ -6,8 +6,8 @@
       - count(stage.*.mixer, 'attention') <= 2
 
 A decision is read as what is picked (a candidate that is a step by its label), `null` where it is not open; a path with
-`*` as the list of what is picked wherever it leads; another path of the recipe as the plain value that stands there; and
-a var that is an expression as what it comes to.
+`*` as the list of what is picked wherever it leads; another path of the recipe as the plain value that stands there;
+and a var that is an expression as what it comes to.
 """
 
 from __future__ import annotations

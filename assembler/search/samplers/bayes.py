@@ -23,8 +23,8 @@ from assembler.search.samplers.base import Sampler, SearchSpec, Values
 from assembler.search.scores import chances, folded, improvement, normal_scores
 
 _PARENTS = 8
-_MUTANTS = 150
-_RANDOM = 100
+_MUTANTS = 50
+_RANDOM = 50
 _ROUNDS = 3  # the pool, and twice the neighbours of its best
 _GROWTH = 1.15  # how much more must be known before the kernel is learnt again
 _MOST = 400  # values that the process is given: the best half and the latest
@@ -59,6 +59,7 @@ class Bayes(Sampler):
         self._failed: dict[Frozen, Array] = {}
         self._open: dict[Frozen, Choice] = {}
         self._process = Gaussian(self._encoder.groups)
+        self._failing = Gaussian(self._encoder.groups)
         self._learnt = 0.0
 
     def ask(self) -> Choice | None:
@@ -85,10 +86,12 @@ class Bayes(Sampler):
         """The choice of greatest expected improvement that the pool and its refinement hold; None where none is new."""
         known, y = self._data()
         x = np.stack([one.vector for one in known])
-        if len(self._known) >= self._learnt * _GROWTH:
+        told = len(self._known) + len(self._failed)
+        stale = told >= self._learnt * _GROWTH
+        if stale:
             self._process.learn(x, y)
-            self._learnt = len(self._known)
-        judge = _Judge(self._imagined(self._process.posterior(x, y), x, y), float(y.max()), self._failures(x))
+            self._learnt = told
+        judge = _Judge(self._imagined(self._process.posterior(x, y), x, y), float(y.max()), self._failures(x, stale))
         pool: Iterable[Choice] = self._pool([known[i].choice for i in np.argsort(-y, kind="stable")[:_PARENTS]])
         best, tried = (-np.inf, Choice()), set(self._unseen.seen)
         for _ in range(_ROUNDS):
@@ -117,12 +120,15 @@ class Bayes(Sampler):
         stacked = np.stack(open_)
         return self._process.posterior(np.concatenate([x, stacked]), np.r_[y, posterior.predict(stacked)[0]])
 
-    def _failures(self, x: Array) -> Posterior | None:
+    def _failures(self, x: Array, stale: bool) -> Posterior | None:
         """How likely choices are to have a value, where some had none: 1 for those that had one, 0 for the others."""
         if not self._failed:
             return None
         failed = np.stack(list(self._failed.values())[-_MOST:])
-        return self._process.posterior(np.concatenate([x, failed]), np.r_[np.ones(len(x)), np.zeros(len(failed))])
+        x, y = np.concatenate([x, failed]), np.r_[np.ones(len(x)), np.zeros(len(failed))]
+        if stale or not self._failing.ready:
+            self._failing.learn(x, y)
+        return self._failing.posterior(x, y)
 
     def _pool(self, parents: list[Choice]) -> Iterator[Choice]:
         for parent in parents:

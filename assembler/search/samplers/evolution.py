@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from assembler.errors import InputError
 from assembler.recipe.choices import Choice, Pick
 from assembler.registry import sampler
-from assembler.search.moves import Unseen, mutate
+from assembler.search.moves import Unseen, frozen, mutate
 from assembler.search.samplers.base import Sampler, SearchSpec, Values
 
 
@@ -17,9 +17,10 @@ from assembler.search.samplers.base import Sampler, SearchSpec, Values
 class Evolution(Sampler):
     """Regularised evolution that never asks for the same choice twice.
 
-    The first `population_size` choices are random. Then one decision of the best of `tournament_size` random members
-    changes; what it opens is drawn, what it closes goes. In a space with moves, every other child has one move more or
-    less, or another one in place of one, instead. Choices without a value do not enter the population.
+    The first `population_size` choices are random. Then one decision of the best of `tournament_size` random members,
+    by default of all, changes; what it opens is drawn, what it closes goes; the newborn takes the place of the oldest.
+    In a space with moves, every other child has one move more or less, or another one in place of one, instead. Choices
+    without a value do not enter the population.
     """
 
     moves = True
@@ -29,9 +30,10 @@ class Evolution(Sampler):
         spec: SearchSpec,
         *,
         population_size: int = 20,
-        tournament_size: int = 5,
+        tournament_size: int | None = None,
     ) -> None:
         super().__init__(spec)
+        tournament_size = population_size if tournament_size is None else tournament_size
         if not 1 <= tournament_size <= population_size:
             sizes = f"tournament_size {tournament_size}, population_size {population_size}"
             raise InputError(f"evolution needs 1 <= tournament_size <= population_size, not {sizes}")
@@ -51,14 +53,23 @@ class Evolution(Sampler):
             self._members.append((values[0], dict(choice)))
 
     def _founder(self) -> Choice:
-        choice, growth = self.space.sample(self._rng), self.spec.growth
-        return growth.mutate(choice, self._rng) if growth and self._members else choice
+        """A random choice; where it is known already and can move, one a few moves away."""
+        return self._moved(self.space.sample(self._rng))
 
     def _child(self) -> Choice:
-        rivals = self._rng.sample(self._members, min(self._tournament, len(self._members)))
+        everyone = self._tournament >= len(self._members)
+        rivals = self._members if everyone else self._rng.sample(self._members, self._tournament)
         parent, growth = max(rivals, key=lambda m: m[0])[1], self.spec.growth
         if growth is None:
             return mutate(self.space, parent, self._rng)
-        if len(self.space.decisions) == 1 or self._rng.random() < 0.5:
-            return growth.mutate(parent, self._rng)
-        return growth.kept(mutate(self.space, parent, self._rng))
+        if len(self.space.decisions) > 1 and self._rng.random() < 0.5:
+            return growth.kept(mutate(self.space, parent, self._rng))
+        return self._moved(growth.mutate(parent, self._rng))
+
+    def _moved(self, choice: Choice) -> Choice:
+        growth = self.spec.growth
+        for _ in range(2 * growth.most if growth else 0):
+            if frozen(choice) not in self._unseen.seen:
+                break
+            choice = growth.mutate(choice, self._rng) if growth else choice
+        return choice

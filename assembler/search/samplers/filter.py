@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from assembler.errors import Problem, RecipeError
@@ -13,6 +14,9 @@ from assembler.search.samplers.base import SearchSpec
 from assembler.search.samplers.wrapper import Wrapper
 
 _DRAWS = 1000
+_OWN = "choice"
+_QUOTED = re.compile(r"('[^']*'|\"[^\"]*\")")
+_NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?![\w.\[(])")
 
 
 @sampler("filter")
@@ -26,9 +30,10 @@ class Filter(Wrapper):
     def __init__(self, spec: SearchSpec, *, where: str | list[str], of: str | dict[str, Any] = "evolution") -> None:
         super().__init__(spec, of)
         problems: list[Problem] = []
-        known = {d.name: (d, tuple(map(_value, d.labels))) for d in spec.space.decisions}
-        tree = Map((("where", marked(where)),))
-        self._rules = rules(tree, known, problems)
+        known = {_path(d.name): (d, tuple(map(_value, d.labels))) for d in spec.space.decisions}
+        bare = {d.name for d in spec.space.decisions if "." not in d.name}
+        lines = [_pathed(line, bare) for line in ([where] if isinstance(where, str) else where)]
+        self._rules = rules(Map((("where", marked(lines)),)), known, problems)
         problems += [Problem(f"a filter cannot look at {', '.join(sorted(r.costs))}", path="where",
                              hint="write it in the space's `where:`, or as a budget")
                      for r in self._rules if r.costs]  # fmt: skip
@@ -42,6 +47,18 @@ class Filter(Wrapper):
                 return choice
             super().tell(choice, None)
         return None
+
+
+def _path(name: str) -> str:
+    """A decision as an expression names it: in a path, since a bare name is one of a cost."""
+    return name if "." in name else f"{_OWN}.{name}"
+
+
+def _pathed(line: str, bare: set[str]) -> str:
+    """An expression with bare names of decisions made paths."""
+    parts = _QUOTED.split(line)
+    return "".join(part if i % 2 else _NAME.sub(lambda m: _path(m[0]) if m[0] in bare else m[0], part)
+                   for i, part in enumerate(parts))  # fmt: skip
 
 
 def _value(label: str) -> Any:

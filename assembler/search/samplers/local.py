@@ -20,7 +20,7 @@ class Local(Sampler):
     climb begins.
     """
 
-    def __init__(self, spec: SearchSpec, *, starts: int = 1) -> None:
+    def __init__(self, spec: SearchSpec, *, starts: int = 10) -> None:
         super().__init__(spec)
         if starts < 1:
             raise InputError(f"local search starts at 1 random choice or more, not {starts}")

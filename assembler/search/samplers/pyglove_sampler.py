@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from assembler.errors import InputError
-from assembler.recipe.choices import At, Choice, Decision, Pick, Space
+from assembler.recipe.choices import Choice, Decision, Pick, Space
 from assembler.recipe.choices.counting import Tree
+from assembler.recipe.choices.vector import decoded, encoded
 from assembler.registry import sampler
 from assembler.search.moves import Frozen, frozen
 from assembler.search.samplers.base import Sampler, SearchSpec, Values
@@ -51,7 +52,7 @@ class PyGlove(Sampler):
         if not self.space.decisions:
             return {}
         dna = self._algorithm.propose()
-        choice = dict(_decode(self._tree, self._tree.roots, iter(dna.to_numbers())))
+        choice = dict(decoded(self._tree, iter(dna.to_numbers()), listed))
         ordered = {d.name: choice[d.name] for d in self.space.decisions if d.name in choice}
         self._open[frozen(ordered)].append(dna)
         return ordered
@@ -67,7 +68,7 @@ class PyGlove(Sampler):
         """DNA of a choice that PyGlove did not propose, with the marks that its evolution expects."""
         import pyglove as pg
 
-        dna = pg.DNA.from_numbers(list(_encode(self._tree, self._tree.roots, choice)), self._dna_spec)
+        dna = pg.DNA.from_numbers(list(encoded(self._tree, choice, listed)), self._dna_spec)
         for key, mark in (("proposal_id", 0), ("generation_id", 0), ("initial_population", False)):
             dna.set_metadata(key, mark)
         return dna
@@ -94,7 +95,7 @@ def _point(tree: Tree, d: Decision, named: bool) -> Any:
     import pyglove as pg
 
     where = {"location": d.name, "name": d.name if named else None}
-    if not _listed(d):
+    if not listed(d):
         low, high = float(d.low or 0.0), float(d.high or 0.0)
         return pg.geno.floatv(low, high, scale="log" if d.log else None, **where)
     if d.kind == "int":
@@ -107,39 +108,6 @@ def _point(tree: Tree, d: Decision, named: bool) -> Any:
     return pg.geno.manyof(d.positions, candidates, distinct=distinct, sorted=d.sorted, **where)
 
 
-def _listed(d: Decision) -> bool:
+def listed(d: Decision) -> bool:
+    """Whether PyGlove is given the values of a decision one by one."""
     return d.kind != "float" and not (d.kind == "int" and (d.log or (d.size or 0) > _LISTED))
-
-
-def _decode(tree: Tree, decisions: Sequence[Decision], numbers: Iterator[Any]) -> Iterator[tuple[str, Pick]]:
-    for d in decisions:
-        if d.positions:
-            picks, inside = [], list[tuple[str, Pick]]()
-            for p in range(d.positions):
-                picks.append(int(next(numbers)))
-                inside += _decode(tree, tree.children.get((d.name, At(p, picks[-1])), ()), numbers)
-            yield d.name, tuple(picks)
-            yield from inside
-        elif d.kind == "oneof":
-            pick = int(next(numbers))
-            yield d.name, pick
-            yield from _decode(tree, tree.under(d, pick), numbers)
-        elif d.kind == "int":
-            number = next(numbers)
-            yield d.name, int(d.low or 0) + int(number) if _listed(d) else round(number)
-        else:
-            yield d.name, float(next(numbers))
-
-
-def _encode(tree: Tree, decisions: Sequence[Decision], choice: Mapping[str, Pick]) -> Iterator[int | float]:
-    for d in decisions:
-        pick = choice[d.name]
-        if isinstance(pick, tuple):
-            for p, i in enumerate(pick):
-                yield i
-                yield from _encode(tree, tree.children.get((d.name, At(p, i)), ()), choice)
-        elif d.kind == "int":
-            yield int(pick) - int(d.low or 0) if _listed(d) else float(pick)
-        else:
-            yield float(pick) if d.kind == "float" else pick
-            yield from _encode(tree, tree.under(d, pick), choice) if d.kind == "oneof" else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 import zlib
@@ -69,10 +70,13 @@ class Smbo(Sampler):
         """1024 hashed features, and 256 of paths where there is a graph; None where the choice builds nothing."""
         words = [f"{name}={label}" for name, label in self.space.named(choice).items()]
         words += [f"{one} {next_}" for one, next_ in itertools.pairwise(words)]
-        found = np.zeros(_COLUMNS)
-        for word in words:
-            found[zlib.crc32(word.encode()) % _COLUMNS] += 1
+        found = np.bincount([_column(word) for word in words], minlength=_COLUMNS).astype(np.float64)
         try:
             return np.r_[found, paths(self.spec.graph(dict(choice)))] if self.spec.graph else found
         except RecipeError:
             return None
+
+
+@functools.lru_cache(maxsize=65536)
+def _column(word: str) -> int:
+    return zlib.crc32(word.encode()) % _COLUMNS

@@ -94,14 +94,15 @@ class Table:
         """The choice that is best in a metric, the first of equals, and its value."""
         sign = -1 if self.metrics.get(metric) == "minimize" else 1
         scored = [
-            (sign * value, choice) for choice in self.choices() if (value := self._known(choice, metric)) is not None
+            (sign * value, choice) for choice in self.choices() if (value := self.known(choice, metric)) is not None
         ]
         if not scored:
             raise TaskError(f"table '{self.name}' has no {metric} at all")
         value, choice = max(scored, key=lambda one: one[0])
         return choice, sign * value
 
-    def _known(self, choice: Choice, metric: str) -> float | None:
+    def known(self, choice: Choice, metric: str) -> float | None:
+        """A choice's metric, or None where the table has no number for it."""
         try:
             return self.evaluate(choice, metric)
         except TaskError:

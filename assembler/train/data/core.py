@@ -18,9 +18,11 @@ from assembler.errors import InputError
 from assembler.graph.core import TensorType
 from assembler.registry import Entry
 from assembler.train.arguments import check, entry_of
-from assembler.train.data.source import Array, Arrays, Source
+from assembler.train.data.source import Array, Arrays, Declared, Source
 
 _CHUNK = 4096
+_SMALL = 1 << 24
+"""Files of up to so many bytes are read to tell what is in them."""
 Statistics = Mapping[str, tuple[Array, Array]]
 
 
@@ -80,6 +82,20 @@ def load_test(spec: Mapping[str, Any]) -> Split:
     data, statistics = _development(*_key(spec))
     source = _source(spec)
     return _tensors(source.test(), source, statistics, "test", data.inputs)
+
+
+def declared(spec: Mapping[str, Any], *, read: bool = False) -> Declared | None:
+    """What the fields of the data are, without reading more than a few megabytes unless `read` says so; None without.
+
+    Raises InputError as `load` does.
+    """
+    source = _source(spec)
+    if source.declared is not None:
+        return source.declared()
+    if not read and not 0 < sum(_stat(file)[0] for file in source.files) <= _SMALL:
+        return None
+    data = load(spec)
+    return Declared({name: _type(tensor) for name, tensor in data.train.fields.items()}, data.classes)
 
 
 def fingerprint(spec: Mapping[str, Any]) -> str:

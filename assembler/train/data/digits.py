@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from assembler.registry import dataset
-from assembler.train.data.source import Arrays, Source, images
+from assembler.train.data.source import LABEL, Arrays, Declared, Source, images, sample
 from assembler.train.data.split import carve, stratified, take
 
 _FILE = Path(__file__).with_name("digits.npz")
@@ -31,7 +31,8 @@ def digits(split_seed: int = 0) -> Source:
         fields = _read()
         return take(fields, stratified(fields["label"], _TEST, seed=0)[1])
 
-    return Source(development, test, files=(_FILE,))
+    held = Declared({"image": sample(1, 8, 8), "label": LABEL}, 10)
+    return Source(development, test, files=(_FILE,), declared=lambda: held)
 
 
 def _read() -> Arrays:

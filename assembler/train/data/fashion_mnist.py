@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from assembler.registry import dataset
 from assembler.train.data.idx import find, pairs
-from assembler.train.data.source import Source
+from assembler.train.data.source import LABEL, Declared, Source, sample
 
 _NAMES = (
     "train-images-idx3-ubyte.gz",
@@ -25,4 +27,5 @@ def fashion_mnist(
     aside, then `train` caps the rest; the official 10,000 test samples are the test split.
     """
     files = find(path, "fashion_mnist", _NAMES, name="fashion_mnist", origin=_ORIGIN)
-    return pairs(files, train, validation, split_seed)
+    held = Declared({"image": sample(1, 28, 28), "label": LABEL}, 10)
+    return replace(pairs(files, train, validation, split_seed), declared=lambda: held)

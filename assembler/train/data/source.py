@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assembler.errors import InputError
+from assembler.graph.core import TensorType
 from assembler.resources import data_home
 
 Array = NDArray[Any]
@@ -19,18 +20,39 @@ Arrays = dict[str, Array]
 
 
 @dataclass(frozen=True, slots=True)
+class Declared:
+    """What a data set holds, told without reading its samples: the type of every field, as tensors with a batch of 2.
+
+    `classes` is how many there are of the first target, None where it is not a class or that is not known.
+    """
+
+    fields: Mapping[str, TensorType]
+    classes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """A data set that nothing has been read of yet.
 
     `development` reads (train, validation) and `test` reads the test split; `files` is all that either reads.
     Fields not among `targets` are inputs of the model: float and uint8 ones are standardised, other integers (tokens)
-    are left as they are.
+    are left as they are. `declared` tells what the fields are without reading them, where that can be told.
     """
 
     development: Callable[[], tuple[Arrays, Arrays]]
     test: Callable[[], Arrays]
     files: tuple[Path, ...] = ()
     targets: tuple[str, ...] = ("label",)
+    declared: Callable[[], Declared] | None = None
+
+
+def sample(*shape: int, dtype: str = "float32") -> TensorType:
+    """The type of a field whose samples have this shape."""
+    return TensorType((2, *shape), dtype)
+
+
+LABEL = sample(dtype="int64")
+"""The type of a field of class numbers."""
 
 
 def locate(path: str | None, default: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from assembler.registry import dataset
-from assembler.train.data.source import Arrays, Source
+from assembler.train.data.source import LABEL, Arrays, Declared, Source, sample
 
 
 @dataset
@@ -31,7 +31,8 @@ def blobs(
         image = patterns[label] + noise * random.standard_normal((count, channels, size, size))
         return {"image": image.astype(np.float32), "label": label.astype(np.int64)}
 
-    return Source(lambda: (draw(train, 1), draw(validation, 2)), lambda: draw(test, 3))
+    held = Declared({"image": sample(channels, size, size), "label": LABEL}, min(classes, max(train, validation)))
+    return Source(lambda: (draw(train, 1), draw(validation, 2)), lambda: draw(test, 3), declared=lambda: held)
 
 
 @dataset
@@ -61,4 +62,6 @@ def gaussian_mixture(
         source = {"noise": random.standard_normal((count, latent)).astype(np.float32)} if latent else {}
         return {**source, "point": point.astype(np.float32), "label": label.astype(np.int64)}
 
-    return Source(lambda: (draw(train, 1), draw(validation, 2)), lambda: draw(test, 3))
+    more = {"noise": sample(latent)} if latent else {}
+    held = Declared({**more, "point": sample(2), "label": LABEL}, min(components, max(train, validation)))
+    return Source(lambda: (draw(train, 1), draw(validation, 2)), lambda: draw(test, 3), declared=lambda: held)

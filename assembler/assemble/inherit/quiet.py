@@ -1,0 +1,146 @@
+"""New steps that begin as if they were not there: residual branches that add nothing, layers that are the identity."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from assembler.graph.core import Graph
+
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm)
+_KEEPS_ZERO = (
+    *(
+        "identity",
+        "dropout",
+        "dropout1d",
+        "dropout2d",
+        "drop_path",
+        "relu",
+        "relu6",
+        "gelu",
+        "silu",
+        "tanh",
+        "hardswish",
+    ),
+    *("layer_scale", "avg_pool2d", "map_to_tokens", "tokens_to_map"),
+)
+_IDEMPOTENT = ("relu", "relu6", "identity")
+
+
+def quiet(parent: Graph, child: Graph, pairs: Mapping[str, str], module: nn.Module) -> dict[str, Tensor]:
+    """Tensors of new steps, by key, with which the child computes what the parent did, as far as that can be told.
+
+    The last layer of a residual branch of which no step was there before is zero (as in Goyal et al., 2017,
+    arXiv:1706.02677); a layer put between two steps of the parent, with as many channels out as in, is the identity
+    (Net2DeeperNet, Chen et al., 2016), exactly so where no activation but relu follows it.
+    """
+    made: dict[str, Tensor] = {}
+    weighted = {i for i in child.nodes if _own(module, i)}
+    for i in _branches(child, pairs, weighted):
+        made |= _zeroed(module, i)
+    users = child.users()
+    for i in weighted - set(pairs) - {key.rpartition(".")[0] for key in made}:
+        if _inserted(parent, child, pairs, users, i) and i not in parent.nodes:
+            made |= _identity(module, i)
+    return made
+
+
+def _own(module: nn.Module, i: str) -> bool:
+    try:
+        return any(True for _ in module.get_submodule(i).parameters())
+    except AttributeError:
+        return False
+
+
+# -- residual branches -------------------------------------------------------------------------------------------------
+
+
+def _branches(child: Graph, pairs: Mapping[str, str], weighted: Collection[str]) -> Iterator[str]:
+    """The step before each new sum whose weights decide what a branch adds."""
+    for i, node in child:
+        if node.op != "add" or i in pairs or len(node.sources) != 2:
+            continue
+        for skip, branch in (node.sources, node.sources[::-1]):
+            inside = _behind(child, branch) - _behind(child, skip)
+            mine = inside & set(weighted)
+            last = _last(child, branch, inside, weighted)
+            if skip in _behind(child, branch) and mine and last and not mine & set(pairs):
+                yield last
+                break
+
+
+def _behind(graph: Graph, i: str) -> set[str]:
+    """A value and all that it is made of."""
+    found, waiting = set[str](), [i]
+    while waiting:
+        here = waiting.pop()
+        if here not in found:
+            found.add(here)
+            waiting += graph.nodes[here].sources if here in graph.nodes else ()
+    return found
+
+
+def _last(graph: Graph, i: str, inside: Collection[str], weighted: Collection[str]) -> str:
+    while i in inside and i not in weighted:
+        node = graph.nodes[i]
+        if len(node.sources) != 1 or node.op not in _KEEPS_ZERO:
+            return ""
+        i = node.sources[0]
+    return i if i in inside else ""
+
+
+def _zeroed(module: nn.Module, i: str) -> dict[str, Tensor]:
+    """Zeros for the last layer of a step; nothing where it ends in something else."""
+    step = module.get_submodule(i)
+    layers = [(f"{i}.{n}" if n else i, m) for n, m in step.named_modules() if isinstance(m, _LAYERS + _NORMS)]
+    if not layers:
+        return {}
+    path, last = layers[-1]
+    return {f"{path}.{name}": torch.zeros(p.shape, dtype=p.dtype) for name, p in last.named_parameters(recurse=False)}
+
+
+# -- layers in between -------------------------------------------------------------------------------------------------
+
+
+def _inserted(
+    parent: Graph,
+    child: Graph,
+    pairs: Mapping[str, str],
+    users: Mapping[str, tuple[tuple[str, str], ...]],
+    i: str,
+) -> bool:
+    """Whether the parent goes on without a new step, and what is new around it, from the same value."""
+    before = i
+    while before in child.nodes and before not in pairs:
+        if len(child.nodes[before].sources) != 1:
+            return False
+        before = child.nodes[before].sources[0]
+    after = i
+    while after not in pairs:
+        if len(users[after]) != 1:
+            return False
+        after = users[after][0][0]
+        if after not in pairs and child.nodes[after].op not in _IDEMPOTENT:
+            return False
+    known = {**{n: n for n in child.input_names}, **pairs}
+    return known.get(before) in parent.nodes[pairs[after]].sources
+
+
+def _identity(module: nn.Module, i: str) -> dict[str, Tensor]:
+    step = module.get_submodule(i)
+    if not isinstance(step, _LAYERS) or step.weight.shape[0] != step.weight.shape[1]:
+        return {}
+    kernel = step.weight.shape[2:]
+    if isinstance(step, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        same = step.padding == "same" or step.padding == tuple(k // 2 for k in kernel)
+        if step.groups > 1 or any(k % 2 == 0 for k in kernel) or set(step.stride) != {1} or not same:
+            return {}
+    weight = torch.zeros(step.weight.shape, dtype=step.weight.dtype)
+    middle = tuple(k // 2 for k in kernel)
+    for channel in range(len(weight)):
+        weight[(channel, channel, *middle)] = 1
+    bias = {f"{i}.bias": torch.zeros(step.bias.shape, dtype=step.bias.dtype)} if step.bias is not None else {}
+    return {f"{i}.weight": weight, **bias}

@@ -1,0 +1,159 @@
+"""Workers of a runner on a Ray cluster: each actor keeps one of our worker processes and passes its answers on.
+
+An actor works on the store at the driver's path, or at `ASSEMBLER_HOME` where its node has one. Where that is another
+disk, the products that a task needs are carried there, and what it makes is carried back.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from assembler.assemble.carry import packed, unpacked
+from assembler.assemble.pool import Process
+from assembler.assemble.store import Store
+from assembler.assemble.task import Task
+from assembler.errors import InputError
+
+_FINAL = ("done", "reused", "busy", "failed")
+_ANSWER = 30.0  # seconds in which an answer that is ready must arrive
+
+
+class Seat:
+    """What runs in an actor: a worker process on the store of its node."""
+
+    def __init__(self, root: str, path: list[str]) -> None:
+        sys.path += [p for p in path if p not in sys.path and os.path.exists(p)]
+        self._store = Store(os.environ.get("ASSEMBLER_HOME") or root)
+        self._process = Process(str(self._store.root))
+
+    def serve(self, request: dict[str, Any], given: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
+        """The answers to a request; "missing" with keys where it needs products that are neither here nor given."""
+        for key, data in given.items():
+            unpacked(self._store, key, data)
+        missing = [key for key in request["needs"].values() if self._store.get(key) is None]
+        if missing:
+            yield {"event": "missing", "keys": missing}
+            return
+        self._process.write(request)
+        while True:
+            answers = self._process.receive()
+            if answers is None:
+                yield {"event": "died", "how": self._process.end(now=True)}
+                return
+            for answer in answers:
+                yield answer
+                if answer["event"] in _FINAL:
+                    return
+
+    def fetch(self, key: str) -> bytes:
+        """A product of this node."""
+        return packed(self._store, key)
+
+
+class Remote:
+    """An actor and the task that it is at, if any."""
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+        self.task: Task | None = None
+        self.begun: float | None = None
+        self.stream: Any = None
+        self.how = "its node or its process is gone"
+        self._request: dict[str, Any] = {}
+
+    def send(self, task: Task, request: dict[str, Any]) -> None:
+        """Hand it a task."""
+        self.task, self.begun = task, None
+        self._request = request
+        self.ask({})
+
+    def ask(self, given: Mapping[str, bytes]) -> None:
+        """Ask for the task at hand, with products that it needs."""
+        self.stream = self.actor.serve.options(num_returns="streaming").remote(self._request, given)
+
+
+class RayPool:
+    """At most `size` actors, each with one CPU and the share `gpus` of a GPU."""
+
+    def __init__(self, store: Store, size: int, address: str | None = None, gpus: float = 0.0) -> None:
+        try:
+            self._ray: Any = importlib.import_module("ray")
+        except ImportError:
+            raise InputError("the engine 'ray' is not installed", hint="pip install 'assembler[ray]'") from None
+        self.size = size
+        self._store = store
+        self._gpus = gpus
+        self._workers: list[Remote] = []
+        self._ours = not self._ray.is_initialized()
+        if self._ours:
+            self._connect(address)
+
+    def _connect(self, address: str | None) -> None:
+        quiet = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+        try:
+            self._ray.init(
+                address, **(quiet if address is None else {k: quiet[k] for k in ("log_to_driver", "logging_level")})
+            )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            said = f"cannot reach a Ray cluster at {address or 'this machine'}: {str(error).splitlines()[0]}"
+            raise InputError(said, hint="start one with `ray start --head`, and give its --address") from None
+
+    def idle(self) -> Remote | None:
+        for worker in self._workers:
+            if worker.task is None:
+                return worker
+        if len(self._workers) == self.size:
+            return None
+        kind = self._ray.remote(num_cpus=1, num_gpus=self._gpus)(Seat)
+        worker = Remote(kind.remote(str(self._store.root), [os.path.abspath(p) for p in sys.path]))
+        self._workers.append(worker)
+        return worker
+
+    def busy(self) -> list[Remote]:
+        return [worker for worker in self._workers if worker.task is not None]
+
+    def wait(self, seconds: float | None) -> Iterator[tuple[Remote, list[dict[str, Any]] | None]]:
+        by_stream = {worker.stream: worker for worker in self.busy()}
+        if not by_stream:
+            return
+        ready, _ = self._ray.wait(list(by_stream), num_returns=1, timeout=seconds, fetch_local=False)
+        for stream in ready:
+            worker = by_stream[stream]
+            try:
+                answers = self._heard(worker)
+            except (self._ray.exceptions.RayError, StopIteration, ConnectionError):
+                answers = None
+            yield worker, answers
+
+    def _heard(self, worker: Remote) -> list[dict[str, Any]] | None:
+        """The next answer of a worker; products are carried to and fro on the way."""
+        answer: dict[str, Any] = self._ray.get(next(worker.stream), timeout=_ANSWER)
+        if answer["event"] == "died":
+            worker.how = answer["how"]
+            return None
+        if answer["event"] == "missing":
+            worker.ask({key: packed(self._store, key) for key in answer["keys"]})
+            return []
+        task = worker.task
+        if answer["event"] in ("done", "reused") and task and task.kept and self._store.get(task.key) is None:
+            unpacked(self._store, task.key, self._ray.get(worker.actor.fetch.remote(task.key)))
+        return [answer]
+
+    def bury(self, worker: Remote) -> str:
+        self._workers.remove(worker)
+        with suppress(Exception):
+            self._ray.kill(worker.actor)
+        return worker.how
+
+    def close(self, *, now: bool = False) -> None:
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            with suppress(Exception):
+                self._ray.kill(worker.actor)
+        if self._ours:
+            self._ray.shutdown()

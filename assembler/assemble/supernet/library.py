@@ -1,0 +1,147 @@
+"""The weights of all candidates of a space, each tensor under its step, op and arguments, or cut out of the largest."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from assembler.assemble.inherit.matching import owner_of
+from assembler.assemble.inherit.resize import layout, parts
+from assembler.compile.lower import lower
+from assembler.graph.core import Graph
+from assembler.graph.text import value_text
+
+Sharing = Literal["apart", "nested"]
+
+
+class Library:
+    """Tensors that candidates take their weights from.
+
+    With `sharing` "apart" a step has weights of its own for every op, arguments and size; two candidates share those
+    of the steps that they have alike (Guo et al., 2020, arXiv:1904.00420). With "nested" all sizes of a step with one
+    op are cut out of the largest: the first channels, the middle of the kernel (Cai et al., 2020, arXiv:1908.09791).
+    New tensors are those that `seed` gives to the candidate that brings them.
+    """
+
+    def __init__(self, sharing: Sharing = "apart", seed: int = 0, device: torch.device | str = "cpu") -> None:
+        self.sharing = sharing
+        self.tensors: dict[str, Tensor] = {}
+        self._seed = seed
+        self._device = device
+        self._module = functools.lru_cache(maxsize=128)(self._lowered)
+
+    @property
+    def params(self) -> dict[str, nn.Parameter]:
+        """What is trained."""
+        return {key: tensor for key, tensor in self.tensors.items() if isinstance(tensor, nn.Parameter)}
+
+    def module(self, graph: Graph) -> nn.Module:
+        """The module of a candidate, in evaluation mode; its own weights are of no account. Kept for the next time."""
+        return self._module(graph)
+
+    def reserve(self, graphs: Iterable[Graph]) -> None:
+        """Make room for all weights of some candidates, before training: nested ones get the largest size."""
+        for graph in graphs:
+            module = self.module(graph)
+            for name, key in self._keys(graph, module).items():
+                tensor = module.state_dict(keep_vars=True)[name]
+                if key not in self.tensors:
+                    self.tensors[key] = _like(tensor)
+                elif any(new > old for new, old in zip(tensor.shape, self.tensors[key].shape, strict=True)):
+                    self._enlarge(key, tensor)
+
+    def weights(self, graph: Graph) -> dict[str, Tensor]:
+        """The weights of a candidate by `state_dict` key: the library's own tensors, or pieces of them.
+
+        What has no place in the library yet gets one.
+        """
+        module = self.module(graph)
+        found = {}
+        for name, key in self._keys(graph, module).items():
+            tensor = module.state_dict(keep_vars=True)[name]
+            held = self.tensors.get(key)
+            if held is None or any(a < b for a, b in zip(held.shape, tensor.shape, strict=True)):
+                key = f"{key}|{list(tensor.shape)}" if held is not None else key
+                held = self.tensors.setdefault(key, _like(tensor))
+            found[name] = _piece(held, tuple(tensor.shape), _layer(module, name), name)
+        return found
+
+    def _keys(self, graph: Graph, module: nn.Module) -> dict[str, str]:
+        """Where in the library each tensor of a candidate is; tied ones are at one place."""
+        seen: dict[int, str] = {}
+        found = {}
+        for name, tensor in module.state_dict(keep_vars=True).items():
+            i = owner_of(name, graph)
+            key = seen.setdefault(id(tensor), f"{name}|{graph.nodes[i].op if i else ''}")
+            found[name] = key
+            if self.sharing == "apart":
+                args = dict(graph.nodes[i].args) if i else {}
+                said = ", ".join(f"{k}={value_text(v)}" for k, v in sorted(args.items()))
+                found[name] = f"{key}|{_digest(said)}|{list(tensor.shape)}"
+            else:
+                found[name] = f"{key}|{tensor.ndim}"
+        return found
+
+    def _enlarge(self, key: str, tensor: Tensor) -> None:
+        held = self.tensors[key]
+        if any(new < old for new, old in zip(tensor.shape, held.shape, strict=True)):
+            sizes = [max(a, b) for a, b in zip(held.shape, tensor.shape, strict=True)]
+            generator = torch.Generator().manual_seed(int(_digest(key), 16) % 2**31)
+            like = tensor.detach().float()
+            drawn = torch.randn(sizes, generator=generator) * float(like.std(unbiased=False)) + float(like.mean())
+            drawn = drawn.to(tensor.device, tensor.dtype)
+            self.tensors[key] = nn.Parameter(drawn) if isinstance(tensor, nn.Parameter) else _largest(held, tensor)
+        else:
+            self.tensors[key] = _like(tensor)
+
+    def _lowered(self, graph: Graph) -> nn.Module:
+        return lower(graph, seed=self._seed, device=self._device).eval()
+
+
+def _like(tensor: Tensor) -> Tensor:
+    fresh = tensor.detach().clone()
+    return nn.Parameter(fresh, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fresh
+
+
+def _largest(held: Tensor, tensor: Tensor) -> Tensor:
+    """A buffer that is as large as both along every axis."""
+    sizes = [max(a, b) for a, b in zip(held.shape, tensor.shape, strict=True)]
+    return held.reshape(-1)[:1].expand(sizes).clone() if held.ndim == 1 else held.new_zeros(sizes)
+
+
+def _layer(module: nn.Module, name: str) -> nn.Module:
+    return module.get_submodule(name.rpartition(".")[0])
+
+
+def _piece(tensor: Tensor, shape: tuple[int, ...], module: nn.Module, name: str) -> Tensor:
+    """The first channels and the middle of the kernel of a tensor; of several parts side by side those of each."""
+    if tuple(tensor.shape) == shape:
+        return tensor
+    _, kernel = layout(module, tensor)
+    count = parts(name)
+    made = tensor
+    for axis, size in enumerate(shape):
+        full = made.shape[axis]
+        if full == size:
+            continue
+        if axis == 0 and count > 1 and full % count == 0 and size % count == 0:
+            made = torch.unflatten(made, 0, (count, full // count))[:, : size // count].flatten(0, 1)
+        else:
+            made = made.narrow(axis, (full - size) // 2 if axis in kernel else 0, size)
+    return made
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def from_tensors(tensors: Mapping[str, Tensor], sharing: Sharing, seed: int = 0) -> Library:
+    """A library that was trained before."""
+    made = Library(sharing, seed)
+    made.tensors.update(tensors)
+    return made

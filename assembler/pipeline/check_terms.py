@@ -1,0 +1,166 @@
+"""Whether the terms of an objective can be computed: what they read has types, and each loss is tried on those."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from assembler.assemble.hybrid import value_paths, with_items, with_values
+from assembler.errors import AssemblerError, Problem, RecipeError, ShapeError, Span
+from assembler.graph.core import Graph, TensorType
+from assembler.graph.modes import in_mode
+from assembler.infer.shape import meta_values, shapes
+from assembler.recipe.values import Map, Seq, Value
+from assembler.train.data.source import Declared
+from assembler.train.terms import Term, Terms, loss_entry, read
+
+_CLASSES = "cross_entropy"
+
+
+@dataclass(frozen=True)
+class Said:
+    """An objective as plain data, as it is written (for places), and where: its path, or `place` where it is not."""
+
+    spec: Any
+    written: Value | None
+    path: str
+    place: Span | None = None
+
+    def span(self, n: int, key: str = "") -> Span | None:
+        """The place of a term, or of what it says under `key`."""
+        at = self.written
+        if isinstance(at, Map) and "terms" in at:
+            at = at.get("terms")
+        if isinstance(at, Seq):
+            at = at.items[n]
+        if isinstance(at, Map) and key in at:
+            at = at.get(key)
+        return at.span if at is not None else self.place
+
+
+@dataclass(frozen=True)
+class Values:
+    """The types of all that an objective may read: values of the model in training, of `others`, fields of the data.
+
+    A value that is not there is a problem where this is `strict`; elsewhere what stands in a slot may have it.
+    """
+
+    own: Graph
+    others: Mapping[str, Graph]
+    data: Declared
+    strict: bool = False
+    slot: str = ""
+
+    def inside(self, slot: str, host: Graph) -> Values:
+        """What a part in a slot of `host` may read."""
+        return replace(self, slot=slot, others={**self.others, "host": host})
+
+    def type(self, name: str) -> TensorType:
+        """The type of a named value. Raises RecipeError where there is none."""
+        if name in self.data.fields and name not in dict(self.own.outputs):
+            return self.data.fields[name]
+        head, dot, inner = name.partition(".")
+        if dot and head in self.others:
+            return _type(self.others[head], inner, self.slot)
+        if dot and head == "ema":
+            return _type(self.own, inner, self.slot)
+        return _type(self.own, name, self.slot, training=True)
+
+
+def term_problems(objectives: list[Said], values: Values) -> Iterator[Problem]:
+    """Terms whose loss does not accept what it is given, or whose labels are more than the classes told apart."""
+    for said in objectives:
+        terms = read(said.spec, said.path)
+        types, missing = _types(terms, values)
+        if missing:
+            yield from (_place(p, terms, said, name) for name, p in missing if values.strict)
+            continue
+        try:
+            found = shapes(terms.typed(types))
+        except ShapeError as error:
+            yield from (_refused(p, terms, types, said) for p in error.problems)
+            continue
+        known = types | {i: found[i] for i in terms.graph.nodes}
+        for n, term in enumerate(terms.terms):
+            yield from _told(n, term, known, values.data, said)
+
+
+def _types(terms: Terms, values: Values) -> tuple[dict[str, TensorType], list[tuple[str, Problem]]]:
+    types, missing = {}, []
+    for name in terms.names.values():
+        try:
+            types[name] = values.type(name)
+        except AssemblerError as error:
+            missing.append((name, error.problems[0]))
+    return types, missing
+
+
+def _place(problem: Problem, terms: Terms, said: Said, name: str) -> Problem:
+    """A problem of a value that is not there, at the first term that reads it."""
+    for n, term in enumerate(terms.terms):
+        port = next((p for p, source in term.reads if source == name), "")
+        if port:
+            key = {0: "value", 1: "target"}.get([p for p, _ in term.reads].index(port), port)
+            hint = problem.hint if said.place is None else f"{problem.hint}; or say what the model is for, under task:"
+            return replace(problem, span=said.span(n, key), path="" if said.span(n, key) else said.path, hint=hint)
+    return replace(problem, span=said.span(0), path="")
+
+
+def _refused(problem: Problem, terms: Terms, types: Mapping[str, TensorType], said: Said) -> Problem:
+    """What a step of an objective refuses, in the names that the objective has for what it reads."""
+    at = next((n for n, (_, i) in enumerate(terms.graph.outputs[1:]) if problem.path in _ids(terms.graph, i)), None)
+    if at is None:
+        return replace(problem, message=f"in the objective, {problem.message}", span=said.span(0), path="")
+    term, why = terms.terms[at], problem.message.rpartition(": ")[2]
+    read_ = " and ".join(f"'{name}'{f' {list(types[name].shape)}' if name in types else ''}" for _, name in term.reads)
+    return Problem(f"{term.loss or 'mean'} does not accept {read_}: {why}", said.span(at), said.path, problem.hint)
+
+
+def _ids(graph: Graph, i: str) -> tuple[str, ...]:
+    """A term's step, and the loss under it where that is the mean of one."""
+    return (i, *(graph.nodes[i].sources[:1] if i in graph.nodes else ()))
+
+
+def _told(n: int, term: Term, types: Mapping[str, TensorType], data: Declared, said: Said) -> Iterator[Problem]:
+    """What a loss takes and should not: shapes that only broadcast, fewer classes than the labels have."""
+    value, target = types.get(term.value), types.get(term.target)
+    if value is None or target is None:
+        return
+    if term.loss == _CLASSES and data.classes and term.target in data.fields and "int" in target.dtype:
+        axis = int(term.arg("axis", 1))
+        told = value.shape[axis] if -len(value.shape) <= axis < len(value.shape) else data.classes
+        if told < data.classes:
+            message = f"'{term.value}' tells {told} classes apart, and '{term.target}' of the data has {data.classes}"
+            hint = f"let the last layer make {data.classes}: out: {data.classes}"
+            yield Problem(message, said.span(n, "value"), hint=hint)
+    elif value.shape != target.shape and _broadcasts(term, value, target):
+        read_ = f"'{term.value}' {list(value.shape)} with '{term.target}' {list(target.shape)}"
+        hint = "bring them to one shape, with {op: squeeze} for instance"
+        yield Problem(f"{term.loss} would compare {read_}, every one with every other", said.span(n), hint=hint)
+
+
+def _broadcasts(term: Term, value: TensorType, target: TensorType) -> bool:
+    """Whether torch warns of the two shapes, as it does where a loss of equal shapes is given others."""
+    entry = loss_entry(term.loss)
+    if entry.kind != "loss":
+        return False
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        entry.load()(*meta_values(("value", "target"), (value, target)).values(), **dict(term.args))
+    return any("target size" in str(one.message) for one in told)
+
+
+def _type(graph: Graph, name: str, slot: str, *, training: bool = False) -> TensorType:
+    """The type of a named value of a graph, as it is in training or in evaluation."""
+    there = with_items(graph, [name])
+    path = value_paths(there, [name], slot)[name]
+    if path in there.input_names:
+        return shapes(there)[path]
+    there = with_values(there, {"value_": path})
+    there = in_mode(there, "train" if training else "eval")
+    found = dict(there.outputs)
+    if "value_" not in found:
+        raise RecipeError(f"'{name}' is a value of training alone", hint="name one that there is in evaluation too")
+    return shapes(there)[found["value_"]]

@@ -1,0 +1,141 @@
+"""Recipes that extend an imported model: a new head behind it, parts of it frozen, its own weights where they fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import assembler as asm
+from assembler.errors import AssemblerError
+from assembler.importing.folder import save
+from assembler.importing.imported import from_module
+from assembler.pipeline.check import check
+from assembler.recipe.document import load
+
+
+class Encoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(6, 8)
+        self.layers = nn.ModuleList([nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.5)) for _ in range(2)])
+        self.classifier = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for layer in self.layers:
+            x = x + layer(x)
+        return self.classifier(x)
+
+
+class Pair(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 8), nn.Linear(4, 8)
+
+    def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        return {"states": self.a(x), "other": self.b(y)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    torch.manual_seed(0)
+    save(from_module(Encoder(), torch.randn(2, 6)), tmp_path / "net")
+    save(from_module(Pair(), (torch.randn(2, 6), torch.randn(2, 4))), tmp_path / "pair")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _recipe(text: str) -> str:
+    Path("new.yaml").write_text(text)
+    return "new.yaml"
+
+
+def _said(text: str) -> str:
+    with pytest.raises(AssemblerError) as caught:
+        asm.build(_recipe(text))
+    return str(caught.value)
+
+
+HEAD = """
+extends: net
+graph:
+  stem: {frozen: true}
+  layers: {frozen: true}
+  act: {op: relu, from: layers.1}
+  head: {op: linear, out: 5}
+"""
+
+
+def test_a_new_head_keeps_the_weights_of_all_that_stays(folder: Path) -> None:
+    assert check(load(_recipe(HEAD))) == []
+    module = asm.build("new.yaml")
+    theirs = asm.build("net").state_dict()
+    kept = module.state_dict()
+    assert {k for k in kept if k not in theirs} == {"head.weight", "head.bias"}
+    assert {k for k in theirs if k not in kept} == {"classifier.weight", "classifier.bias"}
+    torch.testing.assert_close(
+        {k: v for k, v in kept.items() if k in theirs}, {k: theirs[k] for k in kept if k in theirs}
+    )
+    assert module.train()(torch.randn(3, 6)).shape == (3, 5)
+    assert not module.get_submodule("layers.0.1").training
+    assert {n for n, p in module.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
+
+
+def test_a_new_step_reads_the_output_of_the_model(folder: Path) -> None:
+    module = asm.build(_recipe("extends: net\ngraph: {more: {op: linear, out: 2, bias: false}}")).eval()
+    x = torch.randn(3, 6)
+    torch.testing.assert_close(module(x), asm.build("net").eval()(x) @ module.state_dict()["more.weight"].T)
+
+
+def test_outputs_may_be_named_and_inputs_that_nothing_needs_are_gone(folder: Path) -> None:
+    module = asm.build(_recipe("extends: pair\ngraph: {head: {op: linear, out: 2, from: states}}"))
+    assert module(torch.randn(3, 6)).shape == (3, 2)
+    text = "extends: pair\ngraph: {head: {op: linear, out: 2, from: states}}\noutputs: {logits: head, b: b}"
+    made = asm.build(_recipe(text))(torch.randn(3, 6), torch.randn(3, 4))
+    assert {name: tuple(value.shape) for name, value in made.items()} == {"logits": (3, 2), "b": (3, 8)}
+
+
+def test_a_head_can_be_searched(folder: Path) -> None:
+    text = "kind: space\nbase: {extends: net, graph: {head: {op: linear, out: 5}, last: relu}}\n"
+    text += "choose: {head.bias: {$oneof: [true, false]}, last: {$oneof: [relu, gelu]}}"
+    assert check(load(_recipe(text))) == []
+    assert asm.plan("new.yaml").space_size == 4
+
+
+def test_mistakes_in_what_is_laid_behind(folder: Path) -> None:
+    assert _said("extends: pair\ngraph: {head: {op: linear, out: 2}}") == (
+        "new.yaml:2:15: error: 'head' needs a from: the model has the outputs states, other\n"
+        "    graph: {head: {op: linear, out: 2}}\n"
+        "                  ^^^^^^^^^^^^^^^^^^^^\n"
+        "    hint: for instance {op: ..., from: states}, or the path of a step"
+    )
+    assert "'hed', which is no step\n" in _said(f"{HEAD}outputs: {{logits: hed}}")
+    assert "'frozen' is true or false" in _said("extends: net\ngraph: {layers: {frozen: 3}}")
+    assert "new.yaml:2:20: error: unknown op 'linaer'" in _said("extends: net\ngraph: {head: {op: linaer, out: 2}}")
+
+
+def test_a_new_name_is_none_of_an_override(folder: Path) -> None:
+    with pytest.raises(AssemblerError, match="the model has no 'hed'"):
+        asm.build("net", "hed={op: linear, out: 2}")
+
+
+def test_plan_and_build_say_which_weights_are_not_used(folder: Path) -> None:
+    change = "classifier={body: {act: relu, fc: {op: linear, out: 3}}}"
+    said = "6 loaded, 2 initialised: classifier.fc.weight, classifier.fc.bias; 2 not used: classifier."
+    assert asm.plan("net", change).weights.startswith(said)
+    assert set(asm.build("net", change).meta["unused"]) == {"classifier.weight", "classifier.bias"}
+    assert asm.plan("net").weights == ""
+
+
+def test_sizes_are_those_of_the_import(folder: Path) -> None:
+    with pytest.raises(AssemblerError) as caught:
+        asm.plan("net", "inputs.x=[B, 7]")
+    assert str(caught.value).split("\n")[0] == (
+        "-o:1:1: error: the input 'x' has the sizes that the model was imported at, and can be given another name alone"
+    )
+    assert str(caught.value).endswith(
+        "hint: import the model again at another size (--input) or with an axis left open (--free x.1)"
+    )

@@ -1,0 +1,127 @@
+"""What of a run cannot work is told by its shapes, in `plan` and before anything is trained."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from tiny_runs import run_tiny
+
+import assembler as asm
+from assembler.errors import AssemblerError, RecipeError, TaskError
+from assembler.recipe.document import parse
+
+RUN = """\
+kind: run
+name: small
+model:
+  inputs: {image: [B, 1, 8, 8]}
+  graph:
+    flat: flatten
+    stem: {op: linear, out: 16}
+    slot1: {body: {fc: {op: linear, out: 16}, act: relu}}
+    head: {op: linear, out: 10}
+  outputs: {logits: head}
+data: digits
+split: [slot1]
+space: {slot1: {$oneof: [identity, {op: linear, out: 16}]}}
+train: {epochs: 1}
+phases:
+  teacher: {}
+  incubate:
+    host: teacher
+    objective: [{loss: normalized_mse, value: slot, target: host.slot}]
+  search: {}
+  assemble: {objective: [{loss: kl, value: logits, target: teacher.logits}]}
+"""
+
+CASES = {
+    "loss": (
+        ("target: host.slot", "target: teacher.logits"),
+        "small.yaml:19:17: error: normalized_mse does not accept 'slot' [2, 16] and 'teacher.logits' [2, 10]: the size "
+        "of tensor a (16) must match the size of tensor b (10) at non-singleton dimension 1",
+        "",
+    ),
+    "name": (
+        ("image: [B", "img: [B"),
+        "small.yaml:4:12: error: the model reads 'img', the data has image, label",
+        "did you mean 'image'?",
+    ),
+    "channels": (
+        ("[B, 1, 8, 8]", "[B, 3, 8, 8]"),
+        "small.yaml:4:12: error: the model wants 'image' [3, 8, 8], the data has [1, 8, 8]",
+        "write inputs: {image: [B, 1, 8, 8]}",
+    ),
+    "classes": (
+        ("out: 10", "out: 5"),
+        "small.yaml:3:1: error: 'logits' tells 5 classes apart, and 'label' of the data has 10",
+        "let the last layer make 10: out: 10",
+    ),
+    "dtype": (
+        ("image: [B, 1, 8, 8]}\n  graph:\n    flat: flatten", "image: {shape: [B, 1, 8, 8], dtype: int64}}\n"
+         "  graph:\n    words: {op: embedding, num_embeddings: 4, out: 2}\n    flat: flatten"),
+        "small.yaml:4:12: error: the model reads 'image' as int64, the data has float32: words (embedding) does not "
+        "accept image [2, 1, 8, 8]",
+        "write {shape: ..., dtype: float32} and what takes it",
+    ),
+    "broadcast": (
+        ("{op: linear, out: 10}\n  outputs: {logits: head}", "{op: linear, out: 1}\n  outputs: {logits: head}\n"
+         "task: {loss: mse, value: logits, target: label}"),
+        "small.yaml:11:7: error: mse would compare 'logits' [2, 1] with 'label' [2], every one with every other",
+        "bring them to one shape, with {op: squeeze} for instance",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_plan_tells_what_does_not_fit(case: str) -> None:
+    (old, new), said, hint = CASES[case]
+    assert old in RUN
+    with pytest.raises(RecipeError) as caught:
+        asm.plan(parse(RUN.replace(old, new), "small.yaml"))
+    problem = caught.value.problems[0]
+    assert problem.render().splitlines()[0].startswith(said), problem.render()
+    assert not hint or problem.hint == hint
+    assert len(caught.value.problems) == 1
+
+
+def test_what_fits_is_planned() -> None:
+    assert asm.plan(parse(RUN, "small.yaml")).unchecked == ""
+
+
+def test_a_run_stops_before_the_first_task(places: Path) -> None:
+    with pytest.raises(RecipeError, match=r"normalized_mse does not accept 'slot'"):
+        run_tiny(home=places / "home", text=RUN.replace("target: host.slot", "target: teacher.logits"))
+    assert not list((places / "home").rglob("card.json"))
+
+
+def test_a_model_without_what_the_task_reads_is_found_without_torch() -> None:
+    from assembler.pipeline.check import check
+
+    text = RUN[: RUN.index("  incubate:")].replace("{logits: head}", "{scores: head}").replace("split: [slot1]\n", "")
+    text = text.replace("space: {slot1: {$oneof: [identity, {op: linear, out: 16}]}}\n", "")
+    (problem,) = check(parse(text, "small.yaml"))
+    assert problem.render() == dedent("""\
+        small.yaml:3:1: error: the model has no 'logits', which a run is about that has no 'task'
+            model:
+            ^^^^^
+            hint: call the output so, or write task: {loss: cross_entropy, value: scores, target: label}""")
+
+
+def test_data_that_is_not_there_is_said_and_the_rest_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASSEMBLER_DATA", raising=False)
+    text = RUN.replace("data: digits", "data: {name: fashion_mnist, path: /nowhere}")
+    found = asm.plan(parse(text, "small.yaml"))
+    assert found.unchecked.startswith("data set 'fashion_mnist' needs") and found.cost.params > 0
+    with pytest.raises(AssemblerError, match="needs 4 of its 4 files"):
+        asm.run(parse(text, "small.yaml"))
+
+
+def test_a_slot_whose_trained_parts_all_fail_ends_the_run(places: Path) -> None:
+    wild = RUN.replace("target: host.slot}", "target: host.slot, weight: 1.0e+38}").replace("epochs: 1", "steps: 1")
+    with pytest.raises(TaskError) as caught:
+        run_tiny(home=places / "home", text=wild)
+    assert caught.value.exit_code == 1
+    assert re.match(r"error: every variant with weights of 'slot1' failed \(seed 0\): .* not finite", str(caught.value))

@@ -1,0 +1,8 @@
+"""Makes the cells of these tests importable as `nas_bench`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
