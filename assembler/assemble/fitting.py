@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from assembler.assemble.frozen import AVERAGE, Frozen, kept
-from assembler.assemble.hybrid import value_paths, values_of, with_items
+from assembler.assemble.hybrid import value_paths, values_of
 from assembler.assemble.models import Move, Training, named
 from assembler.assemble.sharing import sharing
 from assembler.errors import RecipeError
 from assembler.graph.core import Graph
+from assembler.graph.values import with_items
 from assembler.infer.cost import total, train_flops
 from assembler.train.data.batches import Augment, Batches
 from assembler.train.data.core import Data

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from assembler.assemble.hybrid import value_paths, values_of, with_items
+from assembler.assemble.hybrid import value_paths, values_of
 from assembler.assemble.models import Model, named
 from assembler.assemble.weights import load_there
 from assembler.compile.lower import lower
 from assembler.errors import InputError
 from assembler.graph.core import Graph
+from assembler.graph.values import with_items
 from assembler.infer.cost import total
 from assembler.train.data.core import Data, Split
 

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from assembler.errors import RecipeError, near
-from assembler.graph.core import ITEM, Graph, Node, TensorType
+from assembler.graph.core import Graph, Node, TensorType
 from assembler.graph.edit import cut, prune, with_outputs
 from assembler.graph.modes import has_modes
 from assembler.graph.shares import owners
-from assembler.registry import lookup
 
 SLOT = "slot"
 """In an objective, the value that leaves the slot, whichever slot it is."""
@@ -30,26 +29,6 @@ class Split:
 
     frontier: Mapping[str, str]
     tail: Graph
-
-
-def with_items(graph: Graph, names: Iterable[str]) -> Graph:
-    """The graph in which every further output of a step that `names` names (`vq.commitment`) has a node of its own."""
-    outputs = dict(graph.outputs)
-    for name in names:
-        owner, dot, item = name.rpartition(".")
-        if not dot or name in outputs or name in graph.nodes or name in graph.names:
-            continue
-        source = graph.names.get(owner, owner)
-        node = graph.nodes.get(source)
-        made = lookup("op", node.op).outputs(dict(node.args)) if node else None
-        if made and item == made[0]:
-            graph = replace(graph, names={**graph.names, name: source})
-        elif made is not None and (item in made or (not made and item.isdecimal())):
-            read = Node(ITEM, (("output", item),), (("input", source),))
-            graph = replace(graph, nodes={**graph.nodes, f"{source}.{item}": read})
-            if source != owner:
-                graph = replace(graph, names={**graph.names, name: f"{source}.{item}"})
-    return graph
 
 
 def value_paths(graph: Graph, names: Iterable[str], slot: str = "") -> dict[str, str]:
@@ -120,16 +99,6 @@ def with_values(graph: Graph, wanted: Mapping[str, str]) -> Graph:
     bound = tuple((name, "train") for name in extra) if has_modes(graph) else ()
     more = with_outputs(graph, {**own, **extra}) if extra else graph
     return replace(more, only=(*more.only, *bound)) if bound else more
-
-
-def covers(pattern: str, path: str) -> bool:
-    """Whether a path is what a pattern names, or lies under it.
-
-    >>> covers("stage.*.block", "stage.2.block.mix.weight")
-    True
-    """
-    wanted, parts = pattern.split("."), path.split(".")
-    return len(parts) >= len(wanted) and all(w in ("*", p) for w, p in zip(wanted, parts, strict=False))
 
 
 def _reading(node: Node, moved: Mapping[str, str]) -> Node:

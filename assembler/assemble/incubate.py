@@ -10,7 +10,7 @@ from torch import nn
 
 from assembler.assemble.fitting import Bench
 from assembler.assemble.frozen import compared, own_values, piece
-from assembler.assemble.hybrid import SLOT, split, value_paths, with_items
+from assembler.assemble.hybrid import SLOT, split, value_paths
 from assembler.assemble.models import Model, Task, Training, assess
 from assembler.assemble.weights import Weights, copy_fitting, load_there, part_keys, whole_keys
 from assembler.compile.lower import lower
@@ -18,6 +18,7 @@ from assembler.graph.core import Graph
 from assembler.graph.edit import graft
 from assembler.graph.modes import in_mode
 from assembler.graph.runs import holder
+from assembler.graph.values import with_items
 from assembler.infer.cost import train_flops
 from assembler.infer.shape import shapes
 from assembler.train.data.core import Data

@@ -10,11 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from assembler.assemble.hybrid import covers
 from assembler.assemble.weights import Weights
 from assembler.errors import RecipeError, TrainingError
 from assembler.graph.core import Graph
 from assembler.graph.structure import flatten, pack
+from assembler.graph.values import covers
 from assembler.train.data.core import Data, Split
 from assembler.train.evaluate import Forward, evaluating, measure
 from assembler.train.objective import Objective

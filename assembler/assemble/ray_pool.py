@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -20,6 +21,7 @@ from assembler.assemble.task import Task
 from assembler.errors import InputError
 
 _FINAL = ("done", "reused", "busy", "failed")
+_CONNECT = 10.0  # seconds in which a cluster must be heard of
 _ANSWER = 30.0  # seconds in which an answer that is ready must arrive
 
 
@@ -94,12 +96,11 @@ class RayPool:
             self._connect(address)
 
     def _connect(self, address: str | None) -> None:
-        quiet = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+        more = {"include_dashboard": False} if address is None else {}
         try:
-            self._ray.init(
-                address, **(quiet if address is None else {k: quiet[k] for k in ("log_to_driver", "logging_level")})
-            )
-        except (ConnectionError, ValueError, RuntimeError) as error:
+            _probe(address)
+            self._ray.init(address, log_to_driver=False, logging_level="error", **more)
+        except (OSError, ValueError, RuntimeError) as error:
             said = f"cannot reach a Ray cluster at {address or 'this machine'}: {str(error).splitlines()[0]}"
             raise InputError(said, hint="start one with `ray start --head`, and give its --address") from None
 
@@ -157,3 +158,10 @@ class RayPool:
                 self._ray.kill(worker.actor)
         if self._ours:
             self._ray.shutdown()
+
+
+def _probe(address: str | None) -> None:
+    """Raise OSError where nobody listens at an address: Ray would try for many minutes."""
+    host, colon, port = (address or "").rpartition("://")[2].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_CONNECT).close()

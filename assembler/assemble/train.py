@@ -10,12 +10,13 @@ from torch import nn
 
 from assembler.assemble.fitting import Bench
 from assembler.assemble.frozen import check_inputs, compared, own_values
-from assembler.assemble.hybrid import covers, value_paths, with_items, with_values
+from assembler.assemble.hybrid import value_paths, with_values
 from assembler.assemble.models import Model, Task, Training, named, score
 from assembler.assemble.weights import Weights, load_there
 from assembler.compile.lower import lower
 from assembler.errors import RecipeError, near
 from assembler.graph.core import Graph
+from assembler.graph.values import covers, with_items
 from assembler.infer.cost import train_flops
 from assembler.train.data.core import Data
 from assembler.train.loop import FitResult, Hooks

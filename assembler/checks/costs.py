@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from assembler.assemble.hybrid import covers, value_paths, with_items
+from assembler.assemble.hybrid import value_paths
 from assembler.checks.subject import Subject
 from assembler.errors import RecipeError, near
+from assembler.graph.values import covers, with_items
 from assembler.infer.cost import costs
 from assembler.infer.shape import shapes
 from assembler.registry import check

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from assembler.assemble.hybrid import covers
 from assembler.checks.subject import Subject
 from assembler.compile.lower import lower
 from assembler.errors import RecipeError, near
+from assembler.graph.values import covers
 from assembler.registry import check
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assembler.assemble.hybrid import covers
 from assembler.checks.subject import Subject, Weights
 from assembler.checks.values import difference
 from assembler.compile.lower import lower
 from assembler.compile.mapping import mapped
 from assembler.errors import RecipeError
 from assembler.graph.structure import pack
+from assembler.graph.values import covers
 from assembler.registry import check
 from assembler.rewrites.drive import rewritten
 from assembler.rewrites.spec import orders

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assembler.assemble.hybrid import value_paths, values_of, with_items
+from assembler.assemble.hybrid import value_paths, values_of
 from assembler.assemble.weights import load_there
 from assembler.checks.derived import Derived
 from assembler.compile.lower import lower
@@ -22,6 +22,7 @@ from assembler.graph.core import Graph, TensorType
 from assembler.graph.edit import prune
 from assembler.graph.modes import Mode, computed, in_mode
 from assembler.graph.structure import flatten, pack
+from assembler.graph.values import with_items
 from assembler.infer.shape import dtype_of, shapes
 from assembler.recipe.values import Map
 from assembler.rewrites.modules import graph_of

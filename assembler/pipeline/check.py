@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from assembler.errors import Problem
 from assembler.recipe.choices import space
-from assembler.recipe.choices.where import unreadable
 from assembler.recipe.document import Document
 from assembler.recipe.notes import in_order, note_all
 from assembler.wiring.lint import lint
@@ -17,6 +16,8 @@ MOST_COMBINATIONS = 20_000
 
 def _space(document: Document) -> Iterator[Problem]:
     """What is wrong with constraints and moves, beside what reading them tells."""
+    from assembler.recipe.choices.where import unreadable
+
     found = space(document.model, [])
     unread = list(unreadable(found.where, found.covering()))
     yield from unread

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assembler.assemble.hybrid import value_paths, with_items, with_values
+from assembler.assemble.hybrid import value_paths, with_values
 from assembler.errors import AssemblerError, Problem, RecipeError, ShapeError, Span
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.modes import in_mode
+from assembler.graph.values import with_items
 from assembler.infer.shape import meta_values, shapes
 from assembler.recipe.values import Map, Seq, Value
 from assembler.train.data.source import Declared

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assembler import registry
-from assembler.assemble.hybrid import covers
 from assembler.errors import Problem, RecipeError, Span, near
+from assembler.graph.values import covers
 from assembler.pipeline.given import arguments, registered, training
 from assembler.pipeline.scene import Scene
 from assembler.recipe.values import Leaf, Map, Seq, Value, plain

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from assembler.assemble.hybrid import with_items
 from assembler.graph.core import Graph
+from assembler.graph.values import with_items
 
 
 @dataclass(frozen=True)

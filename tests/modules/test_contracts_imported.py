@@ -29,6 +29,12 @@ class TestStored(Unbatched, OpContract):
     passes_gradient = False
 
 
+class TestSized(OpContract):
+    name = "sized"
+    args: ClassVar = {"shape": (-1, 16, 8), "name": "ids", "most": (-1, 20, -1)}
+    shapes = TOKENS
+
+
 class TestStoredBuffer(Unbatched, OpContract):
     name = "stored"
     args: ClassVar = {"shape": (2, 5), "learned": False, "dtype": "int64"}

@@ -78,7 +78,7 @@ def test_a_search_needs_a_trial(done: Done, tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("sampler", "message"), [("exat", "did you mean 'exact'?"), ("{name: exact, pol: 3}", "did you mean 'pool'?")]
+    ("sampler", "message"), [("exat", "did you mean 'exact'"), ("{name: exact, pol: 3}", "did you mean 'pool'?")]
 )
 def test_an_unknown_sampler_or_option_is_refused_before_anything_is_made(
     sampler: str, message: str, places: Path

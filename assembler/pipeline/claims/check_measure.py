@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from assembler import registry
-from assembler.assemble.hybrid import covers
 from assembler.errors import AssemblerError, Problem, RecipeError, Span, near
 from assembler.graph.core import Graph
 from assembler.graph.modes import MODES
+from assembler.graph.values import covers
 from assembler.pipeline.claims import spec
 from assembler.pipeline.claims.check_models import Models
 from assembler.pipeline.claims.spec import SPLITS

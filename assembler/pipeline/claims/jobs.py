@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 
-from assembler.assemble.hybrid import value_paths, values_of, with_items
+from assembler.assemble.hybrid import value_paths, values_of
 from assembler.assemble.job import Job
 from assembler.assemble.models import Model, Task, named, score
 from assembler.assemble.weights import load_there
 from assembler.compile.lower import lower
 from assembler.graph.modes import in_mode
+from assembler.graph.values import with_items
 from assembler.pipeline.jobs import model_of
 from assembler.train.data.core import Split, load, load_test
 from assembler.train.device import resolve

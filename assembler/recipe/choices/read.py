@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assembler.errors import Problem, RecipeError, near
 from assembler.recipe.choices.decide import decide
 from assembler.recipe.choices.decision import MOVES, At, Condition, Decision, Kind
 from assembler.recipe.choices.labels import labels, said
 from assembler.recipe.choices.space import Space
-from assembler.recipe.choices.where import rules
 from assembler.recipe.notes import note_all
 from assembler.recipe.paths import join
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice, plain
 from assembler.registry.checks import shown
+
+if TYPE_CHECKING:
+    from assembler.recipe.choices.where import Rule
 
 _OPTIONS = {
     "$oneof": set(),
@@ -42,7 +44,11 @@ def space(tree: Map, problems: list[Problem] | None = None) -> Space:
         if len(found) > MOST_DECISIONS:
             raise RecipeError(f"the recipe has more than {MOST_DECISIONS:,} decisions", hint="lower a block's depth")
     found += _moves(tree, noted)
-    where = rules(tree, {d.name: (d, values) for d, values in found}, noted)
+    where: tuple[Rule, ...] = ()
+    if "where" in tree:
+        from assembler.recipe.choices.where import rules  # few recipes have constraints
+
+        where = rules(tree, {d.name: (d, values) for d, values in found}, noted)
     if noted and problems is None:
         raise RecipeError(noted)
     note_all(problems if problems is not None else [], noted)

@@ -8,12 +8,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from assembler.errors import Problem, RecipeError, near
 from assembler.recipe.choices.counting import Tree
 from assembler.recipe.choices.decision import MOVES, Choice, Decision, Pick
-from assembler.recipe.choices.feasible import Feasible
-from assembler.recipe.choices.where import Rule
+
+if TYPE_CHECKING:
+    from assembler.recipe.choices.feasible import Feasible
+    from assembler.recipe.choices.where import Rule
 
 _PICK = re.compile(r"\.\d+\[")
 """The place of one of several picks in the name of a decision inside it."""
@@ -35,6 +38,8 @@ class Space:
 
     @cached_property
     def _feasible(self) -> Feasible:
+        from assembler.recipe.choices.feasible import Feasible  # few recipes are counted
+
         return Feasible(self._tree, self.where)
 
     def active(self, choice: Mapping[str, Pick]) -> list[Decision]:
