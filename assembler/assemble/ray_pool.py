@@ -10,6 +10,7 @@ import importlib
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -18,10 +19,11 @@ from assembler.assemble.carry import packed, unpacked
 from assembler.assemble.pool import Process
 from assembler.assemble.store import Store
 from assembler.assemble.task import Task
-from assembler.errors import InputError
+from assembler.errors import InputError, TaskError
 
 _FINAL = ("done", "reused", "busy", "failed")
 _CONNECT = 10.0  # seconds in which a cluster must be heard of
+_UNBORN = 3  # workers more than there are to be that may fail to start, one after the other
 _ANSWER = 30.0  # seconds in which an answer that is ready must arrive
 
 
@@ -32,6 +34,9 @@ class Seat:
         sys.path += [p for p in path if p not in sys.path and os.path.exists(p)]
         self._store = Store(os.environ.get("ASSEMBLER_HOME") or root)
         self._process = Process(str(self._store.root))
+
+    def hello(self) -> None:
+        """Answer, which tells that the cluster has found a place."""
 
     def serve(self, request: dict[str, Any], given: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
         """The answers to a request; "missing" with keys where it needs products that are neither here nor given."""
@@ -62,6 +67,8 @@ class Remote:
 
     def __init__(self, actor: Any) -> None:
         self.actor = actor
+        self.hello: Any = actor.hello.remote()
+        self.ready = False
         self.task: Task | None = None
         self.begun: float | None = None
         self.stream: Any = None
@@ -91,6 +98,7 @@ class RayPool:
         self._store = store
         self._gpus = gpus
         self._workers: list[Remote] = []
+        self._unborn = 0
         self._ours = not self._ray.is_initialized()
         if self._ours:
             self._connect(address)
@@ -105,31 +113,49 @@ class RayPool:
             raise InputError(said, hint="start one with `ray start --head`, and give its --address") from None
 
     def idle(self) -> Remote | None:
+        """A worker without a task. New ones are begun where there may be more, but get none before the cluster has room
+        for them: it may have lost what it had.
+        """
         for worker in self._workers:
-            if worker.task is None:
+            if worker.task is None and worker.ready:
                 return worker
-        if len(self._workers) == self.size:
-            return None
         kind = self._ray.remote(num_cpus=1, num_gpus=self._gpus)(Seat)
-        worker = Remote(kind.remote(str(self._store.root), [os.path.abspath(p) for p in sys.path]))
-        self._workers.append(worker)
-        return worker
+        while len(self._workers) < self.size:
+            actor = kind.remote(str(self._store.root), [os.path.abspath(p) for p in sys.path])
+            self._workers.append(Remote(actor))
+        return None
 
     def busy(self) -> list[Remote]:
         return [worker for worker in self._workers if worker.task is not None]
 
     def wait(self, seconds: float | None) -> Iterator[tuple[Remote, list[dict[str, Any]] | None]]:
-        by_stream = {worker.stream: worker for worker in self.busy()}
-        if not by_stream:
+        waiting = {w.stream if w.ready else w.hello: w for w in self._workers if w.task is not None or not w.ready}
+        if not waiting:
+            time.sleep(seconds or 0.0)
             return
-        ready, _ = self._ray.wait(list(by_stream), num_returns=1, timeout=seconds, fetch_local=False)
-        for stream in ready:
-            worker = by_stream[stream]
+        ready, _ = self._ray.wait(list(waiting), num_returns=1, timeout=seconds, fetch_local=False)
+        for one in ready:
+            worker = waiting[one]
             try:
-                answers = self._heard(worker)
-            except (self._ray.exceptions.RayError, StopIteration, ConnectionError):
+                answers = self._heard(worker) if worker.ready else self._greeted(worker)
+            except (self._ray.exceptions.RayError, StopIteration, ConnectionError) as error:
                 answers = None
+                self._count(worker, error)
             yield worker, answers
+
+    def _greeted(self, worker: Remote) -> list[dict[str, Any]]:
+        self._ray.get(worker.hello, timeout=_ANSWER)
+        worker.ready = True
+        self._unborn = 0
+        return []
+
+    def _count(self, worker: Remote, error: Exception) -> None:
+        """Give up where worker after worker does not even start."""
+        self._unborn += not worker.ready
+        if self._unborn > self.size + _UNBORN:
+            last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            hint = "is assembler installed on its nodes, with the same Python?"
+            raise TaskError(f"workers do not start on the Ray cluster: {last}", hint=hint)
 
     def _heard(self, worker: Remote) -> list[dict[str, Any]] | None:
         """The next answer of a worker; products are carried to and fro on the way."""
