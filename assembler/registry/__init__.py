@@ -4,6 +4,7 @@ from assembler.registry.catalog import add_plugin, find, has_body, lookup, names
 from assembler.registry.entry import REQUIRED, Entry, Param
 from assembler.registry.live import check, dataset, loss, op, optimizer, phase, proxy, pruner, rewrite, sampler
 from assembler.registry.types import Body, Channels, Features, Shape, Shapes
+from assembler.registry.wanted import wanted
 
 __all__ = [
     "REQUIRED",
@@ -32,4 +33,5 @@ __all__ = [
     "sampler",
     "settings",
     "suggest",
+    "wanted",
 ]

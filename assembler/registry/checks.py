@@ -14,6 +14,9 @@ SpanOf = Callable[[str], Span | None]
 _WORDS = {
     "phase": "option",
     "rewrite": "option",
+    "sampler": "option",
+    "pruner": "option",
+    "proxy": "option",
     "train": "setting",
     "training": "setting",
     "turn": "setting",

@@ -101,5 +101,5 @@ def test_unknown_names_and_options_are_refused() -> None:
     with pytest.raises(AssemblerError, match="unknown proxy 'sinflow'") as caught:
         score("sinflow", model(net()))
     assert "did you mean 'synflow'?" in str(caught.value)
-    with pytest.raises(InputError, match="proxy 'snip' takes no 'eps'"):
+    with pytest.raises(InputError, match="proxy 'snip' has no option 'eps'"):
         score({"name": "snip", "eps": 1}, model(net()))

@@ -223,7 +223,7 @@ def test_a_filter_lets_through_what_meets_the_expressions() -> None:
         ({"name": "filter", "where": "params < 1e6"}, "a filter cannot look at params"),
         ({"name": "patience", "trials": 0}, "'trials' of sampler 'patience' is at least 1, not 0"),
         ({"name": "patience", "of": "evolutoin"}, "unknown sampler 'evolutoin'"),
-        ({"name": "retry", "of": {"name": "local", "start": 3}}, "sampler 'local' takes no 'start'"),
+        ({"name": "retry", "of": {"name": "local", "start": 3}}, "sampler 'local' has no option 'start'"),
         ({"name": "bayes", "startup": 1}, "bayes begins with 2 random choices or more, not 1"),
         ({"name": "smbo", "pool": 0}, "smbo needs a pool and a startup of at least 1, not 0 and 10"),
     ],

@@ -120,6 +120,6 @@ def test_unknown_names_and_options_are_refused() -> None:
     with pytest.raises(AssemblerError, match="unknown pruner 'medain'") as caught:
         make("medain", PruneSpec())
     assert "did you mean 'median'?" in str(caught.value)
-    with pytest.raises(InputError, match="pruner 'median' takes no 'start'"):
+    with pytest.raises(InputError, match="pruner 'median' has no option 'start'"):
         make({"name": "median", "start": 3}, PruneSpec())
     assert not math.isnan(extrapolated([(1, (0.5,)), (2, (0.5,)), (3, (0.5,))], 9)[1])

@@ -210,8 +210,8 @@ def test_learns_from_a_history(name: str) -> None:
     ("wanted", "message"),
     [
         ("evolutoin", "unknown sampler 'evolutoin'\n    hint: did you mean 'evolution'?"),
-        ({"name": "grid", "step": 3}, "sampler 'grid' takes no 'step'\n    hint: did you mean 'steps'?"),
-        ({"name": "grid", "steps": "3"}, "'steps' of sampler 'grid' is an integer, not '3'"),
+        ({"name": "grid", "step": 3}, "sampler 'grid' has no option 'step'\n    hint: did you mean 'steps'?"),
+        ({"name": "grid", "steps": "3"}, "'steps' of sampler 'grid' must be an integer, not '3'"),
         ({"steps": 3}, "a sampler needs a 'name'"),
         (
             {"name": "evolution", "population_size": 3, "tournament_size": 5},

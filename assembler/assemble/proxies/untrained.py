@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from assembler import registry
 from assembler.assemble.models import named
 from assembler.compile.lower import lower
-from assembler.errors import InputError, RecipeError, TrainingError, near
+from assembler.errors import RecipeError, TrainingError
 from assembler.graph.core import Graph
-from assembler.registry import lookup
 from assembler.train.objective import Objective
 
 
@@ -67,17 +67,8 @@ def score(wanted: str | Mapping[str, Any], model: Untrained) -> float:
     Raises AssemblerError for an unknown name, InputError for an option that it does not take, RecipeError for a model
     that it can say nothing about.
     """
-    options = {"name": wanted} if isinstance(wanted, str) else dict(wanted)
-    name = str(options.pop("name", ""))
-    entry = lookup("proxy", name)
-    known = {p.name: p for p in entry.params}
-    for option, value in options.items():
-        if option not in known:
-            listing = f"options: {', '.join(known) or 'none'}"
-            raise InputError(f"proxy '{name}' takes no '{option}'", hint=near(option, known) or listing)
-        if not known[option].type.accepts(value):
-            raise InputError(f"'{option}' of proxy '{name}' is {known[option].type.describe()}, not {value!r}")
+    entry, options = registry.wanted("proxy", wanted)
     found = float(entry.load()(model, **options))
     if math.isnan(found):
-        raise RecipeError(f"the proxy '{name}' of {model.graph.name} is not a number")
+        raise RecipeError(f"the proxy '{entry.name}' of {model.graph.name} is not a number")
     return found

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from assembler.errors import InputError, near
-from assembler.registry import lookup
+from assembler import registry
+from assembler.errors import InputError
 from assembler.search.samplers.base import Sampler, SearchSpec, Values
 
 __all__ = ["Sampler", "SearchSpec", "Values", "make"]
@@ -19,24 +19,12 @@ def make(wanted: str | Mapping[str, Any], spec: SearchSpec) -> Sampler:
     Raises AssemblerError for an unknown name, and InputError for an option that it does not take or for several
     objectives where it follows one.
     """
-    options = {"name": wanted} if isinstance(wanted, str) else dict(wanted)
-    if not isinstance(options.get("name"), str):
-        raise InputError("a sampler needs a 'name'", hint="for instance {name: evolution, population_size: 50}")
-    name = options.pop("name")
-    entry = lookup("sampler", name)
-    known = {p.name: p for p in entry.params}
-    for option, value in options.items():
-        if option not in known:
-            listing = ", ".join(known) or "none"
-            raise InputError(f"sampler '{name}' takes no '{option}'", hint=near(option, known) or f"options: {listing}")
-        if not known[option].type.accepts(value):
-            raise InputError(f"'{option}' of sampler '{name}' is {known[option].type.describe()}, not {value!r}")
+    entry, options = registry.wanted("sampler", wanted)
     kind: type[Sampler] = entry.load()
     if spec.objectives > 1 and not kind.multi:
-        raise InputError(
-            f"sampler '{name}' follows one objective, not {spec.objectives}", hint="use tpe, or optuna with nsgaii"
-        )
-    return kind(spec if kind.moves else _unmoved(name, spec), **options)
+        said = f"sampler '{entry.name}' follows one objective, not {spec.objectives}"
+        raise InputError(said, hint="use tpe, or optuna with nsgaii")
+    return kind(spec if kind.moves else _unmoved(entry.name, spec), **options)
 
 
 def _unmoved(name: str, spec: SearchSpec) -> SearchSpec:
