@@ -6,9 +6,10 @@ not its rounding.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +21,17 @@ from assembler.compile.lower import lower
 from assembler.errors import AssemblerError, InputError, RecipeError, near
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.edit import prune
-from assembler.graph.modes import Mode, computed, in_mode
+from assembler.graph.modes import Mode, in_mode
+from assembler.graph.reach import computed
 from assembler.graph.structure import flatten, pack
 from assembler.graph.values import with_items
 from assembler.infer.shape import dtype_of, shapes
 from assembler.recipe.values import Map
 from assembler.rewrites.modules import graph_of
 from assembler.train.steps import free
+
+if TYPE_CHECKING:
+    from assembler.checks.openings import Openings
 
 Weights = Mapping[str, Tensor]
 
@@ -51,7 +56,7 @@ class Subject:
     """A model with its initial weights of `seed`, or with `weights`, and what is around it.
 
     `other` gives the graph of the recipe with changes, or of another recipe; `state` the weights of another time
-    ("start", or a phase of the run).
+    ("start", or a phase of the run); `opened` the recipe's choices.
     """
 
     graph: Graph
@@ -60,12 +65,23 @@ class Subject:
     weights: Weights | None = None
     other: Callable[[Mapping[str, Any], str], Graph] | None = None
     state: Callable[[str], Weights] | None = None
+    opened: Callable[[], Openings] | None = None
     _made: dict[tuple[str, ...], tuple[nn.Module, dict[str, str]]] = field(default_factory=dict, repr=False)
 
     @property
     def plain(self) -> Graph:
         """The graph in the claim's mode."""
         return in_mode(self.graph, self.setup.mode)
+
+    @property
+    def openings(self) -> Openings:
+        """The open choices of the recipe."""
+        assert self.opened is not None
+        return self.opened()
+
+    def random(self) -> random.Random:
+        """Python's random numbers that the seed decides."""
+        return random.Random(self.seed)
 
     def first(self, name: str) -> str:
         """The value that a check is about: the one named, or the model's first output."""

@@ -14,7 +14,8 @@ from assembler.compile.model import Compiled, Model, Switched
 from assembler.compile.steps import Steps, seeding
 from assembler.errors import GraphError, Problem
 from assembler.graph.core import Graph, Node, TensorType
-from assembler.graph.modes import computed, has_modes, in_mode
+from assembler.graph.modes import has_modes, in_mode
+from assembler.graph.reach import computed
 from assembler.graph.reserved import RESERVED_STEPS
 from assembler.infer.shape import shapes
 from assembler.recipe.pause import no_collection

@@ -17,8 +17,8 @@ from assembler.compile.steps import Steps, seeding
 from assembler.errors import GraphError, near
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.edit import ROOT, Slot, cut, inner_id
+from assembler.graph.reach import upstream
 from assembler.graph.runs import ends
-from assembler.graph.sides import upstream
 from assembler.infer.shape import shapes
 
 

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from assembler.errors import GraphError
 from assembler.graph.core import ITEM, Graph
 from assembler.graph.edit import Slot, bonds, torn
+from assembler.graph.reach import upstream
 from assembler.graph.runs import ends, entry, named, sizes_of
-from assembler.graph.sides import entering, fed, readers_of, region_of, stream, upstream
+from assembler.graph.sides import entering, fed, readers_of, region_of, stream
 
 _BEGIN = "\0begin"  # no id
 Readers = Mapping[str, set[str]]

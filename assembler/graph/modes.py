@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from assembler.graph.core import SWITCH, Graph, Node
+from assembler.graph.reach import reach
 from assembler.graph.shares import owners
 
 Mode = Literal["train", "eval"]
@@ -47,25 +48,6 @@ def in_mode(graph: Graph, mode: Mode) -> Graph:
     )
 
 
-def computed(graph: Graph) -> set[str]:
-    """The ids that the outputs of a graph without modes depend on by value; other steps can but lend their weights."""
-    found: set[str] = set()
-    waiting = [i for _, i in graph.outputs]
-    while waiting:
-        i = waiting.pop()
-        if i not in found:
-            found.add(i)
-            waiting += graph.nodes[i].sources if i in graph.nodes else ()
-    return found
-
-
 def _needed(nodes: dict[str, Node], ends: list[str]) -> set[str]:
     """The ids that `ends` depend on, their own and shared steps' owners with them."""
-    needed: set[str] = set()
-    waiting = list(ends)
-    while waiting:
-        i = waiting.pop()
-        if i not in needed:
-            needed.add(i)
-            waiting += (*nodes[i].sources, *owners(nodes[i], nodes)) if i in nodes else ()
-    return needed
+    return reach(ends, lambda i: (*nodes[i].sources, *owners(nodes[i], nodes)) if i in nodes else ())

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from assembler.errors import GraphError
 from assembler.graph.core import Graph
-from assembler.graph.sides import entering, fed, levels, readers_of, region_of, stream, upstream
+from assembler.graph.reach import upstream
+from assembler.graph.sides import entering, fed, levels, readers_of, region_of, stream
 
 if TYPE_CHECKING:
     from assembler.graph.edit import Slot

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from assembler.errors import GraphError, near
 from assembler.graph.core import Graph
+from assembler.graph.reach import upstream
 
 END = "\0end"
 """The reader of a graph's outputs; no id."""
@@ -22,18 +23,6 @@ def readers_of(graph: Graph) -> dict[str, set[str]]:
             found[source].add(i)
     for _, i in graph.outputs:
         found[i].add(END)
-    return found
-
-
-def upstream(graph: Graph, i: str) -> set[str]:
-    """The ids and inputs that a value is computed from, itself included."""
-    found: set[str] = set()
-    waiting = [i]
-    while waiting:
-        i = waiting.pop()
-        if i not in found:
-            found.add(i)
-            waiting += graph.nodes[i].sources if i in graph.nodes else ()
     return found
 
 

@@ -17,7 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, flop_registry
 
 from assembler.graph.core import ITEM, Graph, Node, TensorType
-from assembler.graph.modes import computed, has_modes, in_mode
+from assembler.graph.modes import has_modes, in_mode
+from assembler.graph.reach import computed
 from assembler.infer.interpret import Interpreter
 from assembler.infer.shape import (
     Args,

@@ -8,7 +8,8 @@ from typing import Any, Self
 from torch import nn
 
 from assembler.graph.core import ITEM, Graph, Node, TensorType
-from assembler.graph.modes import MODES, computed, in_mode
+from assembler.graph.modes import MODES, in_mode
+from assembler.graph.reach import computed
 from assembler.graph.shares import owner_of, parts
 from assembler.infer.step import Infer, call_step, step_of
 from assembler.infer.ties import lend, tie

@@ -231,6 +231,20 @@ def is_choice(value: Value) -> bool:
     return isinstance(value, Map) and any(k.startswith("$") for k in value.keys())
 
 
+def holds(value: Value | None, key: str) -> bool:
+    """Whether `key` stands anywhere inside a value."""
+    waiting = [value]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, Map):
+            if key in here:
+                return True
+            waiting += [v for _, v in here]
+        elif isinstance(here, Seq):
+            waiting += here.items
+    return False
+
+
 def plain(value: Value) -> Any:
     """Built-in Python for a value: dicts, lists and scalars."""
     match value:

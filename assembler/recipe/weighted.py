@@ -7,7 +7,7 @@ from dataclasses import replace
 from assembler.recipe.edits import EDITS, graph_text
 from assembler.recipe.expand import expand
 from assembler.recipe.steps import Step
-from assembler.recipe.values import Map, Seq, Value
+from assembler.recipe.values import Map, holds
 from assembler.recipe.weights import Weights, weights_of
 
 
@@ -21,7 +21,7 @@ def all_weights(tree: Map) -> dict[str, Weights]:
     if own is not None and graph_text(tree) and (EDITS in tree or "outputs" in tree):
         own = replace(own, partial=True)
     found = {"": own} if own is not None else {}
-    if any(_has_weights(tree.get(section)) for section in ("graph", "blocks")):
+    if any(holds(tree.get(section), "weights") for section in ("graph", "blocks")):
         _add(expand(tree), found)
     return found
 
@@ -32,17 +32,3 @@ def _add(steps: tuple[Step, ...], found: dict[str, Weights]) -> None:
             found[step.path] = step.weights
         _add(step.shortcut, found)
         _add(step.body, found)
-
-
-def _has_weights(value: Value | None) -> bool:
-    """Whether `weights` stands anywhere inside; most models have none, and need not be unrolled for it."""
-    waiting = [value]
-    while waiting:
-        here = waiting.pop()
-        if isinstance(here, Map):
-            if "weights" in here:
-                return True
-            waiting += [v for _, v in here]
-        elif isinstance(here, Seq):
-            waiting += list(here)
-    return False

@@ -13,7 +13,7 @@ from assembler.recipe.expand import expand
 from assembler.recipe.notes import MOST_PROBLEMS, in_order, note_all
 from assembler.recipe.pause import no_collection
 from assembler.recipe.steps import Step
-from assembler.recipe.values import Leaf, Map, Seq
+from assembler.recipe.values import Leaf, Map, holds
 from assembler.wiring.builder import Builder
 from assembler.wiring.initial import begun
 from assembler.wiring.interface import inputs_of, only_of, outputs_of
@@ -64,27 +64,15 @@ def left_out(tree: Map) -> tuple[str, ...]:
 
     Their weights are in no `state_dict`.
     """
-    if not isinstance(tree.get("graph"), Map) or not _gives_out(tree):
+    if not isinstance(tree.get("graph"), Map) or not any(
+        holds(tree.get(section), "outputs") for section in ("graph", "blocks")
+    ):
         return ()
     work = Builder(inputs_of(tree, []), [], tree.get("blocks"))
     outputs = outputs_of(tree, work, work.run(expand(tree, [])))
     graph = Graph(tuple(work.inputs.items()), work.nodes, outputs, work.names)
     there = _without(graph, work.spare).nodes
     return tuple(i for i, node in graph if i not in there and node.op != ITEM)
-
-
-def _gives_out(tree: Map) -> bool:
-    """Whether any step or block names outputs of its own."""
-    waiting = [v for key in ("graph", "blocks") if (v := tree.get(key)) is not None]
-    while waiting:
-        here = waiting.pop()
-        if isinstance(here, Map):
-            if "outputs" in here:
-                return True
-            waiting += [v for _, v in here]
-        elif isinstance(here, Seq):
-            waiting += here.items
-    return False
 
 
 def _without(graph: Graph, spare: set[str]) -> Graph:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from assembler.graph.core import Graph
+from assembler.graph.reach import upstream
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm)
@@ -64,23 +65,12 @@ def _branches(child: Graph, pairs: Mapping[str, str], weighted: Collection[str])
         if node.op != "add" or i in pairs or len(node.sources) != 2:
             continue
         for skip, branch in (node.sources, node.sources[::-1]):
-            inside = _behind(child, branch) - _behind(child, skip)
+            inside = upstream(child, branch) - upstream(child, skip)
             mine = inside & set(weighted)
             last = _last(child, branch, inside, weighted)
-            if skip in _behind(child, branch) and mine and last and not mine & set(pairs):
+            if skip in upstream(child, branch) and mine and last and not mine & set(pairs):
                 yield last
                 break
-
-
-def _behind(graph: Graph, i: str) -> set[str]:
-    """A value and all that it is made of."""
-    found, waiting = set[str](), [i]
-    while waiting:
-        here = waiting.pop()
-        if here not in found:
-            found.add(here)
-            waiting += graph.nodes[here].sources if here in graph.nodes else ()
-    return found
 
 
 def _last(graph: Graph, i: str, inside: Collection[str], weighted: Collection[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import nn
 from assembler.errors import GraphError
 from assembler.graph.core import ITEM, SWITCH, Graph, Node, TensorType
 from assembler.graph.modes import MODES, Mode, has_modes
+from assembler.graph.reach import reach
 from assembler.graph.shares import owners, parts
 from assembler.infer.shape import run_step, shapes, signature
 from assembler.infer.step import step_of
@@ -144,19 +145,14 @@ def _ends(graph: Graph, mode: Mode) -> list[str]:
 
 def _needed(graph: Graph, mode: Mode, ends: list[str]) -> set[str]:
     """The steps that values depend on in a mode."""
-    needed: set[str] = set()
-    waiting = list(ends)
-    while waiting:
-        i = waiting.pop()
-        if i in needed or i not in graph.nodes:
-            continue
-        needed.add(i)
-        node = graph.nodes[i]
-        if node.op == SWITCH:
-            waiting.append(dict(node.inputs)["eval" if node.frozen else mode])
-        else:
-            waiting += node.sources
-    return needed
+
+    def before(i: str) -> Iterable[str]:
+        node = graph.nodes.get(i)
+        if node is None or node.op != SWITCH:
+            return node.sources if node else ()
+        return (dict(node.inputs)["eval" if node.frozen else mode],)
+
+    return reach(ends, before) & graph.nodes.keys()
 
 
 def _body(i: str, node: Node, types: Mapping[str, TensorType]) -> Graph:
