@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from assembler.errors import Problem, RecipeError
+from assembler.errors import Problem, RecipeError, Span
 from assembler.graph.core import ITEM, Graph
 from assembler.graph.modes import MODES, has_modes, in_mode
+from assembler.graph.reach import computed
 from assembler.graph.shares import owners
 from assembler.recipe.expand import expand
 from assembler.recipe.notes import MOST_PROBLEMS, in_order, note_all
@@ -95,11 +96,22 @@ def _read_out_of_mode(graph: Graph, tree: Map) -> Iterator[Problem]:
         there = in_mode(graph, mode)
         for name, when in graph.only:
             if when != mode and name in there.input_names:
-                reader = next((i for i, node in there if name in node.sources), "an output")
                 section = tree.get("inputs")
                 span = section.key_span(name) if isinstance(section, Map) and name in section else tree.span
-                said = f"input '{name}' is there in {when} mode alone, and '{reader}' reads it in {mode} mode"
-                yield Problem(said, span, hint="let {op: switch, from: {train: a, eval: b}} choose, or drop 'when'")
+                yield _out_of_mode(there, name, f"there in {when} mode alone", f"in {mode} mode", span)
+
+
+def _out_of_mode(there: Graph, name: str, when: str, mode: str, span: Span | None) -> Problem:
+    run = computed(there)
+    readers = [i for i, node in there if name in node.sources]
+    reader = next((i for i in readers if i in run), "")
+    if readers and not reader:  # what is not computed in this mode is needed for its weights
+        lender = readers[0]
+        taker = next((i for i, node in there if i in run and lender in owners(node, there.nodes)), "another step")
+        said = f"'{taker}' uses the weights of '{lender}' {mode}, and input '{name}' of the latter is {when}"
+        return Problem(said, span, hint=f"let '{lender}' share the weights of '{taker}', not the other way round")
+    said = f"input '{name}' is {when}, and " + (f"'{reader}'" if reader else "an output") + f" reads it {mode}"
+    return Problem(said, span, hint="let {op: switch, from: {train: a, eval: b}} choose, or drop 'when'")
 
 
 def unread(graph: Graph) -> Iterator[Problem]:
