@@ -127,16 +127,16 @@ def _output(name: str, value: Value, work: Builder) -> str:
 def _tensor(name: str, said: Any, written: Value) -> TensorType:
     dtype = "float32"
     if isinstance(said, dict):
-        assert isinstance(written, Map)
+        keys = written if isinstance(written, Map) else None  # or an expression for all of it
         unknown = [k for k in said if k not in _KEYS["inputs"]]
         if unknown:
             error = RecipeError(f"input '{name}' takes no '{unknown[0]}'", hint="write {shape: [B, 16], dtype: int64}")
-            raise error.at(written.key_span(unknown[0]))
+            raise error.at(keys.key_span(unknown[0]) if keys else written.span)
         said, dtype = said.get("shape"), said.get("dtype", "float32")
         if dtype not in DTYPES:
             error = RecipeError(f"unknown dtype '{dtype}'", hint=near(str(dtype), DTYPES) or ", ".join(DTYPES))
-            raise error.at(written.get("dtype").span)
-        written = written.get("shape", written)
+            raise error.at(keys.get("dtype").span if keys else written.span)
+        written = keys.get("shape", written) if keys else written
     if not isinstance(said, list) or not said:
         raise RecipeError(f"input '{name}' needs a shape", hint="for instance [B, 3, 32, 32]")
     if not isinstance(said[0], str):
