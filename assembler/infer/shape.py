@@ -61,8 +61,28 @@ def shapes(graph: Graph, typed: Callable[..., Outputs | Refusal] | None = None) 
             types[i] = found
     if failed:
         raise ShapeError([p for p in failed.values() if p])
+    _check_shared(graph, types)
     _check_training(graph, types)
     return types
+
+
+def _check_shared(graph: Graph, types: Mapping[str, TensorType]) -> None:
+    """A step that uses another's weights as a whole needs weights of the same shapes."""
+    problems = []
+    for i, node in graph.nodes.items():
+        owner = graph.nodes.get(node.owner)
+        if owner is None:  # it has its own, or those of a step in another body, which is seen when both are made
+            continue
+        mine, theirs = (tuple([types[s] for s in n.sources]) for n in (node, owner))
+        if [t.shape[1:] for t in mine] == [t.shape[1:] for t in theirs]:
+            continue
+        needed, there = weight_sizes(node, mine), weight_sizes(owner, theirs)
+        if there and needed != there:
+            have = f"it needs {_sizes(needed)}, and they are {_sizes(there)}"
+            said = f"'{i}' cannot use the weights of '{node.owner}': {have}"
+            problems.append(Problem(said, node.span, i, "the inputs of both must have one width"))
+    if problems:
+        raise ShapeError(problems)
 
 
 def _check_training(graph: Graph, types: Mapping[str, TensorType]) -> None:
@@ -87,6 +107,10 @@ def weight_sizes(node: Node, given: Types) -> dict[str, tuple[int, ...]]:
     """Shapes of the weights of a step whose inputs have these types."""
     step = run_step(*signature(node, given)[1:5], node.body)[0]
     return {name: tuple(p.shape) for name, p in step.named_parameters()} if isinstance(step, torch.nn.Module) else {}
+
+
+def _sizes(weights: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {list(size)}" for name, size in weights.items())
 
 
 def signature(node: Node, given: Types) -> tuple[str, str, Args, Ports, Types, tuple[type, ...], Graph | None]:
@@ -155,7 +179,8 @@ def types_of(run: Callable[[], Mapping[str, Any]]) -> Outputs | Refusal:
         made = run()
     except ShapeError as error:
         if error.__cause__:  # the constructor knew the shapes: to the user it is the step that refuses them
-            return Refusal(reason(error.__cause__), at_call=True)
+            own = error.__cause__.problems[0].hint if isinstance(error.__cause__, AssemblerError) else ""
+            return Refusal(reason(error.__cause__), own, at_call=True)
         return Refusal(error.problems[0].message, error.problems[0].hint)
     except AssemblerError as error:
         return Refusal(error.problems[0].message, error.problems[0].hint)

@@ -48,7 +48,8 @@ class Loop(Nested):
             hint = "collect the value under another name: the body can have two outputs of one step"
             raise ShapeError(f"loop would have two outputs called '{twice[0]}', carried and collected", hint=hint)
         types = dict(body.types)
-        _check_names((*carry, *scan), types)
+        _check_read(scan, types, "goes over", "name it under 'from'")
+        _check_read(carry, types, "carries", _BEGIN)
         _check_times(times, {name: types[name].shape for name in scan})
         for name in scan:
             shape = types[name].shape
@@ -91,6 +92,9 @@ class Loop(Nested):
         return *(values[name] for name in self.carry), *(torch.stack(rows, 1) for rows in rows_of)
 
 
+_BEGIN = "name under 'from' what it begins as, such as {op: parameter, shape: [16], init: zeros, frozen: true}"
+
+
 def kept(done: Tensor, before: Tensor, after: Tensor) -> Tensor:
     """The value before for the samples that are done, and the one after for all others."""
     return torch.where(done.reshape(done.shape + (1,) * (after.ndim - done.ndim)), before, after)
@@ -127,7 +131,8 @@ def _check_times(times: int | None, scanned: dict[str, tuple[int, ...]]) -> None
         raise ShapeError(f"'times' is {times}, and '{min(lengths)}' has {min(lengths.values())} elements")
 
 
-def _check_names(names: tuple[str, ...], types: dict[str, TensorType]) -> None:
+def _check_read(names: tuple[str, ...], types: dict[str, TensorType], what: str, hint: str) -> None:
     for name in names:
         if name not in types:
-            raise ShapeError(f"loop does not read '{name}'", hint=f"it reads {', '.join(types) or 'nothing'}")
+            reads = ", ".join(types) or "nothing"
+            raise ShapeError(f"loop {what} '{name}', which is not among what it reads: {reads}", hint=hint)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -118,6 +119,13 @@ def test_refusals_are_plain_and_name_step_op_and_shapes(step: object, shape: tup
 def test_the_problem_points_at_the_recipe_line() -> None:
     with pytest.raises(ShapeError, match=r"m\.yaml:7:3: error: a \(batch_norm2d\)"):
         shapes(graph({"a": node("batch_norm2d", "x")}, x=(2, 3)))
+
+
+def test_a_step_that_shares_weights_of_another_width_is_refused() -> None:
+    wide, tied = node("linear", "x", out=4), replace(node("linear", "a", out=4), share=(("", "a"),))
+    said = "'b' cannot use the weights of 'a': it needs weight [4, 4], bias [4], and they are weight [4, 3], bias [4]"
+    assert messages(graph({"a": wide, "b": tied}, x=(2, 3))) == [said]
+    assert shapes(graph({"a": wide, "b": replace(tied, inputs=(("input", "x"),))}, x=(2, 3)))["b"].shape == (2, 4)
 
 
 def test_independent_errors_come_together_and_what_follows_them_is_not_blamed() -> None:

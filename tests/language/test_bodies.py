@@ -112,7 +112,7 @@ GROWING = """
     ("old", "new", "said"),
     [
         ("", "", "the carried 'h' is [2, 3] at first and [2, 7] then"),
-        ("scan: [x]", "scan: [z]", "loop does not read 'z'"),
+        ("scan: [x]", "scan: [z]", "loop goes over 'z', which is not among what it reads: x, h"),
         ("scan: [x], ", "", "loop needs 'times', or 'scan' with what it goes over"),
         ("carry: [h], ", "", "loop makes nothing: name outputs of its body in 'carry' or 'collect'"),
     ],
@@ -122,6 +122,18 @@ def test_a_loop_that_does_not_fit_is_refused_with_its_path(graph, old: str, new:
         shapes(graph(GROWING.replace(old, new)))
     assert said in str(error.value)
     assert error.value.problems[0].path == "rnn"
+
+
+def test_a_loop_that_does_not_know_how_to_begin_says_what_to_write(graph) -> None:
+    text = """
+        inputs: {x: [B, 5, 4]}
+        graph:
+          rnn: {op: loop, scan: [x], carry: [h], from: {x: x}, body: {a: {op: linear, out: 3}}, outputs: {h: a}}
+    """
+    with pytest.raises(ShapeError) as error:
+        shapes(graph(text))
+    assert "loop carries 'h', which is not among what it reads: x" in str(error.value)
+    assert "hint: name under 'from' what it begins as, such as {op: parameter, " in str(error.value)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
