@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from assembler.importing import from_module as from_module
     from assembler.pipeline.api import build as build
     from assembler.pipeline.api import diff as diff
-    from assembler.pipeline.api import graph as graph
     from assembler.pipeline.api import load as load
     from assembler.pipeline.api import plan as plan
     from assembler.pipeline.api import run as run
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from assembler.pipeline.cutting import cuts as cuts
     from assembler.pipeline.exporting import export as export
     from assembler.pipeline.rewriting import rewrite as rewrite
+    from assembler.pipeline.sources import graph as graph
     from assembler.registry import Channels as Channels
     from assembler.registry import Features as Features
     from assembler.registry import Shape as Shape
@@ -55,7 +55,8 @@ _HOME = {
     "from_module": "importing",
     "rewrite": "pipeline.rewriting",
     "verify": "pipeline.claims.verify",
-    **dict.fromkeys(("build", "diff", "graph", "load", "plan", "run", "search", "train"), "pipeline.api"),
+    **dict.fromkeys(("build", "diff", "load", "plan", "run", "search", "train"), "pipeline.api"),
+    "graph": "pipeline.sources",
     **dict.fromkeys(("Channels", "Features", "Shape", "Shapes"), "registry"),
     **dict.fromkeys(("dataset", "loss", "op", "optimizer", "phase", "sampler"), "registry"),
 }

@@ -134,3 +134,13 @@ def near(name: str, known: Iterable[str], *, most: int = 3) -> str:
     if not found:
         return ""
     return "did you mean " + " or ".join(f"'{f}'" for f in found) + "?"
+
+
+def placed(error: BaseException) -> str:
+    """Somebody else's error in a line: its class, what it says, and the file and line that raised it."""
+    import os.path  # such an error is rare, and a lint is to start at once
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {str(error).strip()}".rstrip(": ") + place

@@ -11,7 +11,7 @@ from typing import Any
 import pyglove as pg
 import torch
 
-from assembler.pipeline.candidates import Candidates
+from assembler.pipeline.search.candidates import Candidates
 from assembler.recipe.document import Document, parse
 from assembler.search.samplers import SearchSpec, make
 from assembler.symbolic.hyper import to_hyper

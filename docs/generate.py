@@ -10,6 +10,7 @@ from pathlib import Path
 import assembler
 from assembler import registry, resources
 from assembler.graph.reserved import RESERVED_STEPS
+from assembler.recipe.papers import is_paper, papers
 from assembler.recipe.paths import GROUPS, SECTIONS, STEP_KEYS
 from assembler.recipe.read import read_file
 from assembler.recipe.values import plain
@@ -17,6 +18,7 @@ from assembler.registry import Entry, Param
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results.json"
+STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 KINDS = {
     "op": "Ops",
     "loss": "Losses",
@@ -33,14 +35,22 @@ KINDS = {
 
 def tables() -> dict[str, str]:
     """Each table's Markdown by its name in the README."""
-    return {"recipes": _recipes(), "figures": _figures()}
+    return {"recipes": _recipes(), "papers": _papers(), "figures": _figures()}
 
 
 def _recipes() -> str:
     rows = ["| recipe | kind | what |", "| --- | --- | --- |"]
     for name, file in resources.shipped().items():
+        if is_paper(file):
+            continue
         tree = plain(read_file(file))
         rows.append(f"| `{name}` | {tree['kind']} | {_first(str(tree.get('doc', '')))} |")
+    return "\n".join(rows) + "\n"
+
+
+def _papers() -> str:
+    rows = ["| recipe | family | paper | measured |", "| --- | --- | --- | --- |"]
+    rows += [f"| `{one.name}` | {one.family} | {one.title} ({one.source}) | {one.status} |" for one in papers()]
     return "\n".join(rows) + "\n"
 
 
@@ -121,7 +131,7 @@ def _call(name: str) -> str:
         given += ["*"] if p.kind is p.KEYWORD_ONLY and not star else []
         star = star or p.kind in (p.KEYWORD_ONLY, p.VAR_POSITIONAL)
         default = "" if p.default is p.empty else f" = {getattr(p.default, '__name__', repr(p.default))}"
-        given.append(f"{'*' * (p.kind is p.VAR_POSITIONAL)}{p.name}: {p.annotation}{default}")
+        given.append(f"{STARS.get(p.kind, '')}{p.name}: {p.annotation}{default}")
     one = f"asm.{name}({', '.join(given)}) -> {said.return_annotation}"
     if len(one) > 100:
         one = "\n".join([f"asm.{name}(", *(f"    {part}," for part in given), f") -> {said.return_annotation}"])

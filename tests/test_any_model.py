@@ -13,7 +13,7 @@ from assembler.compile.lower import lower
 from assembler.graph.structure import flatten, pack
 from assembler.importing.folder import save
 from assembler.infer.shape import dtype_of
-from assembler.pipeline.check import check
+from assembler.pipeline.checking.check import check
 from assembler.recipe.document import load, parse
 from assembler.wiring.build import build
 from assembler.wiring.lint import lint
@@ -61,7 +61,12 @@ def test_the_recipe_with_a_new_head_is_right(tmp_path: Path) -> None:
     config = tf.ViTConfig(**sizes, image_size=8, patch_size=4, num_channels=1, num_labels=10)
     module = tf.ViTForImageClassification(config)
     save(asm.from_module(module, {"pixel_values": torch.randn(2, 1, 8, 8)}), tmp_path / "vit")
-    (tmp_path / "page.yaml").write_text(PAGE.partition("```yaml extends\n")[2].partition("```")[0])
+    head, between = re.findall(r"```yaml extends\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "page.yaml").write_text(between)
+    assert check(load(tmp_path / "page.yaml")) == []
+    trained = [name for name, p in asm.build(tmp_path / "page.yaml").named_parameters() if p.requires_grad]
+    assert {name.partition(".")[0] for name in trained} == {"adapter", "classifier"}
+    (tmp_path / "page.yaml").write_text(head)
     assert check(load(tmp_path / "page.yaml")) == []
     model = asm.build(tmp_path / "page.yaml")
     made = model(torch.randn(3, 1, 8, 8))

@@ -60,7 +60,7 @@ def test_make_run_and_make_test_do_what_the_readme_says() -> None:
         assert "constraints.txt" in said or (ROOT / ".venv" / ".installed").is_file()
 
 
-@pytest.mark.parametrize("name", ["recipes", "figures"])
+@pytest.mark.parametrize("name", ["recipes", "papers", "figures"])
 def test_generated_tables_are_current(name: str) -> None:
     written = tables()[name]
     assert f"<!-- table: {name} -->\n{written}<!-- end -->" in README, "run `python -m docs.generate`"

@@ -118,7 +118,7 @@ def test_editors_get_text_to_show() -> None:
 
 
 def test_the_schema_and_the_checker_agree_on_what_is_wrong(validator: Draft7Validator) -> None:
-    from assembler.pipeline.check import check
+    from assembler.pipeline.checking.check import check
     from assembler.recipe.document import parse
 
     for file in sorted(GOLDEN.glob("*.yaml")):

@@ -58,6 +58,7 @@ class Runner:
         if workers < 1:
             raise TaskError(f"a run needs at least one worker, not {workers}")
         self.store = store
+        self.workers = workers
         self._pool: Workers = pool or Pool(str(store.root), workers)
         self._tell = on_event or (lambda event: None)
         self._packages = packages

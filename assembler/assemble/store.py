@@ -24,7 +24,7 @@ from typing import Any
 
 from assembler.assemble.locks import locked
 from assembler.assemble.product import CARD, Product, describe, read
-from assembler.errors import StoreError
+from assembler.errors import InputError, StoreError, near
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -45,6 +45,34 @@ class Store:
         for folder in sorted(self.parts.glob("??/*")):
             if product := self.get(folder.name):
                 yield product
+
+    def find(self, beginning: str) -> Product:
+        """The product whose key begins so. Raises InputError where none does, or several do."""
+        keys = [folder.name for folder in self.parts.glob("??/*")]
+        found = [p for key in keys if key.startswith(beginning) and (p := self.get(key))]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(f"{len(found)} products begin with '{beginning}'", hint="give more digits")
+        hint = near(beginning, [key[: len(beginning)] for key in keys]) or "`assembler parts ls` lists them"
+        raise InputError(f"the parts store has no product '{beginning}'", hint=hint)
+
+    def ancestry(self, product: Product) -> Iterator[tuple[int, str, str]]:
+        """(depth, what it is to the one that needs it, key) of a product and of all that it was made of, in order.
+
+        What several need comes once. A need may be gone from the store.
+        """
+        seen: set[str] = set()
+        stack = [(0, "", product.key)]
+        while stack:
+            depth, name, key = stack.pop()
+            if key in seen:
+                continue
+            seen.add(key)
+            yield depth, name, key
+            made = self.get(key)
+            needs = made.card.get("needs", {}) if made else {}
+            stack += [(depth + 1, need, needs[need]) for need in reversed(needs)]
 
     @contextmanager
     def lock(self, key: str, *, wait: bool = True) -> Iterator[bool]:
@@ -151,9 +179,10 @@ class Store:
 
     def failure(self, error: Exception, path: Path) -> StoreError:
         """The StoreError of a write that went wrong; of a full disk it tells the space that is left."""
-        reason = f"cannot write {path}: {getattr(error, 'strerror', None) or error}"
+        said = getattr(error, "strerror", None)
         if not is_full(error):
-            return StoreError(reason)
+            return StoreError(f"cannot write {path}: {said or error}")
+        reason = f"cannot write {path}: {said or 'No space left on device'}"
         there = next(p for p in (self.root, *self.root.parents) if p.exists())
         free = shutil.disk_usage(there).free / 1e6
         hint = "free some space, or point ASSEMBLER_HOME at another disk"

@@ -27,7 +27,7 @@ from assembler.assemble.job import Job
 from assembler.assemble.product import Product
 from assembler.assemble.store import Store, is_full
 from assembler.assemble.task import canonical
-from assembler.errors import AssemblerError, PrunedError, StoreError, TaskError, TrainingError
+from assembler.errors import AssemblerError, PrunedError, StoreError, TaskError, TrainingError, placed
 
 _PR_SET_PDEATHSIG = 1
 
@@ -133,10 +133,8 @@ def explain(error: BaseException, store: Store) -> dict[str, str]:
     if isinstance(error, AssemblerError):
         reasons = {"reason": "; ".join(p.message for p in error.problems), "detail": str(error)}
         return {"kind": _kind(error), **reasons, "hint": "; ".join(p.hint for p in error.problems if p.hint)}
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    reason = f"{type(error).__name__}: {error} ({os.path.basename(last.filename)}:{last.lineno})"
     detail = "".join(traceback.format_exception(error))
-    return {"kind": "memory" if _is_memory(error) else "error", "reason": reason, "detail": detail}
+    return {"kind": "memory" if _is_memory(error) else "error", "reason": placed(error), "detail": detail}
 
 
 def _kind(error: AssemblerError) -> str:

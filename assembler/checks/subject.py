@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -73,7 +74,7 @@ class Subject:
         """The graph in the claim's mode."""
         return in_mode(self.graph, self.setup.mode)
 
-    @property
+    @cached_property
     def openings(self) -> Openings:
         """The open choices of the recipe."""
         assert self.opened is not None

@@ -19,8 +19,22 @@ from assembler.cli.options import Json, Plugins
 from assembler.errors import near
 
 VERBS = (
-    *("run", "plan", "lint", "show", "cuts", "build", "train", "search", "rewrite", "verify", "export", "report"),
-    *("status", "steer"),
+    *(
+        "new",
+        "run",
+        "plan",
+        "lint",
+        "show",
+        "cuts",
+        "build",
+        "train",
+        "search",
+        "rewrite",
+        "verify",
+        "export",
+        "report",
+    ),
+    *("status", "steer", "why", "diff", "pick"),
     *("ls", "ops", "parts", "schema", "fmt", "import", "bench"),
 )
 

@@ -44,7 +44,7 @@ def parse(words: Sequence[str]) -> dict[str, Any] | None:
 
 
 def _problems(ref: str, overrides: Sequence[str]) -> list[Problem]:
-    from assembler.pipeline.check import check
+    from assembler.pipeline.checking.check import check
     from assembler.recipe.document import load
 
     try:

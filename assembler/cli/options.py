@@ -20,6 +20,7 @@ Study = Annotated[
     str | None,
     typer.Option("--study", metavar="NAME", help="The study in the storage; the recipe's name if not given."),
 ]
+Search = Annotated[str, typer.Argument(metavar="URL", help="The storage of the search, or the folder of its run.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of initial weights and batches.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder to write to.")]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from assembler.compile.undrawn import undrawn
+from assembler.compile.undrawn import fill, undrawn
 from assembler.errors import GraphError, near
 from assembler.graph.core import ITEM, Graph, Init, TensorType
 from assembler.graph.shares import TRANSPOSED, is_across, owner_of, parts
@@ -153,7 +153,7 @@ def begin(i: str, step: Any, rules: tuple[Init, ...]) -> None:
             if known[name].is_meta:
                 continue
             try:
-                lookup("initializer", str(which)).load()(known[name], **dict(args))
+                fill(known[name], str(which), dict(args))
             except (ValueError, TypeError) as error:
                 raise GraphError(f"{which} cannot initialise '{name}' of '{i}': {error}", path=i) from error
         elif not isinstance(step, nn.Module) or not _goes_without(step, name):

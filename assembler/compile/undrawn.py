@@ -1,15 +1,21 @@
-"""Modules made without drawing weights that are about to be replaced."""
+"""Weights drawn without work in vain: none that are about to be replaced, and none looked at that cannot be outside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from assembler.registry import lookup
 
 _DRAWING = frozenset((nn.init.kaiming_uniform_, nn.init.uniform_, nn.init.normal_))
 """What torch's own layers draw their weights by."""
+_TRUNCATED = {"mean": 0.0, "std": 1.0, "a": -2.0, "b": 2.0}
+"""The arguments of `trunc_normal_`, and what they are if nobody says."""
+_FARTHEST = 9.0
+"""Standard deviations that no number of torch's goes beyond: of u >= 2**-53 Box and Muller make sqrt(-2 ln u) < 8.6."""
 
 
 class _Undrawn(TorchFunctionMode):
@@ -33,3 +39,15 @@ def undrawn(make: Callable[[], Any], replaced: Collection[str]) -> Any:
     if isinstance(made, nn.Module) and not all(name in replaced for name, _ in made.named_parameters()):
         return make()
     return made
+
+
+def fill(tensor: Tensor, initializer: str, args: Mapping[str, Any]) -> None:
+    """Fill a tensor by one of `torch.nn.init`. Raises what that raises.
+
+    A normal truncated where no number lies is drawn as the normal that it is, to the same numbers, and not searched.
+    """
+    if initializer == "trunc_normal":
+        mean, std, a, b = (float(args.get(name, value)) for name, value in _TRUNCATED.items())
+        if a + _FARTHEST * std <= mean <= b - _FARTHEST * std:
+            initializer, args = "normal", {"mean": mean, "std": std}
+    lookup("initializer", initializer).load()(tensor, **args)

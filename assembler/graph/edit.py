@@ -135,15 +135,30 @@ def insert_after(graph: Graph, path: str, i: str, op: str, **args: Arg) -> Graph
     source = graph.resolve(path)
     if i in graph.nodes or i in graph.names or i in graph.input_names:
         raise GraphError(f"there is a step '{i}' already", path=i)
-    new = step(op, args, (source,))
-    nodes: dict[str, Node] = {} if source in graph.nodes else {i: new}
-    for old, node in graph:
-        # a further output is one of the step itself, whatever reads its first one now
-        nodes[old] = node if node.op == ITEM else _reading(node, {source: i})
-        if old == source:
-            nodes[i] = new
     names = {p: i if v == source and i.startswith(f"{p}.") else v for p, v in graph.names.items()}
-    return _verified(_made(graph, nodes, names, {source: i}))
+    more = replace(graph, nodes={**graph.nodes, i: step(op, args, (source,))}, names=names)
+    return _verified(read_instead(more, source, i, (i,)))
+
+
+def read_instead(graph: Graph, source: str, i: str, but: Collection[str]) -> Graph:
+    """The graph in which all that read `source` read `i`, but for the steps `but` that make it; it is not verified.
+
+    Raises GraphError where `i` is made of what reads `source`.
+    """
+    moved = {source: i}
+    # a further output is one of the step itself, whatever reads its first one now
+    nodes = {j: n if j in but or n.op == ITEM else _reading(n, moved) for j, n in graph}
+    new = {j: nodes[j] for j in but}
+    place = {j: n for n, j in enumerate(graph.nodes)}
+    last = max((s for n in new.values() for s in n.sources if s not in new), key=lambda s: place.get(s, -1))
+    laid = {} if last in graph.nodes else dict(new)
+    for j in nodes:
+        laid |= {} if j in new else {j: nodes[j]}
+        laid |= new if j == last else {}
+    laid = _ordered(laid)
+    if not _in_order(laid):
+        raise GraphError(f"'{i}' stands after '{source}', and reads '{last}', which is made of that", path=i)
+    return _made(graph, laid, dict(graph.names), moved)
 
 
 def remove(graph: Graph, path: str) -> Graph:

@@ -24,22 +24,37 @@ from assembler.importing.tracing import _CALLS, Trace
 def compared(
     module: nn.Module, made: nn.Module, trace: Trace, draft: Draft, tolerance: float, others: Sequence[Inputs] = ()
 ) -> float:
-    """The greatest difference between the outputs of a module and of its graph, at the example's batch and another.
-
-    `others` are the example at other sizes of its free axes.
+    """The greatest difference between the outputs of a module and of its graph, at the example and at `others`.
 
     Raises GraphError with the first step that differs by more than `tolerance` times the value's greatest element.
     """
     worst = 0.0
-    for inputs in (trace.inputs, trace.inputs.repeated(2), *others):
+    for inputs in (trace.inputs, *others):
         with evaluating(module), evaluating(made):
             theirs, ours = _outputs(module(**inputs.kwargs)), _named(made(*_tensors(draft, inputs)))
         for name, _ in draft.outputs:
             found, scale = _distance(ours[name], theirs[name])
             worst = max(worst, found)
             if found > tolerance * scale:
-                raise _first(made, replace(trace, inputs=inputs), draft, tolerance, name, found)
+                at = "" if inputs is trace.inputs else f" for {_shown(inputs)}"
+                raise _first(made, replace(trace, inputs=inputs), draft, tolerance, name, f"{found:.2g}{at}")
     return worst
+
+
+def agrees(module: nn.Module, made: nn.Module, draft: Draft, tolerance: float, inputs: Inputs) -> bool:
+    """Whether a module and its graph make the same of inputs that the module takes."""
+    with evaluating(module), evaluating(made):
+        theirs = _outputs(module(**inputs.kwargs))
+        try:
+            ours = _named(made(*_tensors(draft, inputs)))
+        except Exception:  # whatever a step raises for a size that it is not made for
+            return False
+    distances = (_distance(ours[name], theirs[name]) for name, _ in draft.outputs)
+    return all(found <= tolerance * scale for found, scale in distances)
+
+
+def _shown(inputs: Inputs) -> str:
+    return ", ".join(f"{name} {list(value.shape)}" for name, value in inputs.named.items())
 
 
 def _tensors(draft: Draft, inputs: Inputs) -> list[Tensor]:
@@ -83,8 +98,8 @@ def _distance(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
     return float(gap.max()), max(1.0, float(finite.abs().max()) if finite.numel() else 1.0)
 
 
-def _first(made: nn.Module, trace: Trace, draft: Draft, tolerance: float, output: str, gap: float) -> GraphError:
-    """What to say of two models that differ: the first step at which they do."""
+def _first(made: nn.Module, trace: Trace, draft: Draft, tolerance: float, output: str, gap: str) -> GraphError:
+    """What to say of two models that differ by `gap` at an output: the first step at which they do."""
     theirs = _Watch(trace, draft).values()
     graph: Graph = made.meta["graph"]  # type: ignore[index,assignment]
     watched = {f"v{n}": i for n, i in enumerate(graph.nodes) if i in theirs}
@@ -96,9 +111,10 @@ def _first(made: nn.Module, trace: Trace, draft: Draft, tolerance: float, output
         if name in ours:
             found, scale = _distance(ours[name], theirs[i])
             if found > tolerance * scale:
-                what = f"the graph differs from the module by {found:.2g}, first at '{i}' ({graph.nodes[i].op})"
+                by = " ".join((f"{found:.2g}", *gap.split(" ")[1:]))
+                what = f"the graph differs from the module by {by}, first at '{i}' ({graph.nodes[i].op})"
                 return GraphError(Problem(what, path=i, hint="keep the part around it as it is: opaque=[...]"))
-    return GraphError(f"the graph's output '{output}' differs from the module's by {gap:.2g}", path=output)
+    return GraphError(f"the graph's output '{output}' differs from the module's by {gap}", path=output)
 
 
 class _Watch(fx.Interpreter):

@@ -47,8 +47,13 @@ class Inputs:
 
     def repeated(self, times: int) -> Inputs:
         """The same samples several times."""
-        again = pytree.tree_map(lambda v: torch.cat([v] * times) if self.batched(v) else v, self.kwargs)
-        return Inputs(again, self.batch * times)
+        return self.of_batch(self.batch * times)
+
+    def of_batch(self, size: int) -> Inputs:
+        """So many samples: some are left out, or there again from the first on."""
+        taken = torch.arange(size) % self.batch
+        again = pytree.tree_map(lambda v: v.index_select(0, taken) if self.batched(v) else v, self.kwargs)
+        return Inputs(again, size)
 
     def resized(self, sizes: Mapping[tuple[str, int], int]) -> Inputs:
         """The same with other sizes, by (name, axis): elements are left out, or there again from the first on."""

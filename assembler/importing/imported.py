@@ -17,14 +17,14 @@ from assembler.compile.weights import fill
 from assembler.errors import AssemblerError, GraphError, near
 from assembler.graph.core import Graph
 from assembler.graph.verify import verify
-from assembler.importing.compare import compared
+from assembler.importing.compare import agrees, compared
 from assembler.importing.example import Axes, Inputs, evaluating, inputs_of, single, training
 from assembler.importing.folding import folded
 from assembler.importing.nodes import Converter, DirectUseError, Draft
 from assembler.importing.opaque import PREFIX
 from assembler.importing.provenance import untouched
 from assembler.importing.references import connected
-from assembler.importing.sizes import Sizes, resizings
+from assembler.importing.sizes import Sizes, batches, resizings
 from assembler.importing.tracing import Trace, Tracer, UntraceableError
 
 Mode = Callable[[nn.Module], AbstractContextManager[None]]
@@ -38,6 +38,8 @@ class Imported:
     `difference` is the greatest between an output of the graph and one of the module on the example inputs, in
     evaluation; `opaque` are the paths of the modules that are kept as they are. `untrained` says why what the module
     does in training alone could not be kept, and is empty where it is: dropout, stochastic depth, batch statistics.
+    `checked` are the axes that may have any size, "batch" among them, with the sizes beside the example's at which the
+    graph was compared with the module.
     """
 
     graph: Graph
@@ -45,6 +47,7 @@ class Imported:
     difference: float = 0.0
     opaque: tuple[str, ...] = ()
     untrained: str = ""
+    checked: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -136,14 +139,25 @@ class Given:
             compiled = lower(graph)
             weights = _weights(self.module, compiled, made.draft)
             fill(compiled, weights, "the model's weights")
-            others = resizings(self.module, self.inputs, free)
+            others = [*batches(self.module, self.inputs), *resizings(self.module, self.inputs, free)]
             difference = compared(self.module, compiled, trace, made.draft, self.tolerance, others)
-            sizes = Sizes(self.module, self.inputs, lambda other: self.again(other, parts, mode))
-            graph = sizes.guarded((graph, made.draft.literals), free)
+            sizes = Sizes(
+                self.module,
+                self.inputs,
+                lambda other: self.again(other, parts, mode),
+                lambda other: agrees(self.module, compiled, made.draft, self.tolerance, other),
+            )
+            graph, found = sizes.guarded((graph, made.draft.literals), free)
         except AssemblerError as error:
             return error
         whole[:] = parts
-        return Imported(graph, weights, difference)
+        checked = {"batch": sorted({n.batch for n in others} - {self.inputs.batch})}
+        for name, axis in free:
+            checked[f"{name}.{axis}"] = sorted(
+                {n.named[name].shape[axis] for n in others if n.batch == self.inputs.batch}
+            )
+        checked |= {f"{name}.{axis}": sizes for (name, axis), sizes in found.items()}
+        return Imported(graph, weights, difference, checked=checked)
 
     def again(self, inputs: Inputs, whole: list[str], mode: Mode) -> tuple[Graph, Mapping[str, Tensor]]:
         """The graph of other inputs, with the tensors that it is too short to write."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,10 @@ _TEXT = '''"""Parts of {source} that are kept as they are. Named with --plugin, 
 
 from torch import Tensor, nn
 
-from assembler.importing.kept import part
+from assembler.importing.kept import {names}
 from assembler.registry import op
 
-SOURCE = {source!r}
+SOURCE = {place}
 INPUTS = {inputs!r}
 '''
 _PART = '''
@@ -45,14 +46,30 @@ class Part{n}(nn.Module):
 '''
 
 
-def plugin(graph: Graph, source: str) -> str:
-    """The text of a plug-in with every opaque op of a graph, made by a source as `module_of` takes it."""
-    if not source.startswith(HUB):
-        file, _, name = source.rpartition(":")
-        source = f"{Path(file).resolve()}:{name}"
+def told_from(folder: Path, source: str) -> str:
+    """A source as `module_of` takes it with its file told from a folder, "" where it has no file."""
+    begin, name = (HUB, "") if source.startswith(HUB) else ("", f":{source.rpartition(':')[2]}")
+    file = source.removeprefix(begin).removesuffix(name)
+    there = Path(file).is_dir() if begin else file.endswith(".py")
+    return "" if not there else f"{begin}{os.path.relpath(file, folder)}{name}"
+
+
+def beside(file: str, source: str) -> str:
+    """The inverse of `told_from` for the folder of the plug-in `file`."""
+    begin = HUB if source.startswith(HUB) else ""
+    return f"{begin}{os.path.normpath(Path(file).resolve().parent / source.removeprefix(begin))}"
+
+
+def plugin(graph: Graph, source: str, folder: Path) -> str:
+    """The text of a plug-in with every opaque op of a graph, made by a source as `module_of` takes it.
+
+    It lies in `folder` and finds the source's file from there, so that both can be moved together.
+    """
+    near = told_from(folder, source)
+    place, names = (f"beside(__file__, {near!r})", "beside, part") if near else (repr(source), "part")
     inputs = {name: {"shape": list(kind.shape), "dtype": kind.dtype} for name, kind in graph.inputs}
     parts = {node.op: path_of(graph, i) for i, node in reversed(list(graph)) if node.op.startswith(PREFIX)}
-    text = _TEXT.format(source=source, inputs=inputs)
+    text = _TEXT.format(source=near or source, names=names, place=place, inputs=inputs)
     for n, (name, path) in enumerate(reversed(parts.items())):
         entry = lookup("op", name)
         outputs = ', outputs="numbered"' if entry.option("outputs") else ""
@@ -77,6 +94,9 @@ def part(source: str, path: str, name: str, inputs: Mapping[str, Any]) -> nn.Mod
 
 @functools.lru_cache(maxsize=4)
 def _made(source: str) -> tuple[nn.Module, Any]:
+    file = source.rpartition(":")[0]
+    if not source.startswith(HUB) and not Path(file).is_file():
+        raise InputError(f"there is no file {file}, which the model was imported from: move it with the model's folder")
     module, example = module_of(source)
     return single(module), example
 

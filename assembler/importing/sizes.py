@@ -18,6 +18,9 @@ from assembler.infer.lengths import fixed_by
 from assembler.registry.aten_names import LIKE
 from assembler.wiring.edits import SIZED
 
+_SMALL = (1, 2, 3, 4, 5, 7, 8, 11, 13, 16)
+MOST = 10
+"""Sizes of free axes at which a graph is compared with the module."""
 Axis = tuple[str, int]
 Traced = tuple[Graph, Mapping[str, Tensor]]
 """A graph with the tensors that it is too short to write."""
@@ -25,19 +28,26 @@ Traced = tuple[Graph, Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of one module's example: `traced` makes the graph of other inputs, or raises AssemblerError."""
+    """The sizes of one module's example.
+
+    `traced` makes the graph of other inputs, or raises AssemblerError; `agrees` says whether the graph of the example
+    makes of other inputs, which the module takes, what the module does.
+    """
 
     module: nn.Module
     inputs: Inputs
     traced: Callable[[Inputs], Traced]
+    agrees: Callable[[Inputs], bool]
 
-    def guarded(self, made: Traced, free: Mapping[Axis, int]) -> Graph:
-        """The graph with a `sized` step behind each input that may not have any size.
+    def guarded(self, made: Traced, free: Mapping[Axis, int]) -> tuple[Graph, dict[Axis, list[int]]]:
+        """The graph with a `sized` step behind each input that may not have any size, and the axes that may.
 
-        `free` are the axes that the trace left open, each with its greatest size, or -1.
+        `free` are the axes that the trace left open, each with its greatest size, or -1; those that may have any size
+        without it come with the sizes at which they were tried.
         """
         graph = made[0]
-        fixed = {axis for axes in self._groups(free) for axis in axes if not self._is_free(axes, made)}
+        tried = {axes: self._tried(axes, made) for axes in self._groups(free)}
+        fixed = {axis for axes, sizes in tried.items() for axis in axes if not sizes}
         fixed = {axis for axis in fixed if not self._refused(graph, (axis,))}
         for name in self.inputs.named:
             value = self.inputs.named[name]
@@ -47,7 +57,7 @@ class Sizes:
                 bounds = {"most": most} if max(most) >= 0 else {}
                 made_step = step(SIZED, {"shape": shape, "name": name, **bounds}, (name,))
                 graph = _behind(graph, name, _free_id(graph, name), made_step)
-        return graph
+        return graph, {axis: sizes for axes, sizes in tried.items() for axis in axes if sizes}
 
     def _groups(self, free: Mapping[Axis, int]) -> list[tuple[Axis, ...]]:
         """The axes that are not free so far; those of one size, which are often one length, together."""
@@ -58,14 +68,21 @@ class Sizes:
                     found.setdefault(value.shape[axis], []).append((name, axis))
         return [tuple(axes) for axes in found.values()]
 
-    def _is_free(self, axes: Sequence[Axis], made: Traced) -> bool:
-        """Whether the module is the same graph at every other size that is tried and that it takes."""
+    def _tried(self, axes: Sequence[Axis], made: Traced) -> list[int]:
+        """The other sizes at which the module was found to be the graph; none where it is another at one of them.
+
+        At some it is traced again, at more it is run beside the graph. Sizes that it does not take do not count.
+        """
         if self._refused(made[0], axes):
-            return False
+            return []
         size = self.inputs.named[axes[0][0]].shape[axes[0][1]]
         trials = [(axes, size + 1), (axes, 2 * size), *([(axes[:1], 2 * size)] if len(axes) > 1 else [])]
         there = [self._same(some, other, made) for some, other in dict.fromkeys((tuple(a), n) for a, n in trials)]
-        return True in there and False not in there
+        if True not in there or False in there:
+            return []
+        others = {n: self.inputs.resized(dict.fromkeys(axes, n)) for n in drawn(size)[1:MOST]}
+        run = {n: other for n, other in others.items() if runs(self.module, other)}
+        return sorted({*run, *(n for _, n in trials)}) if all(map(self.agrees, run.values())) else []
 
     def _same(self, axes: Sequence[Axis], size: int, made: Traced) -> bool | None:
         """Whether the graph is right at a size; None where neither it nor the module takes it."""
@@ -140,21 +157,39 @@ def _free_id(graph: Graph, name: str) -> str:
     return i
 
 
+def drawn(size: int, most: int = -1) -> list[int]:
+    """Other sizes for an axis to try, up to `most`: near it, 1, small primes, powers of two.
+
+    >>> drawn(6, 8)
+    [3, 7, 5, 1, 2, 4, 8]
+    """
+    near = (2 * size, size // 2, size + 1, size - 1)
+    return [n for n in dict.fromkeys((*near, *_SMALL)) if 0 < n != size and (most < 0 or n <= most)]
+
+
+def batches(module: nn.Module, inputs: Inputs) -> list[Inputs]:
+    """The example in other batches that the module takes: twice its own, 1, and others."""
+    sizes = dict.fromkeys((2 * inputs.batch, 1, 3, 4, 7))
+    return [other for n in sizes if n != inputs.batch and runs(module, other := inputs.of_batch(n))]
+
+
 def resizings(module: nn.Module, inputs: Inputs, free: Mapping[Axis, int]) -> list[Inputs]:
-    """The example at up to two other sizes of its free axes that the module takes, a greater one first.
+    """The example at other sizes of its free axes that the module takes; axes of one size, often one length, together.
 
     Raises GraphError where it takes none.
     """
     if not free:
         return []
-    named = inputs.named
+    groups: dict[int, list[Axis]] = {}
+    for name, axis in free:
+        groups.setdefault(inputs.named[name].shape[axis], []).append((name, axis))
+    tried = {n: drawn(n, min((free[a] for a in axes if free[a] >= 0), default=-1)) for n, axes in groups.items()}
     found: list[Inputs] = []
-    for times, plus in ((2, 0), (0.5, 0), (1, 1), (1, -1), (3, 0)):
-        sizes = {(name, axis): int(times * named[name].shape[axis]) + plus for name, axis in free}
-        allowed = all(n > 1 and (free[axis] < 0 or n <= free[axis]) for axis, n in sizes.items())
-        if allowed and runs(module, other := inputs.resized(sizes)):
+    for turn in range(max(map(len, tried.values()))):
+        sizes = {a: tried[n][turn % len(tried[n])] for n, axes in groups.items() if tried[n] for a in axes}
+        if runs(module, other := inputs.resized(sizes)):
             found.append(other)
     if not found:
         said = " and ".join(f"{name}.{axis}" for name, axis in free)
         raise GraphError(f"{said} cannot be free: the module takes no other size of it that was tried")
-    return found[:2]
+    return found[:MOST]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +86,16 @@ class Written(nn.Module):
         return f"{list(self.numbers.shape)}"
 
 
-@op("sized")
+class Limit(NamedTuple):
+    """What an axis may not be: `sign` ("!=" or ">") a size; the error says `said` and the size that it is."""
+
+    axis: int
+    sign: str
+    size: int
+    said: str
+
+
+@op("sized", checks=True)
 class Sized(nn.Module):
     """The input as it is, if its axes have the sizes that a model was traced at: any shape -> the same.
 
@@ -95,16 +105,29 @@ class Sized(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], name: str = "the input", most: tuple[int, ...] = ()) -> None:
         super().__init__()
-        self.shape, self.name, self.most = tuple(shape), name, tuple(most) or (-1,) * len(shape)
+        self.shape, self.name = tuple(shape), name
+        self.limits = tuple(_limits(self.shape, name, tuple(most)))
 
     def forward(self, x: Tensor) -> Tensor:
-        for axis, (size, fixed, most) in enumerate(zip(x.shape, self.shape, self.most, strict=True)):
-            if fixed not in (-1, size):
+        if x.dim() != len(self.shape):
+            raise ValueError(f"{self.name} has {len(self.shape)} axes, not {x.dim()}")
+        for axis, sign, limit, said in self.limits:
+            size = x.shape[axis]
+            if sign == "!=" and size != limit:
                 how = f"import the model with --free {self.name}.{axis}, or at that size"
-                raise ValueError(f"axis {axis} of {self.name} was traced at {fixed}, and is {size}: {how}")
-            if size > most >= 0:
-                raise ValueError(f"axis {axis} of {self.name} may be {most} at most, and is {size}")
+                raise ValueError(f"{said} {size}: {how}")
+            if size > limit:
+                raise ValueError(f"{said} {size}")
         return x
 
     def extra_repr(self) -> str:
         return f"{self.name}: {list(self.shape)}"
+
+
+def _limits(shape: tuple[int, ...], name: str, most: tuple[int, ...]) -> Iterator[Limit]:
+    for axis, size in enumerate(shape):
+        if size != -1:
+            yield Limit(axis, "!=", size, f"axis {axis} of {name} was traced at {size}, and is")
+    for axis, size in enumerate(most):
+        if size != -1:
+            yield Limit(axis, ">", size, f"axis {axis} of {name} may be {size} at most, and is")

@@ -14,16 +14,17 @@ from assembler.assemble.weights import load_there
 from assembler.compile.lower import lower
 from assembler.graph.text import to_text
 from assembler.infer.cost import total
-from assembler.pipeline import pins
-from assembler.pipeline.assemblies import CANDIDATES
-from assembler.pipeline.beginning import places_of
-from assembler.pipeline.budgets import Which, tree_of
+from assembler.pipeline.checking.budgets import Which, tree_of
 from assembler.pipeline.exporting import export, silent, write_text
 from assembler.pipeline.jobs import model_of
 from assembler.pipeline.phases.assemble import NAME
+from assembler.pipeline.search.assemblies import CANDIDATES
+from assembler.pipeline.search.candidates import recipe_of as candidate_of
 from assembler.pipeline.slots import written
 from assembler.pipeline.state import Run
 from assembler.pipeline.summary import main_model
+from assembler.pipeline.weights import pins
+from assembler.pipeline.weights.beginning import places_of
 from assembler.recipe.values import Map, marked
 from assembler.recipe.write import to_yaml
 from assembler.report.html import write_report
@@ -44,7 +45,7 @@ def write(folder: Path, run: Run, summary: Mapping[str, Any], tell: Callable[[st
     _export(folder, run, tell)
     write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_report(folder)
-    _point(folder)
+    point(folder)
 
 
 def write_lines(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -112,8 +113,11 @@ def recipe_of(run: Run) -> Map:
     for phase in run.spec.phases:
         if phase.name == name and "of" in phase.options:
             name = str(phase.options["of"])
-    if name == NAME:
-        made = run.searches[run.seeds[0]]
+    made = run.searches.get(run.seeds[0])
+    if made is not None and run.winners and name in (NAME, made.phase):
+        picks = {n: tuple(p) if isinstance(p, list) else p for n, p in run.product(made).result["choice"].items()}
+        return candidate_of(run.spec.document.model, picks, run.spec.name)
+    if made is not None and name == NAME:
         choice, slots = run.product(made).result["choice"], made.parameters["slots"]
         picks = {n: p for s, i in choice.items() for n, p in run.variants[s][slots[s][i]["variant"]].picks}
         return written(run.spec, picks)
@@ -121,7 +125,7 @@ def recipe_of(run: Run) -> Map:
     return tree_of(run.spec, Which.of(options))
 
 
-def _point(folder: Path) -> None:
+def point(folder: Path) -> None:
     """Point `latest` beside the folder at it, in one step."""
     link = folder.parent / f".latest-{os.getpid()}"
     link.unlink(missing_ok=True)

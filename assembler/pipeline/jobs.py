@@ -22,8 +22,8 @@ from assembler.graph.core import Graph
 from assembler.graph.runs import holder
 from assembler.graph.text import from_text
 from assembler.infer.cost import total
-from assembler.pipeline.initial import FILE, NEED, begun
-from assembler.pipeline.pruning import watched
+from assembler.pipeline.search.pruning import watched
+from assembler.pipeline.weights.initial import FILE, NEED, begun
 from assembler.train.data.core import Data, load, load_test
 from assembler.train.device import resolve
 from assembler.train.loop import Hooks

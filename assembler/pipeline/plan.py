@@ -11,11 +11,13 @@ from assembler.graph.core import Graph, TensorType
 from assembler.graph.edit import cut
 from assembler.infer.batch import Sizes, batch_sizes
 from assembler.infer.cost import Cost, costs, measured, total
-from assembler.pipeline import budgets, check_fits
-from assembler.pipeline.candidates import Candidates
-from assembler.pipeline.loading import told
+from assembler.pipeline.checking import budgets
+from assembler.pipeline.checking import fits as check_fits
+from assembler.pipeline.search.candidates import Candidates
 from assembler.pipeline.slots import variants
 from assembler.pipeline.spec import RunSpec
+from assembler.pipeline.weights.loading import told
+from assembler.recipe.choices import Space
 from assembler.recipe.document import Document
 from assembler.report.terminal import PlanRow
 from assembler.search.distinct import architectures
@@ -93,13 +95,8 @@ def plan_model(document: Document) -> Plan:
     plan = replace(plan, left_out=left_out(document.default), weights=weights)
     if not candidates.space.decisions:
         return plan
-    return replace(
-        plan,
-        allowed=found.count(),
-        architectures=architectures(found, candidates.fingerprint),
-        where=tuple(rule.text for rule in found.where if rule.costs),
-        moves=candidates.space.moves.labels if candidates.space.moves else (),
-    )
+    plan = replace(plan, architectures=architectures(found, candidates.fingerprint))
+    return _bounded(plan, candidates.space)
 
 
 def plan_run(spec: RunSpec) -> Plan:
@@ -120,9 +117,20 @@ def plan_run(spec: RunSpec) -> Plan:
     phases = tuple(phase.name for phase in spec.phases)
     parts = sum(len(s.variants) for s in found) * len(spec.seeds)
     types = measured(graph)
-    rows, cost, size = _rows(graph, types), total(graph, types), spec.space.size
+    rows, cost, size = _rows(graph, types), total(graph, types), spec.space.unmoved.size
     plan = Plan(spec.name, rows, cost, graph.fingerprint, size, found, phases, parts, spec.split_how)
-    return replace(plan, unchecked=unchecked, left_out=left_out(spec.document.default))
+    plan = replace(plan, unchecked=unchecked, left_out=left_out(spec.document.default))
+    return _bounded(plan, spec.space) if spec.space.decisions else plan
+
+
+def _bounded(plan: Plan, space: Space) -> Plan:
+    """The plan with what the constraints leave of the space, and its moves."""
+    return replace(
+        plan,
+        allowed=space.unmoved.count(),
+        where=tuple(rule.text for rule in space.where if rule.costs),
+        moves=space.moves.labels if space.moves else (),
+    )
 
 
 def _rows(graph: Graph, types: Mapping[str, TensorType]) -> tuple[PlanRow, ...]:

@@ -11,9 +11,13 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
 from assembler.assemble.runner import Event
 from assembler.assemble.task import Task
-from assembler.pipeline.initial import BEGIN
+from assembler.pipeline.search.board import Board
+from assembler.pipeline.weights.initial import BEGIN
+from assembler.search.pareto import Direction
+from assembler.search.trial import Trial
 
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
@@ -80,6 +84,7 @@ class View(Protocol):
     def reused(self, phase: Phase) -> None: ...
     def running(self, phase: Phase, now: Running) -> None: ...
     def ended(self, phase: Phase, event: Event) -> None: ...
+    def tried(self, board: Board, trial: Trial, *, better: bool) -> None: ...
 
 
 class Progress:
@@ -91,6 +96,7 @@ class Progress:
         self._view: View = _Bars(stream) if on_terminal else _Lines(stream)
         self._phases: dict[str, Phase] = {}
         self._running: dict[Task, Running] = {}
+        self._board = Board({}, 0)
 
     def __enter__(self) -> Self:
         return self
@@ -105,6 +111,15 @@ class Progress:
     def expect(self, name: str, count: int) -> None:
         """`count` tasks are to be made in a phase."""
         self._phase(name).expected = count
+
+    def search(self, name: str, goals: Mapping[str, Direction], trials: int) -> None:
+        """A phase is a search: so many trials, and what is to become of their values."""
+        self.expect(name, trials)
+        self._board = Board(goals, trials)
+
+    def trial(self, trial: Trial) -> None:
+        """A trial of the search has ended."""
+        self._view.tried(self._board, trial, better=self._board.enter(trial))
 
     def tasks(self, tasks: Iterable[Task]) -> None:
         """These tasks are wanted."""
@@ -159,6 +174,11 @@ class _Lines:
         self.close()
         self._say(f"[{_head(phase)}] {event.task.name}: {_outcome(event)}")
 
+    def tried(self, board: Board, trial: Trial, *, better: bool) -> None:
+        if better:
+            head = "best so far" if len(board.goals) == 1 else f"on the front of {len(board.front)}"
+            self._say(f"[search {board.evaluated}/{board.wanted}] {head}: {board.said(trial)}")
+
     def _say(self, text: str) -> None:
         self._told = time.monotonic()
         self._stream.write(_clean(text) + "\n")
@@ -166,10 +186,11 @@ class _Lines:
 
 
 class _Bars:
-    """A bar for every phase and one below it for every running task."""
+    """A bar for every phase and one below it for every running task; of a search what it has come to, below them."""
 
     def __init__(self, stream: IO[str]) -> None:
         from rich.console import Console
+        from rich.live import Live
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._rows: dict[str, TaskID] = {}
@@ -180,12 +201,24 @@ class _Bars:
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=Console(file=stream, stderr=stream is sys.stderr),
         )
-        self._bars.start()
+        self._live: Live = Live(self._bars, console=self._bars.console, refresh_per_second=10)
+        self._live.start()
 
     def close(self) -> None:
         for key in [k for k in self._rows if k.startswith("task ")]:
             self._drop(key)
-        self._bars.stop()
+        self._live.stop()
+
+    def tried(self, board: Board, trial: Trial, *, better: bool) -> None:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2))
+        for head, words in board.lines():
+            style = "red" if head == "failed" else ""
+            table.add_row(Text(head, style="bold"), Text(_clean(words), style=style, overflow="ellipsis", no_wrap=True))
+        self._live.update(Group(self._bars, table))
 
     def reused(self, phase: Phase) -> None:
         self._phase(phase)

@@ -14,6 +14,7 @@ from assembler.compile.weights import save_weights
 from assembler.graph.core import Graph
 from assembler.graph.text import from_text
 from assembler.pipeline.jobs import WEIGHTS, data_of, model_of, task_of
+from assembler.pipeline.sources import graph
 from assembler.registry import lookup
 from assembler.rewrites.core import Rewrite
 from assembler.rewrites.drive import ALL, rewritten
@@ -41,8 +42,6 @@ def rewrite(source: Any, what: Written | Rewrite, at: str = ALL) -> nn.Module | 
     wanted = Order(what, at) if isinstance(what, Rewrite) else order(what, at)
     if isinstance(source, nn.Module):
         return rewritten_module(source, wanted.rewrite, wanted.at)
-    from assembler.pipeline.api import graph
-
     return rewritten(graph(source), wanted.rewrite, at=wanted.at)[0]
 
 

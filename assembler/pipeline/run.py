@@ -16,13 +16,17 @@ from assembler.assemble.runner import Event, Runner
 from assembler.assemble.store import Store
 from assembler.assemble.task import Task
 from assembler.errors import InputError, TaskError
-from assembler.pipeline import beginning, budgets, check_fits, files
+from assembler.pipeline import files
+from assembler.pipeline.checking import budgets
+from assembler.pipeline.checking import fits as check_fits
 from assembler.pipeline.exporting import silent
+from assembler.pipeline.phases import search as searches
 from assembler.pipeline.spec import read
 from assembler.pipeline.spending import path_tasks
 from assembler.pipeline.state import Run
 from assembler.pipeline.summary import summary
 from assembler.pipeline.training import test_task
+from assembler.pipeline.weights import beginning
 from assembler.recipe.document import Document
 from assembler.recipe.write import to_yaml
 from assembler.train.device import resolve
@@ -48,6 +52,7 @@ def run_recipe(
     named in the summary.
     """
     spec = read(document)
+    searches.check(spec)
     budgets.check(spec)
     check_fits.check(spec)
     beginning.check(spec)

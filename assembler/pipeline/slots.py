@@ -39,7 +39,7 @@ def variants(spec: RunSpec) -> dict[str, tuple[Variant, ...]]:
     base = build(spec.document.default, name=spec.document.name)
     by_slot: dict[str, list[Decision]] = {slot: [] for slot in spec.split}
     problems: list[Problem] = []
-    for decision in spec.space.decisions:
+    for decision in spec.space.unmoved.decisions:
         try:
             by_slot[slot_of(decision.name, spec.split, base)].append(decision)
         except RecipeError as error:
@@ -87,7 +87,7 @@ def written(spec: RunSpec, picks: Mapping[str, Any]) -> Map:
 
 
 def _rest(space: Space, picks: Mapping[str, Any]) -> Space:
-    return Space(tuple(d for d in space.decisions if d.name not in picks))
+    return Space(tuple(d for d in space.unmoved.decisions if d.name not in picks))
 
 
 def _label(space: Space, picks: Mapping[str, Any]) -> str:

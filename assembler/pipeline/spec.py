@@ -8,9 +8,9 @@ from typing import Any
 
 from assembler import registry
 from assembler.errors import RecipeError
-from assembler.pipeline.check import check
-from assembler.pipeline.check_run import TASK as TASK
-from assembler.pipeline.check_run import settings_of
+from assembler.pipeline.checking.check import check
+from assembler.pipeline.checking.run import TASK as TASK
+from assembler.pipeline.checking.run import settings_of
 from assembler.pipeline.splitting import Split, split_of
 from assembler.pipeline.splitting import slot_of as slot_of
 from assembler.recipe.choices import Space, space

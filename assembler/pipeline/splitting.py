@@ -79,10 +79,10 @@ def _computed(graph: Graph, value: Leaf, decisions: Space) -> Split:
     from assembler.graph.cuts import cuts
     from assembler.pipeline.cutting import weights_of
 
-    found, together = cuts(graph), [steps_under(graph, d.name.partition("[")[0]) for d in decisions.decisions]
+    found, together = cuts(graph), [steps_under(graph, d.name.partition("[")[0]) for d in decisions.unmoved.decisions]
     if value.value == AUTO:
         slots = tuple(s.path for s in repeated(found))
-        if slots and all(_holding(d.name, slots, graph) for d in decisions.decisions):
+        if slots and all(_holding(d.name, slots, graph) for d in decisions.unmoved.decisions):
             return Split(slots, "the copies of repeated containers")
     weights, unit = weights_of(graph, "flops")
     counts = (int(value.value),) if isinstance(value.value, int) else range(MOST, 0, -1)
@@ -100,7 +100,7 @@ def _computed(graph: Graph, value: Leaf, decisions: Space) -> Split:
 
 def outside(document: Document, decisions: Space, slots: tuple[str, ...], graph: Graph | None) -> Iterator[Problem]:
     """Decisions that lie in no slot."""
-    for decision in decisions.decisions:
+    for decision in decisions.unmoved.decisions:
         try:
             slot_of(decision.name, slots, graph)
         except RecipeError as error:

@@ -14,14 +14,14 @@ from assembler.errors import AssemblerError, InputError, TaskError
 from assembler.graph.core import Graph
 from assembler.graph.text import to_text
 from assembler.infer.cost import Cost, total
-from assembler.pipeline.beginning import of_model
-from assembler.pipeline.budgets import OWN, Which, model_of, tree_of
+from assembler.pipeline.checking.budgets import OWN, Which, model_of, tree_of
 from assembler.pipeline.code import code_of
 from assembler.pipeline.exporting import FORMATS, Format
-from assembler.pipeline.initial import needs_of
-from assembler.pipeline.loading import places
 from assembler.pipeline.slots import Variant, variants
 from assembler.pipeline.spec import RunSpec
+from assembler.pipeline.weights.beginning import of_model
+from assembler.pipeline.weights.initial import needs_of
+from assembler.pipeline.weights.loading import places
 from assembler.train.data.core import fingerprint
 from assembler.train.spec import settings
 from assembler.train.terms import ordered, read
@@ -31,7 +31,10 @@ Objective = list[dict[str, Any]] | dict[str, Any]
 
 @dataclass
 class Run:
-    """A run under way. `models` and `parts` are tasks by name and seed; `make` turns tasks into products."""
+    """A run under way. `models` and `parts` are tasks by name and seed; `make` turns tasks into products.
+
+    `winners` of searches that train candidates are graphs, with what a training needs that goes on with their weights.
+    """
 
     spec: RunSpec
     runner: Runner
@@ -43,6 +46,7 @@ class Run:
     graphs: dict[str, Graph] = field(default_factory=dict)
     parts: dict[int, dict[tuple[str, int], Task]] = field(default_factory=dict)
     searches: dict[int, Task] = field(default_factory=dict)
+    winners: dict[int, tuple[Graph, dict[str, Task]]] = field(default_factory=dict)
     tuning: tuple[Objective | None, dict[str, Any] | None] = (None, None)
     assembled: dict[int, Graph] = field(default_factory=dict)
     baselines: dict[str, str] = field(default_factory=dict)

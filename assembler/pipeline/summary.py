@@ -145,6 +145,7 @@ def _search(run: Run) -> dict[str, Any] | None:
     return {
         "space_size": made[0].result["space_size"],
         "evaluated": round(statistics.fmean(p.result["evaluated"] for p in made)),
+        "mode": inputs.get("mode", "parts"),
         "best": {"validation": made[0].result["validation"], "loss": made[0].result["loss"]},
         "sampler": inputs["sampler"]["name"],
         "budget": inputs["budget"],

@@ -20,10 +20,10 @@ from assembler.graph.core import Graph
 from assembler.graph.text import to_text
 from assembler.pipeline.code import code_of
 from assembler.pipeline.exporting import export, write_text
-from assembler.pipeline.initial import needs_of
 from assembler.pipeline.jobs import model_of
-from assembler.pipeline.loading import Place
 from assembler.pipeline.spec import TASK
+from assembler.pipeline.weights.initial import needs_of
+from assembler.pipeline.weights.loading import Place
 from assembler.recipe.document import Document
 from assembler.recipe.write import to_yaml
 from assembler.train.data.core import fingerprint
@@ -34,25 +34,34 @@ METRICS = "metrics.jsonl"
 
 @dataclass(frozen=True)
 class Setting:
-    """What a model is trained on and how: data, a recipe's `train:` settings, seed, device."""
+    """What a model is trained on and how: data, a recipe's `train:` settings, seed, device, the loss and the metric.
+
+    Without a `task` it is the labels of the model's first output.
+    """
 
     data: Mapping[str, Any]
     train: Mapping[str, Any]
     seed: int = 0
     device: str = "auto"
+    task: Mapping[str, Any] | None = None
+    metric: str = "accuracy"
+
+    def term(self, graph: Graph) -> dict[str, Any]:
+        """The loss of a model."""
+        return {**TASK, "value": graph.outputs[0][0]} if self.task is None else dict(self.task)
 
 
 def training_task(
     graph: Graph, how: Setting, begin: Mapping[str, Task] | None = None, *, label: str, phase: str = "train"
 ) -> Task:
-    """The task that trains a graph on the labels of its first output, from the weights `begin` or from the seed's."""
-    term = {**TASK, "value": graph.outputs[0][0]}
+    """The task that trains a graph from the weights `begin` or from the seed's."""
+    term = how.term(graph)
     inputs = {
         "graph": to_text(graph),
         "data": dict(how.data),
         "data_id": fingerprint(how.data),
         "task": term,
-        "metric": "accuracy",
+        "metric": how.metric,
         "train": dict(how.train),
         "objective": [term],
         "seed": how.seed,

@@ -10,9 +10,10 @@ from pathlib import Path
 from assembler import resources
 from assembler.errors import AssemblerError, InputError, Problem, RecipeError, Span, near
 from assembler.recipe.choices import Space, first, space
+from assembler.recipe.edits import graph_text
 from assembler.recipe.grammar import unrolled
 from assembler.recipe.overrides import Change, override
-from assembler.recipe.paths import KEYS, patch, put
+from assembler.recipe.paths import KEYS, PAPER, patch, put
 from assembler.recipe.read import read_file, read_text
 from assembler.recipe.spread import spread
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice, plain
@@ -163,7 +164,7 @@ class _Loader:
         tree = model if kind == "model" else tree
         name = plain(tree.get("name", Leaf(self.file.stem if self.file else "recipe")))
         if kind != "model":
-            model = self.laid(model, tree) if kind == "space" else self.chosen(model, tree.get("space"))
+            model = self.laid(model, tree if kind == "space" else self.named(tree.get("space")))
             kept = [(c.path, c.value) for c in (*entries(said), *inner)]
             tree = tree.set("set", Map(tuple(dict(kept).items()))) if inner else tree
         model, base = (unrolled(one, self.problems) for one in (model, base))
@@ -188,7 +189,24 @@ class _Loader:
         if plain(version) != VERSION:
             said = f"unknown recipe version {plain(version)!r}"
             self.note(said, version.span, f"this release reads version {VERSION}")
+        self.paper(tree.get("paper"))
         return tree.drop(*unknown)
+
+    def paper(self, value: Value | None) -> None:
+        """Note what is wrong with what a recipe says of its paper."""
+        if value is None or value == Leaf(None):
+            return
+        hint = "for instance {title: Attention Is All You Need, source: arXiv 1706.03762, family: token mixer}"
+        if not isinstance(value, Map) or "title" not in value or "family" not in value:
+            self.note("'paper' is a mapping with a title and a family", value.span, hint)
+            return
+        for key, one in value:
+            if key not in PAPER:
+                self.note(
+                    f"'paper' has no '{key}'", value.key_span(key), near(key, PAPER) or f"keys: {', '.join(PAPER)}"
+                )
+            elif type(plain(one)) is not (int if key == "seed" else str):
+                self.note(f"'{key}' of a paper is {'a number' if key == 'seed' else 'a text'}", one.span, hint)
 
     def scaled(self, tree: Map, scale: str) -> Map:
         if not scale:
@@ -205,6 +223,7 @@ class _Loader:
 
     def extended(self, tree: Map, seen: tuple[Path, ...]) -> Map:
         """The tree laid over the recipe that it extends, and that one over its own."""
+        tree = self.with_models(tree, seen)
         value = tree.get("extends")
         if value is None or (isinstance(value, Leaf) and value.value is None):
             return tree.drop("extends")
@@ -223,6 +242,20 @@ class _Loader:
         merged = patch(base, tree.drop("extends"), group="graph")
         assert isinstance(merged, Map)
         return merged
+
+    def with_models(self, tree: Map, seen: tuple[Path, ...]) -> Map:
+        """The tree with each block that is a model of its own, an imported one, in full."""
+        blocks = tree.get("blocks")
+        for name, block in blocks if isinstance(blocks, Map) else ():
+            if not isinstance(block, Map) or "extends" not in block:
+                continue
+            model = self.extended(block, seen)
+            if not graph_text(model):
+                hint = "extend a recipe of steps as a whole, or write its steps in the block's body"
+                what = f"block '{name}' extends a recipe of steps; a block can be an imported model"
+                raise self.stop(what, block.get("extends").span, hint)
+            blocks = blocks.set(name, model)
+        return tree if blocks is tree.get("blocks") else tree.set("blocks", blocks)
 
     def base(self, tree: Map, kind: str) -> Map:
         """The model that a space or a run is about; an empty one where it cannot be read."""
@@ -262,29 +295,27 @@ class _Loader:
 
     # -- choices -----------------------------------------------------------------------------------------------------
 
+    def named(self, section: Value | None) -> Map:
+        """What the `space:` of a run lays into its model: choices by path, or all that the space of that name says."""
+        if not isinstance(section, Leaf) or not isinstance(section.value, str):
+            return Map() if section is None else Map((("choose", section),))
+        try:
+            return self.reference(section, "space").tree
+        except (RecipeError, InputError) as error:
+            self.problems += error.problems
+            return Map()
+
     def laid(self, model: Map, tree: Map) -> Map:
         """A model with all that a space says laid into it; constraints and moves of its own stay."""
         model = self.chosen(model, tree.get("choose"))
         for key in ("where", "moves"):
             if key in tree and len(model):
-                model = model.set(key, _together(model.get(key), tree.get(key)))
+                join = _together if key == "where" else _moves_together
+                model = model.set(key, join(model.get(key), tree.get(key)))
         return model
 
     def chosen(self, model: Map, section: Value | None) -> Map:
-        """A model with the choices of a space laid into it; `section` maps paths to choices, or names a space."""
-        if isinstance(section, Leaf) and isinstance(section.value, str):
-            try:
-                found = self.reference(section, "space").tree
-            except (RecipeError, InputError) as error:
-                self.problems += error.problems
-                return model
-            for key in ("where", "moves"):
-                if key in found:
-                    what = f"a run takes the choices of a space, and '{section.value}' has '{key}' too"
-                    self.note(
-                        what, section.span, "a search of trained parts has a budget: search: {budget: {params: 1e6}}"
-                    )
-            section = found.get("choose")
+        """A model with choices laid into it; `section` maps paths to them."""
         if section is None or not len(model):
             return model
         if not isinstance(section, Map):
@@ -301,6 +332,16 @@ def _together(own: Value | None, said: Value) -> Value:
     """One section after another; what is no list is a list of one."""
     parts = [tuple(v) if isinstance(v, Seq) else (v,) for v in (own, said) if v is not None]
     return Seq(tuple(v for part in parts for v in part), said.span) if own is not None else said
+
+
+def _moves_together(own: Value | None, said: Value) -> Value:
+    """The moves of both; how many there are to be at most says the second one, if it does."""
+    bounded = [v for v in (said, own) if isinstance(v, Map)]
+    if own is None or not bounded:
+        return _together(own, said)
+    lists = [v.get("of", Seq(())) if isinstance(v, Map) else v for v in (own, said)]
+    most = [("most", v.get("most")) for v in bounded if "most" in v][:1]
+    return Map((*most, ("of", _together(*lists))), said.span)
 
 
 def scale_changes(tree: Map, scale: str) -> list[Change]:

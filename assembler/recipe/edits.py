@@ -18,11 +18,15 @@ from assembler.recipe.values import Leaf, Map, Value, is_choice
 
 EDITS = "edits"
 FROZEN = "frozen"
+AFTER = "after"
+"""In a new step: the path of the one behind which it stands, in the midst of the model."""
 KEEP = "keep"
 """In place of a step: the one that is there."""
 ENDS = ("inputs", "outputs")
 """What a graph calls its inputs, and which values it gives out, can be changed as well."""
 _LINE = re.compile(r"\s*(%|name )([A-Za-z0-9_.]+) =")
+
+_INPUT = re.compile(r"[(,]\s*%([A-Za-z0-9_.]+):")
 
 
 def graph_text(tree: Map) -> str:
@@ -42,6 +46,11 @@ def text_paths(text: str) -> Mapping[str, bool]:
             found[step[2]] |= step[1] == "%"
         depth += line.endswith("{") - (line.strip() == "}")
     return found
+
+
+def text_inputs(text: str) -> tuple[str, ...]:
+    """The names of a graph's inputs in its text."""
+    return tuple(_INPUT.findall(text.partition(") {")[0]))
 
 
 def levels(path: str) -> list[str]:
@@ -86,6 +95,7 @@ def laid(tree: Map, path: str, value: Value, span: Span | None, *, new: bool = F
     With `new` a step of another name is one to lay behind the model. Raises RecipeError, with the nearest paths, for a
     path that the graph does not have.
     """
+    new = new or (isinstance(value, Map) and AFTER in value)
     if new and is_new(value) and "." not in path and not places(text_paths(graph_text(tree)), path):
         return _put(tree, path, value, span)
     if isinstance(value, Map) and not is_choice(value) and not {"op", "body"} & set(value.keys()):

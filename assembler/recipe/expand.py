@@ -12,13 +12,14 @@ from assembler import registry
 from assembler.errors import Problem, RecipeError, Span, near
 from assembler.recipe.blocks import inputs_of, unknown_parameters
 from assembler.recipe.drafts import Draft, Place
+from assembler.recipe.edits import graph_text
 from assembler.recipe.notes import note, note_all
 from assembler.recipe.paths import STEP_KEYS, patch
 from assembler.recipe.repeats import BAD, names_of_copies, reads_by_copy
 from assembler.recipe.scope import Copies, Depth, Lazy, Scope, origin, resolve, scope_of
 from assembler.recipe.steps import BAD_OP, Step, bad_name, check_outputs, check_sections, name_of
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
-from assembler.recipe.weights import weights_of_step
+from assembler.recipe.weights import Weights, own_weights, weights_of_step
 from assembler.registry.checks import shown
 
 MOST_STEPS = 50_000
@@ -261,8 +262,10 @@ class Expander:
     def lay_block(self, draft: Draft, place: Place) -> None:
         block = self.blocks[draft.op]
         body = block.get("body")
-        draft.kind = "chain"
-        if not isinstance(body, Map):  # noted already
+        draft.kind = "model" if graph_text(block) else "chain"
+        draft.inputs = inputs_of(block)
+        if not isinstance(body, Map):  # noted already, or a model
+            note_all(self.problems, unknown_parameters(draft.op, block, draft.step) if draft.kind == "model" else ())
             return
         params = block.get("params") if isinstance(block.get("params"), Map) else Map()
         scope = Scope({}, self.root)
@@ -280,7 +283,6 @@ class Expander:
             if key not in STEP_KEYS and key not in params and key in body:
                 body = body.set(key, patch(body.get(key), change))
         draft.outputs = block.get("outputs")
-        draft.inputs = inputs_of(block)
         inner = Place(place.path, place.template, scope, place.depth, (*place.blocks, draft.op))
         draft.body = self.lay_all(body, inner)
 
@@ -313,12 +315,18 @@ class Expander:
             share=draft.twin or self.share_of(draft),
             frozen=self.frozen_of(draft),
             left_out=draft.left_out,
-            weights=weights_of_step(step, scope, self.problems),
+            weights=self.weights_of(draft),
+            model=self.blocks[draft.op] if draft.kind == "model" else None,
             span=draft.span,
             named=draft.named,
             written=step,
             scope=scope,
         )
+
+    def weights_of(self, draft: Draft) -> Weights | None:
+        if draft.kind != "model" or "weights" in draft.step:
+            return weights_of_step(draft.step, draft.scope, self.problems)
+        return None if draft.twin or "share" in draft.step else own_weights(self.blocks[draft.op])
 
     def check_container(self, draft: Draft) -> None:
         allowed = {"for", "repeat", "from", "op", "body", "share", "frozen", "initializers", "weights", "if"}

@@ -20,6 +20,7 @@ SECTIONS = (
     "version",
     "name",
     "doc",
+    "paper",
     "extends",
     "vars",
     "scales",
@@ -34,10 +35,12 @@ SECTIONS = (
     "where",
     "moves",
 )
-_COMMON = ("kind", "version", "name", "doc", "extends", "set")
+_COMMON = ("kind", "version", "name", "doc", "paper", "extends", "set")
+PAPER = ("title", "source", "family", "seed")
+"""What `paper:` says of the work that a recipe is after; `seed` is its number among the papers that we began with."""
 KEYS = {
     "model": (*SECTIONS, "set"),
-    "space": (*_COMMON, "base", "choose", "where", "moves", "search"),
+    "space": (*_COMMON, "base", "choose", "where", "moves", "search", "claims"),
     "run": (
         *_COMMON,
         "model",

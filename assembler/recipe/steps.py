@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assembler.errors import Problem, Span, near
+from assembler.recipe.edits import graph_text
 from assembler.recipe.paths import GROUPS, SECTIONS, STEP_KEYS
 from assembler.recipe.scope import Scope, origin
 from assembler.recipe.values import Leaf, Map, Seq, Value
@@ -17,13 +18,16 @@ from assembler.recipe.weights import Weights
 BAD_OP = "<bad>"
 """Stands for the op of a step that has none; that is noted already."""
 BLOCK_KEYS = ("params", "inputs", "depth", "body", "outputs", "doc")
+MODEL_KEYS = ("extends", "graph", "edits", "outputs", "weights", "vars", "blocks", "initializers", "name", "doc")
+"""What a block may say that is an imported model."""
 _SECTIONS = {"vars": "{dim: 64}", "scales": "{small: {dim: 32}}", "blocks": "{block: {body: {norm: layer_norm}}}"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step after unrolling. `kind` is "op", "chain" (steps one after another), "residual", "branches" or "nested".
+    """A step after unrolling. `kind` is "op", "chain" (steps one after another), "residual", "branches", "nested" or
+    "model" (all of an imported model, whose recipe is `model`).
 
     `source` is None (the previous step), a path, a list of paths or a dict of input name to path. `body` holds the
     steps inside (of a nested step, those of the op's sub-graph); `shortcut` those of a residual's other arm; `merge`
@@ -47,6 +51,7 @@ class Step:
     frozen: bool = False
     left_out: bool = False
     weights: Weights | None = None
+    model: Map | None = None
     span: Span | None = field(default=None, compare=False)
     named: Span | None = field(default=None, compare=False)
     written: Map = field(default=Map(), compare=False, repr=False)
@@ -117,11 +122,18 @@ def check_sections(tree: Map) -> Iterator[Problem]:
         if name in ("residual", "branches"):
             yield Problem(f"'{name}' cannot name a block, the language has that word", span)
         elif isinstance(block, Map):
-            yield from _check_block(name, block, span)
+            yield from _check_model(name, block) if graph_text(block) else _check_block(name, block, span)
         else:
             yield Problem(
                 f"block '{name}' must be a mapping", block.span, hint="for instance {body: {norm: layer_norm}}"
             )
+
+
+def _check_model(name: str, block: Map) -> Iterator[Problem]:
+    for key in block.keys():
+        if key not in MODEL_KEYS:
+            hint = near(key, MODEL_KEYS) or f"it takes {', '.join(MODEL_KEYS)}"
+            yield Problem(f"block '{name}', a model, takes no '{key}'", block.key_span(key), hint=hint)
 
 
 def _check_block(name: str, block: Map, span: Span | None) -> Iterator[Problem]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from assembler.recipe.edits import EDITS, graph_text
 from assembler.recipe.expand import expand
 from assembler.recipe.steps import Step
 from assembler.recipe.values import Map, holds
-from assembler.recipe.weights import Weights, weights_of
+from assembler.recipe.weights import Weights, own_weights
 
 
 def all_weights(tree: Map) -> dict[str, Weights]:
@@ -17,9 +14,7 @@ def all_weights(tree: Map) -> dict[str, Weights]:
     Those of a repeated step are the weights of all copies together (`0.norm.weight`). Where an imported model is
     edited, its own are partial: what is new begins as it would without. Raises RecipeError.
     """
-    own = weights_of(tree)
-    if own is not None and graph_text(tree) and (EDITS in tree or "outputs" in tree):
-        own = replace(own, partial=True)
+    own = own_weights(tree)
     found = {"": own} if own is not None else {}
     if any(holds(tree.get(section), "weights") for section in ("graph", "blocks")):
         _add(expand(tree), found)

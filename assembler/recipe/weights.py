@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from assembler.errors import Problem, RecipeError, Span, near
+from assembler.recipe.edits import EDITS as CHANGES
+from assembler.recipe.edits import graph_text
 from assembler.recipe.notes import note, note_all
 from assembler.recipe.scope import Scope, resolve, scope_of
 from assembler.recipe.values import Map, Seq, Value, is_choice, marked
@@ -79,6 +81,13 @@ def weights_of(tree: Map) -> Weights | None:
     if reading.problems:
         raise RecipeError(reading.problems)
     return found
+
+
+def own_weights(tree: Map) -> Weights | None:
+    """As `weights_of`; those of an edited imported model are partial: what is new begins as it would without."""
+    own = weights_of(tree)
+    edited = graph_text(tree) and (CHANGES in tree or "outputs" in tree)
+    return replace(own, partial=True) if own is not None and edited else own
 
 
 def weights_of_step(step: Map, scope: Scope, problems: list[Problem]) -> Weights | None:

@@ -34,7 +34,7 @@ _FOLDERS = {
 _SETTINGS = {
     "train": ("train/spec.py", "FitSpec"),
     "turn": ("train/spec.py", "TurnSpec"),
-    "search": ("pipeline/searching.py", "Settings"),
+    "search": ("pipeline/search/run.py", "Settings"),
     "screen": ("search/screenspec.py", "ScreenSpec"),
     "supernet": ("train/supernet.py", "SupernetSpec"),
 }
@@ -140,10 +140,10 @@ def find(kind: str, name: str) -> Entry | None:
 
 
 def lookup(kind: str, name: str) -> Entry:
-    """The entry of that name. Raises KeyError-like AssemblerError with the nearest names."""
+    """The entry of that name. Raises InputError with the nearest names."""
     entry = LIVE.get((kind, name)) or (LIVE.get(("loss", name)) if kind == "op" else None) or find(kind, name)
     if entry is None:
-        raise AssemblerError(f"unknown {kind} '{name}'", hint=suggest(kind, name))
+        raise InputError(f"unknown {kind} '{name}'", hint=suggest(kind, name))
     return entry
 
 

@@ -14,7 +14,9 @@ from assembler.graph.core import Graph
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One assembly that the search looked at. Costs are counts; `score` is validation, `estimate` lower-is-better."""
+    """One assembly or trial that the search looked at. Costs are counts; `score` is validation, or the first of its
+    `values` by objective; `estimate` is lower-is-better.
+    """
 
     choice: Mapping[str, str]
     seed: int = 0
@@ -24,6 +26,8 @@ class Candidate:
     score: float | None = None
     feasible: bool = True
     reason: str = ""
+    number: int = 0
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +150,13 @@ def read_run(folder: Path) -> Run:
     if not folder.is_dir():
         raise InputError(f"there is no run folder '{folder}'", hint="`assembler run RECIPE` writes one under ./runs")
     notes: list[str] = []
+    summary = _summary(folder / "summary.json", notes)
+    if isinstance(summary.get("study"), Mapping):  # a search by trials, which leaves less
+        rows = tuple(_candidate(row) for row in _rows(folder / "candidates.jsonl", notes))
+        return Run(folder, summary, candidates=rows, lock=_text(folder / "best.yaml", notes), notes=tuple(notes))
     return Run(
         folder=folder,
-        summary=_summary(folder / "summary.json", notes),
+        summary=summary,
         points=tuple(p for row in _rows(folder / "metrics.jsonl", notes) if (p := _point(row))),
         candidates=tuple(_candidate(row) for row in _rows(folder / "candidates.jsonl", notes)),
         parts=tuple(_part(row) for row in _rows(folder / "parts.jsonl", notes)),
@@ -228,6 +236,8 @@ def _candidate(row: Mapping[str, Any]) -> Candidate:
         score=number(row.get("score")),
         feasible=row.get("feasible") is not False,
         reason=text(row.get("reason")),
+        number=whole(row.get("number")),
+        values=tuple(numbers(row.get("values"))),
     )
 
 

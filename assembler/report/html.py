@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from assembler.report import figures, tables
+from assembler.report import figures, search, tables
 from assembler.report.data import Run, items, number, numbers, read_run, text
 from assembler.report.figures import Figure
 from assembler.report.numbers import count, plural, points, score, seconds, spread
@@ -52,9 +52,10 @@ def write_report(run_dir: Path) -> Path:
 def render(run: Run) -> str:
     """The page as text."""
     name = text(run.summary.get("recipe")) or run.folder.name
-    body = _header(run, name) + _happened(run)
-    body += "".join(_section(key, title, draw(run)) for key, title, draw in SECTIONS)
-    body += _lock(run) + _footer(run)
+    searched = bool(run.section("study"))
+    body = _header(run, name) + (search.happened(run) if searched else _happened(run))
+    body += "".join(_section(key, title, draw(run)) for key, title, draw in (search.SECTIONS if searched else SECTIONS))
+    body += _recipe(run) + _footer(run)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
@@ -126,14 +127,18 @@ def _happened(run: Run) -> str:
     return f"<section><h2>What happened</h2>{inside}</section>"
 
 
-def _lock(run: Run) -> str:
+def _recipe(run: Run) -> str:
+    searched = bool(run.section("study"))
+    file, said = (
+        ("best.yaml", "the best candidate") if searched else ("recipe.lock.yaml", "run it again and get this run")
+    )
     if not run.lock:
-        inside = '<p class="missing">The resolved recipe is not in the run folder (recipe.lock.yaml).</p>'
+        inside = f'<p class="missing">The recipe is not in the run folder ({file}).</p>'
     else:
         cut = f"\n# cut here: {len(run.lock):,} characters in all" if len(run.lock) > MOST_LOCK else ""
-        inside = f'<p class="soft">recipe.lock.yaml: run it again and get this run.</p>' \
-                 f'<pre tabindex="0">{esc(run.lock[:MOST_LOCK] + cut)}</pre>'  # fmt: skip
-    return f"<section><h2>The recipe as it was run</h2>{inside}</section>"
+        inside = f'<p class="soft">{file}: {said}.</p><pre tabindex="0">{esc(run.lock[:MOST_LOCK] + cut)}</pre>'
+    title = "The best recipe" if searched else "The recipe as it was run"
+    return f"<section><h2>{title}</h2>{inside}</section>"
 
 
 def _footer(run: Run) -> str:

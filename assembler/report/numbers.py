@@ -21,6 +21,13 @@ def count(value: float | None) -> str:
     return short(value)
 
 
+def result(value: float | None) -> str:
+    """What a trial came to: four decimals, or six significant figures from 1,000 on."""
+    if value is None:
+        return NONE
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.6g}"
+
+
 def short(value: float) -> str:
     """At most three significant figures, no exponent between 0.001 and 1e6, no trailing zeros."""
     if value == 0:

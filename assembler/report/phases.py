@@ -38,7 +38,10 @@ def phases(run: Run) -> list[Phase]:
     found = []
     for name in run.phases:
         words = FOUND[name](run) if name in FOUND else ""
-        found.append(Phase(name, number(timed.get(name)), number(counted.get(name)), DID.get(name, ""), words))
+        did = DID.get(name, "")
+        if name == "search" and run.section("search").get("mode", "parts") != "parts":
+            did = "Searched by training candidates"
+        found.append(Phase(name, number(timed.get(name)), number(counted.get(name)), did, words))
     return found
 
 
@@ -73,7 +76,9 @@ def _search(run: Run) -> str:
     if evaluated := whole(search.get("evaluated")):
         size = number(search.get("space_size"))
         of = f" of {int(size):,} possible" if size is not None and size < 1e9 else f" of {count(size)}" if size else ""
-        said.append(f"{plural(evaluated, 'assembly').replace('assemblys', 'assemblies')} scored{of}")
+        assemblies = plural(evaluated, "assembly").replace("assemblys", "assemblies") + " scored"
+        mode = text(search.get("mode")) or "parts"
+        said.append((assemblies if mode == "parts" else f"{plural(evaluated, 'trial')} ({mode})") + of)
     if sampler := text(search.get("sampler")):
         said.append(f"sampler {sampler}")
     budget = search.get("budget")

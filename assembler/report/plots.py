@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from assembler.report import svg
@@ -138,6 +138,32 @@ def _winner_label(frame: Frame, winners: Sequence[Dot]) -> str:
     left = x > (frame.x.start + frame.x.stop) / 2
     above = y - 12 if y > frame.y.stop + 4 else y + 22
     return svg.label(x - 10 if left else x + 10, above, "winner", anchor="end" if left else "start", cls="halo strong")
+
+
+@dataclass(frozen=True, slots=True)
+class Titles:
+    """What the axes of a plot are called, and how their ticks read."""
+
+    x: str
+    y: str
+    x_format: Format = short
+    y_format: Format = short
+
+
+def scatter(
+    dots: Sequence[Dot], marked: Collection[int], path: Sequence[tuple[float, float]], titles: Titles, width: float
+) -> str:
+    """Dots, those whose places are `marked` in colour, with a line along the path; winners are ringed."""
+    height = min(380.0, max(240.0, width * 0.4))
+    x, y = [*(d.x for d in dots), *(x for x, _ in path)], [*(d.y for d in dots), *(y for _, y in path)]
+    counted = titles.x_format is count
+    across = svg.log_scale(x, 58, width - 16) if counted else svg.scale(x, 58, width - 16)
+    frame = Frame(across, svg.scale(y, height - 44, 28), titles.x, titles.y, titles.x_format, titles.y_format)
+    points = [(frame.x(a), frame.y(b)) for a, b in path]
+    body = [frame.axes(), svg.polyline(points, stroke="var(--c2)", stroke_width=1.6, stroke_opacity=0.8)]
+    order = sorted(range(len(dots)), key=lambda i: (i in marked, dots[i].winner))
+    body += [_mark(frame, dots[i], i in marked) for i in order]
+    return svg.document(width, height, "".join(body), title=f"{titles.y} over {titles.x}")
 
 
 def estimates(dots: Sequence[Dot], metric: str, width: float) -> str:

@@ -102,9 +102,22 @@ def parts_table(parts: Sequence[Part], choice: Mapping[str, str] | None = None, 
     return table
 
 
+def importance_table(name: str, study: Mapping[str, Any]) -> Table:
+    """The share of the variance of the first objective that each decision explains."""
+    table = _table(name, "decision", "explains")
+    for decision, share in dict(study.get("importance") or {}).items():
+        table.add_row(*_texts(str(decision), f"{100 * (number(share) or 0.0):.0f} %"))
+    return table
+
+
 def run_tables(run_dir: Path) -> list[Table]:
-    """The summary, the phases and the parts of a run folder. Raises InputError where there is no such folder."""
+    """The summary, the phases and the parts of a run folder; of a search which decisions matter.
+
+    Raises InputError where there is no such folder.
+    """
     run = read_run(run_dir)
+    if study := run.section("study"):
+        return [importance_table(text(run.summary.get("recipe")), study)]
     found = [summary_table(run.summary), phases_table(run.summary)]
     return [*found, parts_table(run.parts, run.choice, run.metric)] if run.parts else found
 

@@ -49,6 +49,13 @@ def sites(rewrite: Rewrite, graph: Graph) -> tuple[str, ...]:
     return tuple(found)
 
 
+def applied(graph: Graph, rewrite: Rewrite, at: str) -> Graph:
+    """The graph after a rewrite at one of its sites. Raises NoSiteError where `at` is none, GraphError if it fails."""
+    if at not in (known := sites(rewrite, graph)):
+        raise no_site(rewrite, at, known)
+    return _once(graph, rewrite, None, at)[0]
+
+
 def places(rewrite: Rewrite, graph: Graph, at: str) -> tuple[str, ...]:
     """The sites that `at` means. Raises GraphError, with the nearest ones, where it means none."""
     known = sites(rewrite, graph)

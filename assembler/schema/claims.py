@@ -12,6 +12,7 @@ _WORDS = {
     "expect": "What must come out: `<= 1e-5` of a check, `a >= b - 0.01` of arms; vars of the recipe may be read.",
     "at": "Changes by path, as with -o, that it is measured with: {vars.dim: 32}.",
     "seeds": "How many seeds, or a list of them.",
+    "seeds_holding": "For how many seeds alone it has to hold, instead of in the mean.",
     "model": "The phase whose model is measured; without it a check looks at the model before training.",
     "check": "What is measured; `assembler ls checks` lists them.",
     "inputs": "Ranges of random inputs, {ids: [0, 100]}, or a split of the data for real ones.",
@@ -52,7 +53,9 @@ def _common() -> Schema:
     whole = {"type": "integer", "minimum": 0}
     seeds = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "array", "minItems": 1, "items": whole}]}
     text = {"type": "string"}
-    return _said({"doc": text, "expect": text, "at": {"type": "object"}, "seeds": seeds, "model": text})
+    holding = {"type": "integer", "minimum": 1}
+    common = {"doc": text, "expect": text, "at": {"type": "object"}, "seeds": seeds, "seeds_holding": holding}
+    return _said({**common, "model": text})
 
 
 def _setup() -> Schema:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from assembler.graph.reserved import RESERVED_STEPS
 from assembler.recipe.paths import GROUPS, SECTIONS, STEP_KEYS
-from assembler.recipe.steps import BLOCK_KEYS
+from assembler.recipe.steps import BLOCK_KEYS, MODEL_KEYS
 from assembler.registry import Entry
 from assembler.schema.arguments import EXPRESSION, Schema, arguments, const, loose, ref
 from assembler.schema.words import section
@@ -12,7 +12,7 @@ from assembler.wiring.interface import DTYPES
 
 _OWN_OPS = {"residual": "shortcut", "branches": "merge"}
 """The language's own ops with a body, and the key that only each of them takes."""
-_EVERY = ("from", "for", "repeat", "share", "frozen", "initializers", "weights", "if")
+_EVERY = ("from", "for", "repeat", "share", "frozen", "initializers", "weights", "if", "after")
 _STEP = {
     "op": "What the step does: a registered op, a torch.nn class, a block of this recipe, residual or branches.",
     "from": "Where the input comes from: a step, a list of steps, or {input: step}. The step before it if left out.",
@@ -25,6 +25,7 @@ _STEP = {
     "share": "The step whose weights this one uses, or {weight: embed.weight}; true: one set for all copies.",
     "frozen": "Not trained, and always as in evaluation.",
     "if": "Whether there is such a step; where there is none, its first input is passed on.",
+    "after": "In a recipe that extends an imported model: the step behind which a new one stands, and is read instead.",
     "initializers": "How parameters begin: {weight: {name: normal, std: 0.02}, bias: zeros}.",
     "weights": "Weights that the step begins with, under names relative to it: {file: backbone.safetensors}.",
 }
@@ -124,6 +125,7 @@ def _step_keys(*keys: str) -> Schema:
         "initializers": ref("initializers"),
         "weights": ref("weights"),
         "if": loose({"type": ["boolean", "integer"]}),
+        "after": source,
     }
     return {key: {"allOf": [found[key]], "description": _STEP[key]} for key in keys}
 
@@ -156,4 +158,9 @@ def block() -> Schema:
         "doc": {"type": "string"},
     }
     assert set(properties) == set(BLOCK_KEYS)
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+    whole = model()["properties"]
+    more = {key: whole[key] for key in MODEL_KEYS if key not in properties}
+    known = {"properties": properties, "additionalProperties": False}
+    inner = {"properties": {**more, "doc": {}, "outputs": whole["outputs"]}, "additionalProperties": False}
+    imported = {"anyOf": [{"required": ["extends"]}, {"required": ["graph"]}]}
+    return {"type": "object", "if": imported, "then": inner, "else": known}

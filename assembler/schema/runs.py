@@ -17,7 +17,14 @@ def space() -> Schema:
     base = {"anyOf": [{"type": "string"}, ref("model")]}
     return section(
         "space",
-        {"base": base, "choose": choose, "where": ref("where"), "moves": ref("moves"), "search": search},
+        {
+            "base": base,
+            "choose": choose,
+            "where": ref("where"),
+            "moves": ref("moves"),
+            "search": search,
+            "claims": ref("claims"),
+        },
         ["base"],
     )
 
@@ -88,6 +95,7 @@ def run() -> Schema:
 def phase(entry: Entry) -> Schema:
     found = arguments(entry)
     uses = {key: ref(key) for key in ("train", "objective", "sampler")}
+    uses |= {"prune": ref("pruner"), "screen": screen(), "supernet": supernet()}
     uses |= {"turns": {"type": "array", "minItems": 1, "items": ref("turn")}, "apply": ref("rewrites")}
     for key, use in uses.items():
         if key in found["properties"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assembler.recipe.document import VERSION
-from assembler.recipe.paths import KEYS
+from assembler.recipe.paths import KEYS, PAPER
 from assembler.schema.arguments import Schema
 
 WORDS = {
@@ -11,6 +11,7 @@ WORDS = {
     "version": "The version of the recipe language.",
     "name": "A short name; the file's own if left out.",
     "doc": "What this is, for people.",
+    "paper": "The paper that this is after: {title: ..., source: arXiv 2101.08809, family: token mixer, seed: 47}.",
     "extends": "A recipe that this one is laid over; null deletes.",
     "set": "Changes by path, as with -o: {vars.dim: 96}.",
     "vars": "Values that expressions can use: =dim * 2.",
@@ -42,11 +43,14 @@ WORDS = {
 
 
 def section(kind: str, properties: Schema, required: list[str]) -> Schema:
+    told = {key: {"type": "integer" if key == "seed" else "string"} for key in PAPER}
+    paper = {"type": "object", "properties": told, "required": ["title", "family"], "additionalProperties": False}
     common: Schema = {
         "kind": {"const": kind} if kind != "model" else {"enum": ["model"]},
         "version": {"const": VERSION},
         "name": {"type": "string"},
         "doc": {"type": "string"},
+        "paper": paper,
         "extends": {"type": ["string", "null"]},
         "set": {"type": "object"},
     }

@@ -45,27 +45,37 @@ class Evaluator(Protocol):
 class InProcess:
     """Evaluates one trial at a time, here: what `objective` raises fails the trial alone.
 
-    A trial may take `limit` seconds. Then it is interrupted, which what runs in native code notices at its end only.
+    It gives values or an outcome, of which `read` makes what the trial is worth; `heard` gets ended trials. A trial may
+    take `limit` seconds. Then it is interrupted, which what runs in native code notices at its end only.
     """
 
     workers = 1
 
-    def __init__(self, objective: Callable[[Trial], float | Sequence[float]], limit: float | None = None) -> None:
+    def __init__(
+        self,
+        objective: Callable[[Trial], object],
+        limit: float | None = None,
+        read: Callable[[Trial, Outcome], Outcome] = lambda trial, found: found,
+        heard: Callable[[Trial], None] = lambda trial: None,
+    ) -> None:
         if limit is not None and threading.current_thread() is not threading.main_thread():
             hint = "call it from the main thread, or with several workers"
             raise InputError("a time limit for trials needs the main thread, or worker processes", hint=hint)
         self._objective = objective
         self._limit = limit
+        self._read = read
+        self._heard = heard
         self._open: list[Trial] = []
 
     def submit(self, trial: Trial) -> None:
         self._open.append(trial)
 
     def wait(self, seconds: float | None) -> list[tuple[int, Outcome]]:
-        return [(trial.number, self._evaluated(trial)) for trial in [self._open.pop(0) for _ in self._open[:1]]]
+        ended = [self._open.pop(0) for _ in self._open[:1]]
+        return [(trial.number, self._read(trial, self._evaluated(trial))) for trial in ended]
 
     def heard(self, trial: Trial) -> None:
-        """It evaluates each trial by itself."""
+        self._heard(trial)
 
     def _evaluated(self, trial: Trial) -> Outcome:
         try:
@@ -104,6 +114,8 @@ def limited(seconds: float | None) -> Iterator[None]:
 
 def outcome(found: object) -> Outcome:
     """What an objective returned, as an outcome: one number, or several in a row."""
+    if isinstance(found, Outcome):
+        return found
     several = isinstance(found, Sequence) and not isinstance(found, str)
     try:
         return Outcome(tuple(float(v) for v in (found if several else [found])))  # type: ignore[attr-defined]

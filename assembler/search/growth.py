@@ -66,28 +66,27 @@ class Growth:
 
 def options(graph: Graph, rewrites: Sequence[Written]) -> list[str]:
     """Every move on a graph: each rewrite at each of the sites that its `at` means."""
-    from assembler.infer.shape import shapes
-    from assembler.rewrites.drive import matching
+    from assembler.rewrites.drive import matching, sites
     from assembler.rewrites.spec import order
 
-    types, found = shapes(graph), list[str]()
+    found = list[str]()
     for written in rewrites:
         said = order(written)
         given = {"rewrite": written} if isinstance(written, str) else dict(written)
-        for site in matching(graph, said.rewrite.sites(graph, types), said.at):
+        for site in matching(graph, sites(said.rewrite, graph), said.at):
             found.append(json.dumps({**given, "at": site}, sort_keys=True))
     return found
 
 
 def moved(graph: Graph, moves: Sequence[str]) -> Graph:
     """The graph after moves, one after another. Raises RecipeError for one that is no move or has no place."""
-    from assembler.infer.shape import shapes
+    from assembler.rewrites.drive import applied
     from assembler.rewrites.spec import order
 
     for move in moves:
         try:
             said = order(json.loads(move))
-            graph = said.rewrite.apply(graph, shapes(graph), said.at)
+            graph = applied(graph, said.rewrite, said.at)
         except ValueError:
             raise RecipeError(f"this is no move: {move[:80]!r}") from None
         except AssemblerError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from assembler.errors import AssemblerError, InputError, RecipeError, near
+from assembler.errors import AssemblerError, InputError, RecipeError, near, placed
 from assembler.recipe.choices import Choice, Space
 from assembler.search.exact import number
 from assembler.search.trial import Trial, identity
@@ -61,6 +61,5 @@ class Judge:
 
 
 def say(error: Exception) -> str:
-    """An error as a trial's reason."""
-    text = str(error).strip()
-    return text if isinstance(error, AssemblerError) else f"{type(error).__name__}: {text}".rstrip(": ")
+    """An error as a trial's reason; one that is not ours with the place that raised it."""
+    return str(error).strip() if isinstance(error, AssemblerError) else placed(error)

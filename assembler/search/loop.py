@@ -43,7 +43,7 @@ class Loop:
     open: dict[int, Trial] = field(default_factory=dict)
     waiting: dict[str, list[Trial]] = field(default_factory=lambda: defaultdict(list))
     known: dict[str, Trial] = field(default_factory=dict)
-    seen: set[Frozen] = field(default_factory=set)
+    seen: dict[Frozen, int] = field(default_factory=dict)
     repeats: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     others: News = field(default=News())
     evaluated: int = 0
@@ -93,11 +93,16 @@ class Loop:
         return len(self.open) < workers and begun < self.most and waiting < _WAITING * workers and not self.dry
 
     def take(self) -> tuple[Choice, Queued | None] | None:
-        """The next choice: what is queued, else what the sampler wants; None where there is nothing for now."""
+        """The next choice: what is queued, else what the sampler wants; None where there is nothing for now.
+
+        Where all choices have been looked at, only what is to be evaluated once more on purpose is taken.
+        """
         for queued in self.others.queued:
             self.others = replace(self.others, queued=self.others.queued[1:])
             return queued.choice, queued
-        choice = self.sampler.ask() if len(self.seen) != self.space.size else None
+        choice = self.sampler.ask()
+        if choice is not None and len(self.seen) == self.space.size and not self.sampler.renewed(choice):
+            choice = None
         self.dry = choice is None
         return None if choice is None else (choice, None)
 
@@ -108,6 +113,8 @@ class Loop:
                 self.enter(wrong)
             return
         trial = self.judge.trial(choice, self.sampler.estimate(choice))
+        if queued is None and (parent := self.sampler.parent(choice)):
+            trial = replace(trial, parent=self.seen.get(frozen(parent)))
         if trial.state == "running" and trial.key in self.known and not self.sampler.renewed(choice):
             trial = self.same(trial)
         started = self.log.start(trial, queued)
@@ -116,7 +123,7 @@ class Loop:
         if started.state != "running":
             self.enter(started)
             return
-        self.seen.add(frozen(choice))
+        self.seen.setdefault(frozen(choice), started.number)
         if self.log.shared:
             self.hear()
         self.place(started)
@@ -194,7 +201,7 @@ class Loop:
             self.repeats[trial.key] += 1
             self.known.setdefault(trial.key, trial)
         if trial.choice and not trial.again:
-            self.seen.add(frozen(trial.choice))
+            self.seen.setdefault(frozen(trial.choice), trial.number)
             self.sampler.tell(trial.choice, None if trial.values is None else self.told(trial.values))
 
     def resume(self, *keys: str) -> None:

@@ -49,11 +49,16 @@ def neighbours(space: Space, choice: Mapping[str, Pick], rng: random.Random) -> 
     What a change opens is drawn; those that break a constraint on decisions are left out.
     """
     for d in space.decisions:
-        if d.name in choice and _movable(d):
-            for pick in _others(d, choice[d.name]):
-                near = complete(space, {**choice, d.name: pick}, rng)
-                if not space.where or not space.refusal(near):
-                    yield near
+        for near in varied(space, choice, d, rng):
+            if not space.where or not space.refusal(near):
+                yield near
+
+
+def varied(space: Space, choice: Mapping[str, Pick], d: Decision, rng: random.Random) -> Iterator[Choice]:
+    """The choices in which one decision is made otherwise; what that opens is drawn."""
+    if d.name in choice and _movable(d):
+        for pick in _others(d, choice[d.name]):
+            yield complete(space, {**choice, d.name: pick}, rng)
 
 
 class Unseen:

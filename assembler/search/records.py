@@ -26,12 +26,13 @@ def state_of(trial: Trial) -> str:
 
 def attributes(space: Space, trial: Trial) -> dict[str, Any]:
     """What is known of a trial as it begins."""
-    return {
+    found = {
         "choice": json.dumps(worded(space, trial.choice)),
         "key": trial.key,
         "costs": trial.costs,
         "estimate": trial.estimate,
     }
+    return found if trial.parent is None else {**found, "parent": trial.parent}
 
 
 def known(frozen: Any) -> dict[str, Any]:
@@ -64,6 +65,7 @@ def trial_of(frozen: Any, space: Space | None = None) -> Trial:
         end.get("repeat", 0),
         end.get("again", False),
         "" if choice else kept.get("recipe", ""),
+        kept.get("parent"),
         tuple((int(step), tuple(values)) for step, values in end.get("curve", ())),
     )
 

@@ -51,6 +51,9 @@ class Screen(Sampler):
         self.inner.tell(choice, values)
         self._scorer.tell(choice, values)
 
+    def parent(self, choice: Mapping[str, Pick]) -> Choice | None:
+        return self.inner.parent(choice)
+
     def renewed(self, choice: Mapping[str, Pick]) -> bool:
         return self.inner.renewed(choice)
 

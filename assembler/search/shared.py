@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from assembler.search.storage import Access
 
 SPACE, ABOUT = "assembler:space", "assembler:about"
+OPEN = "assembler:recipe"
+"""The recipe with its choices open."""
 _ATTEMPTS = 3  # times that a choice may cost its worker
 _HURRY = 5.0  # seconds that a database may be away where all is over anyway
 
@@ -86,17 +88,20 @@ class StudyLog:
         recipe: Callable[[Choice], str] | None = None,
         about: Mapping[str, Any] | None = None,
         wanted: int | None = None,
+        text: str = "",
     ) -> Iterator[Shared]:
         """Work on the study within the block. `recipe` gives the text that is kept with each trial.
 
         `about` is what values depend on beside the choice: data, settings; `wanted` how many trials there are to be,
-        for those who look on. Raises InputError where the study was made
+        and `text` the recipe with its choices open, for those who look on. Raises InputError where the study was made
         for another space or with other settings, with the difference, and where it is in SQLite and another process
         works on it.
         """
         lines = self._enter(space, about or {})
         if wanted is not None:
             self.write(WANTED, wanted)
+        if text and self.facts.get(OPEN) != text:
+            self.write(OPEN, text)
         member = Member(self.write, self.workers, self.grace)
         shared = Shared(self, space, member, recipe, changes=tuple(lines))
         try:
@@ -332,9 +337,13 @@ class Shared:
             waiting = optuna.trial.create_trial(
                 state=optuna.trial.TrialState.WAITING,
                 system_attrs={FIXED: words},
-                user_attrs={TRIAL: {"attempt": attempt + at_fault, "again": frozen.number}},
+                user_attrs={TRIAL: {**_kin(frozen), "attempt": attempt + at_fault, "again": frozen.number}},
             )
             self.study.access(lambda s, again: s.create_new_trial(self.study.id, waiting))
+
+
+def _kin(frozen: Any) -> dict[str, Any]:
+    return {key: value for key, value in known(frozen).items() if key == "parent"}
 
 
 def _words(frozen: Any) -> dict[str, Any]:

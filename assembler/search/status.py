@@ -11,7 +11,7 @@ from typing import Any
 from assembler.search.crew import PREFIX, Crew
 from assembler.search.pareto import Direction, front
 from assembler.search.records import trial_of
-from assembler.search.shared import StudyLog
+from assembler.search.shared import ABOUT, StudyLog
 from assembler.search.steering import BANS, TRIALS, WANTED
 from assembler.search.trial import Trial
 
@@ -22,10 +22,12 @@ _LATEST = 50  # trials that the rate is measured on
 class Status:
     """Trials by state, the best, the front, what failed and why, the evaluations a second, the seconds left.
 
+    `objectives` are the names of what is to be maximised or minimised, as `directions` say.
     `wanted` is how many evaluations there are to be; `rate` is over the latest, `left` is None where neither is known.
     """
 
     name: str
+    objectives: tuple[str, ...]
     directions: tuple[Direction, ...]
     trials: tuple[Trial, ...]
     states: dict[str, int]
@@ -48,18 +50,18 @@ def status(study: StudyLog) -> Status:
     directions: tuple[Any, ...] = study.directions
     done = [t for t in trials if t.state == "complete" and t.values]
     best_of_all = tuple(done[i] for i in front([t.values or () for t in done], directions))
-    sign = 1.0 if directions[0] == "maximize" else -1.0
     evaluated = sum(t.counts for t in trials)
     wanted = max(int(facts.get(WANTED, 0)), int(facts.get(TRIALS, 0))) or None
     rate = _rate([k for k, t in zip(kept, trials, strict=True) if t.counts])
     return Status(
         study.name,
+        _names(facts.get(ABOUT, {}).get("objectives", ()), len(directions)),
         directions,
         tuple(trials),
         dict(states),
         evaluated,
         wanted,
-        max(done, key=lambda t: sign * (t.values or (0.0,))[0], default=None),
+        best_of_all[0] if best_of_all else None,
         best_of_all,
         dict(Counter(t.reason for t in trials if t.state == "failed").most_common()),
         rate,
@@ -67,6 +69,13 @@ def status(study: StudyLog) -> Status:
         _at_work(facts, study.grace),
         tuple(facts.get(BANS, ())),
     )
+
+
+def _names(said: Sequence[str], count: int) -> tuple[str, ...]:
+    """What the objectives are called: as the search said, else values by number."""
+    if len(said) == count:
+        return tuple(said)
+    return ("value",) if count == 1 else tuple(f"value {i}" for i in range(1, count + 1))
 
 
 def _rate(ended: Sequence[Any]) -> float:

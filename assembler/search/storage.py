@@ -1,11 +1,12 @@
 """Optuna's storages by URL, asked again for a while where a database is away.
 
 URLs: `journal:///study.log` (a file; four slashes for an absolute path), `sqlite:///study.db`, `postgresql://...`,
-`mysql+pymysql://...`.
+`mysql://...`.
 """
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 import weakref
@@ -14,13 +15,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from assembler.errors import InputError, StoreError, near
+from assembler.resources import runs_home
 from assembler.search.pareto import Direction
 from assembler.search.shared import StudyLog
 
 T = TypeVar("T")
-_FORMS = "journal:///study.log, sqlite:///study.db, postgresql://user@host/db or mysql+pymysql://user@host/db"
+_FORMS = "journal:///study.log, sqlite:///study.db, postgresql://user@host/db or mysql://user@host/db"
 JOURNAL = "study.log"
 """The journal in the folder of a search."""
+_DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql"}
+_LOG = logging.getLogger(__name__)
 _PATIENCE = 300.0  # seconds that a database may be away
 
 
@@ -31,6 +35,8 @@ class Access:
         self.storage, self.url = storage, url
         if engine := getattr(getattr(storage, "_backend", None), "engine", None):
             weakref.finalize(self, engine.dispose)
+            # The pool tells of each lost connection with a traceback, of what is waited for here.
+            logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
         self.patience = patience
 
     def __call__(self, call: Callable[[Any, bool], T]) -> T:
@@ -49,6 +55,8 @@ class Access:
                     said = self._given_up(error)
                     self.patience = 0.0  # who waited once need not wait again to be told so
                     raise said from error
+                if not again:
+                    _LOG.warning("%s does not answer; it is waited for, %g s at most", hidden(self.url), self.patience)
             again = True
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, 5.0)
@@ -105,11 +113,19 @@ def load_study(url: str, name: str | None = None) -> StudyLog:
 
 
 def storage_url(where: str) -> str:
-    """The URL of a storage; a run's folder or a journal's path stands for the journal in it."""
-    path = Path(where).expanduser()
-    if "://" in where or not path.exists():
+    """The URL of a storage; a journal's path, a run's folder, or a run's name for its newest one, is that of a journal.
+
+    Raises InputError where there is nothing of that name.
+    """
+    if "://" in where:
         return where
-    return f"journal:///{(path / JOURNAL if path.is_dir() else path).resolve()}"
+    home, path = runs_home(), Path(where).expanduser()
+    newest = sorted(f for f in (home / where).glob(f"*/{JOURNAL}") if f.parent.name != "latest")[-1:]
+    for found in (path / JOURNAL if path.is_dir() else path, *newest):
+        if found.exists():
+            return f"journal:///{found.resolve()}"
+    names = [folder.name for folder in home.glob("*")] if home.is_dir() else []
+    raise InputError(f"there is no search '{where}'", hint=near(where, names) or f"name a run's folder, or {_FORMS}")
 
 
 def hidden(url: str) -> str:
@@ -156,18 +172,25 @@ def _storage(url: str, workers: int) -> Any:
             optuna.storages.RDBStorage(_with_driver(url), engine_kwargs={"pool_pre_ping": True})
         )
     except ImportError as error:
-        hint = "pip install 'psycopg[binary]'" if scheme.startswith("postgresql") else "install it, or use journal:///"
+        extra = scheme.split("+")[0]
+        hint = "use journal:///" if extra == "sqlite" else f"pip install 'assembler[{extra}]', or use journal:///"
         raise InputError(f"{hidden(url)} needs a database driver: {error}", hint=hint) from None
     except Exception as error:
-        raise InputError(f"cannot open {hidden(url)}: {first_line(error)}", hint=f"use {_FORMS}") from None
+        hint = (
+            "is the server up, and is the name of the database right?"
+            if scheme != "sqlite" and _is_away(error)
+            else f"use {_FORMS}"
+        )
+        raise InputError(f"cannot open {hidden(url)}: {first_line(error)}", hint=hint) from None
 
 
 def _with_driver(url: str) -> str:
-    """A PostgreSQL URL that names no driver is for psycopg 3, where that is installed."""
+    """A URL that names no driver is for that of the package's extra, where it is installed."""
     import importlib.util
 
-    plain = url.startswith("postgresql://") and importlib.util.find_spec("psycopg") is not None
-    return url.replace("postgresql://", "postgresql+psycopg://", 1) if plain else url
+    scheme, _, rest = url.partition("://")
+    driver = _DRIVERS.get(scheme, "")
+    return f"{scheme}+{driver}://{rest}" if driver and importlib.util.find_spec(driver) else url
 
 
 def _journal(path: Path) -> Any:

@@ -57,10 +57,10 @@ def run(
     stopped = loop.run(timeout)
     found = tuple(loop.trials[number] for number in sorted(loop.trials))
     done = [t for t in found if t.state == "complete"]
-    best = max(done, key=lambda t: loop.told(t.values or ())[0], default=None)
+    best_of_all = tuple(done[i] for i in front([t.values or () for t in done], directions))
+    best = best_of_all[0] if best_of_all else None
     if best is None and found:
         raise _nothing(found, judge.budget)
-    best_of_all = tuple(done[i] for i in front([t.values or () for t in done], directions))
     return Study(found, best, loop.evaluated, space.size, stopped, best_of_all)
 
 

@@ -21,7 +21,7 @@ class Trial:
     `estimate` is the additive score (lower is better) where there is one; `key` the identity that duplicates share;
     `labels` is the choice in words; a trial of another space has labels and the text of its `recipe`, but no choice.
     `repeat` counts how often the same was evaluated before. A failed trial was begun `again` as another one where
-    nothing but its worker was at fault.
+    nothing but its worker was at fault. `parent` is the number of the trial that the sampler made its choice from.
     """
 
     number: int
@@ -36,6 +36,7 @@ class Trial:
     repeat: int = 0
     again: bool = False
     recipe: str = ""
+    parent: int | None = None
     curve: tuple[tuple[int, Values], ...] = ()
     """What it had come to at each step that it reported."""
 
@@ -54,8 +55,8 @@ class Trial:
 class Study:
     """All trials in order, the best complete one, how many were evaluated, and what ended the search.
 
-    `best` is the best in the first objective; `front` the complete ones that no other dominates. `final` is what the
-    best one came to on validation when it was trained in the end, where no trial was a training, and `product` where
+    `best` is the best in the first objective; `front` the complete ones that no other dominates, it first. `final` is
+    what it came to on validation when it was trained in the end, where no trial was a training, and `product` where
     that lies. `refused` candidates did not pass the screen.
     """
 

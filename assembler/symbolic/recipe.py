@@ -7,7 +7,7 @@ containers that only group (`graph`, `body`), so `stage.block.mixer` is one path
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,23 @@ class Recipe(pg.Object):  # type: ignore[misc]
         """The decisions that are open in this recipe."""
         return space(tree(self))
 
+    def strays(self, one: Mapping[str, Pick], other: Mapping[str, Pick]) -> list[str]:
+        """The paths at which the recipes of two choices differ though no decision does that the path lies in."""
+        changed = {n for n in {*one, *other} if one.get(n) != other.get(n)}
+        found = pg.diff(self.decided(one), self.decided(other), flatten=True)
+        paths = map(_plain_path, found or ())  # of equal values it makes a difference without any
+        return [path for path in paths if not any(_within(path, name) for name in changed)]
+
+
+def _plain_path(path: Any) -> str:
+    return re.sub(r"\[(\w+)\]", r".\1", str(path))
+
+
+def _within(path: str, decision: str) -> bool:
+    """Whether a path lies in the place that a decision fills, or in the candidate that the decision lies in."""
+    name = decision.split("[")[0]
+    return path == name or path.startswith(f"{name}.")
+
 
 def symbolic(document: Document) -> Recipe:
     """The symbolic form of a loaded recipe's model. Raises RecipeError for a step called like a section."""
@@ -111,23 +128,63 @@ def symbolic(document: Document) -> Recipe:
     return Recipe(**_flat(model)).at(document.folder)
 
 
+class Coder:
+    """Turns choices of a recipe into PyGlove's DNA and back; the recipe is looked at once."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        found, self._template = recipe.space.unmoved, pg.template(recipe)
+        self._names = [d.name for d in found.decisions]
+        self._spec = pg.dna_spec(recipe)
+        self._tree = Tree(_ordered(found, self._spec))
+
+    @property
+    def size(self) -> int:
+        """How many choices there are, as PyGlove counts; -1 where they are countless."""
+        return int(self._spec.space_size)
+
+    def choice(self, dna: Any) -> Choice:
+        """The choice that DNA stands for."""
+        made = dict(decoded(self._tree, iter(dna.to_numbers()), lambda _: True))
+        return {name: made[name] for name in self._names if name in made}
+
+    def dna(self, choice: Mapping[str, Pick]) -> Any:
+        """The DNA of a choice."""
+        return pg.DNA.from_numbers(list(encoded(self._tree, choice, lambda _: True)), self._spec)
+
+    def candidate(self, dna: Any) -> Recipe:
+        """The recipe that PyGlove makes of DNA."""
+        made = self._template.decode(dna)
+        assert isinstance(made, Recipe)
+        return made
+
+    def choice_of(self, candidate: Recipe) -> Choice:
+        """The choice that makes a candidate of PyGlove's."""
+        return self.choice(self._template.encode(candidate))
+
+
 def choice_of(recipe: Recipe, dna: Any) -> Choice:
     """The choice that PyGlove's DNA of a recipe (that of `pg.template(recipe)` or `pg.dna_spec(recipe)`) stands for."""
-    found = recipe.space.unmoved
-    made = dict(decoded(Tree(_ordered(recipe, found)), iter(dna.to_numbers()), lambda _: True))
-    return {d.name: made[d.name] for d in found.decisions if d.name in made}
+    return Coder(recipe).choice(dna)
 
 
 def dna_of(recipe: Recipe, choice: Mapping[str, Pick]) -> Any:
     """The DNA by which PyGlove makes the candidate of a choice: `pg.template(recipe).decode(dna)`."""
-    numbers = encoded(Tree(_ordered(recipe, recipe.space.unmoved)), choice, lambda _: True)
-    return pg.DNA.from_numbers(list(numbers), pg.dna_spec(recipe))
+    return Coder(recipe).dna(choice)
 
 
-def _ordered(recipe: Recipe, found: Space) -> list[Decision]:
-    """The decisions in PyGlove's order, which is that of its own tree: the sections of a recipe before its steps."""
-    keys = [str(key) for key in recipe.sym_keys()]
-    return sorted(found.decisions, key=lambda d: keys.index(re.split(r"[.\[]", d.name)[0]))
+def sampled(recipe: Recipe, score: Callable[[Choice], float], count: int, seed: int = 0) -> list[Choice]:
+    """The choices that PyGlove's own regularised evolution samples from a recipe (`pg.sample`), scored by `score`."""
+    coder, found = Coder(recipe), list[Choice]()
+    for candidate, feedback in pg.sample(recipe, pg.evolution.regularized_evolution(seed=seed), num_examples=count):
+        found.append(coder.choice_of(candidate))
+        feedback(score(found[-1]))
+    return found
+
+
+def _ordered(found: Space, spec: Any) -> list[Decision]:
+    """The decisions in PyGlove's order, which is that of its own tree: sections before steps, copies before bodies."""
+    at = {_plain_path(one.location): place for place, one in enumerate(spec.elements)}
+    return sorted(found.decisions, key=lambda d: at[d.when[0][0] if d.when else d.name])
 
 
 def tree(recipe: Recipe) -> Map:
@@ -136,7 +193,7 @@ def tree(recipe: Recipe) -> Map:
     for key in recipe.sym_keys():
         value = from_hyper(recipe.sym_getattr(key))
         if key == "blocks":
-            sections[key] = {name: _unflat(block, BLOCK_KEYS) for name, block in value.items()}
+            sections[key] = {n: b if "graph" in b else _unflat(b, BLOCK_KEYS) for n, b in value.items()}
         elif key in SECTIONS:
             sections[key] = value
         else:

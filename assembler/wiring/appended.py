@@ -7,10 +7,28 @@ from dataclasses import replace
 
 from assembler.errors import GraphError, Problem, RecipeError, near
 from assembler.graph.core import Graph, Node
-from assembler.graph.edit import prune
+from assembler.graph.edit import prune, read_instead
 from assembler.graph.shares import renamed
 from assembler.graph.structure import flatten
+from assembler.recipe.edits import AFTER
 from assembler.recipe.values import Leaf, Map, Value, plain
+
+
+def stands_after(graph: Graph, value: Value) -> str:
+    """The value that a new step is read in place of, as its `after:` names it; "" for a step behind the model.
+
+    Raises RecipeError where it names none.
+    """
+    said = value.get(AFTER) if isinstance(value, Map) else None
+    if said is None:
+        return ""
+    if not isinstance(said, Leaf) or not isinstance(said.value, str):
+        hint = "for instance after: encoder.layer.1"
+        raise RecipeError(Problem(f"'{AFTER}' names the step that a new one follows", said.span, hint=hint))
+    try:
+        return graph.resolve(said.value)
+    except GraphError as error:
+        raise RecipeError(error.problems).at(said.span) from None
 
 
 def begins(graph: Graph, name: str, value: Value, last: str) -> str:
@@ -33,12 +51,16 @@ def with_output_names(graph: Graph) -> Graph:
     return replace(graph, names={**dict(graph.outputs), **graph.names})
 
 
-def appended(graph: Graph, path: str, part: Graph, reads: Mapping[str, str], own: str) -> Graph:
-    """The graph with the steps of `part` behind its own; those are called `own`, or begin with it, and get `path`."""
+def appended(graph: Graph, path: str, part: Graph, reads: Mapping[str, str], own: str, after: str = "") -> Graph:
+    """The graph with the steps of `part` behind its own; those are called `own`, or begin with it, and get `path`.
+
+    What read `after` reads what they make instead. Raises GraphError where they read what is made of it.
+    """
     outer = {i: path + i.removeprefix(own) for i in (*part.nodes, *part.names)} | dict(reads)
     nodes = {outer[i]: _moved(node, outer) for i, node in part}
     names = {outer[p]: outer[i] for p, i in part.names.items()}
-    return replace(graph, nodes={**graph.nodes, **nodes}, names={**graph.names, **names})
+    more = replace(graph, nodes={**graph.nodes, **nodes}, names={**graph.names, **names})
+    return read_instead(more, after, outer[part.outputs[0][1]], nodes) if after else more
 
 
 def _moved(node: Node, outer: Mapping[str, str]) -> Node:

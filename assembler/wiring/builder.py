@@ -74,6 +74,10 @@ class Builder:
             return self.op(step, current, names)
         if step.kind == "nested":
             return nest(self, step, current, names)
+        if step.kind == "model":
+            from assembler.wiring.models import put_in  # few recipes have one
+
+            return put_in(self, step, self.entering(step, current, names))
         entry = self.entering(step, current, names)
         if step.kind == "chain":
             inside = Names({"input": entry[0][1] if entry else current} | self.left_out(step, names), names)

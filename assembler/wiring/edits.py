@@ -11,11 +11,11 @@ from assembler.graph.core import Graph, Node
 from assembler.graph.edit import cut, extract, graft, remove, replace_step, with_outputs
 from assembler.graph.sides import sides_named, stream
 from assembler.graph.verify import verify
-from assembler.recipe.edits import EDITS, ENDS, FROZEN, KEEP, is_new, levels, places
+from assembler.recipe.edits import AFTER, EDITS, ENDS, FROZEN, KEEP, is_new, levels, places
 from assembler.recipe.notes import note_all
 from assembler.recipe.scope import resolve, scope_of, undecided
 from assembler.recipe.values import Leaf, Map, Value, is_choice, marked
-from assembler.wiring.appended import appended, begins, given_out, with_output_names
+from assembler.wiring.appended import appended, begins, given_out, stands_after, with_output_names
 from assembler.wiring.outside import wired
 
 Draft = Callable[[Map, list[Problem]], Graph]
@@ -48,7 +48,8 @@ def edited(graph: Graph, tree: Map, problems: list[Problem], draft: Draft) -> Gr
         made |= {path} if value != Leaf(KEEP) else set()
         try:
             if _is_new(path, value, graph):
-                graph, last = _appended(graph, path, value, last, tree, draft), path
+                graph, behind = _appended(graph, path, value, last, tree, draft)
+                last = path if behind else last
             else:
                 graph = _edited(graph, path, value, tree, draft)
         except (GraphError, RecipeError) as error:
@@ -69,16 +70,21 @@ def _is_new(path: str, value: Value, graph: Graph) -> bool:
     return "." not in path and is_new(value) and not places(_known(graph), path)
 
 
-def _appended(graph: Graph, path: str, value: Value, last: str, tree: Map, draft: Draft) -> Graph:
-    """The graph with a step more, which reads the one laid before it, or the model's output, unless it says."""
+def _appended(graph: Graph, path: str, value: Value, last: str, tree: Map, draft: Draft) -> tuple[Graph, bool]:
+    """The graph with a step more, and whether that stands behind the model.
+
+    It reads the one laid before it, or the model's output, or the value that it stands after, unless it says.
+    """
     if is_choice(value):
         assert isinstance(value, Map)
         raise RecipeError(undecided(value))
-    begin = begins(graph, path, value, graph.resolve(last) if last else "")
+    after = stands_after(graph, value)
+    begin = begins(graph, path, value, after or (graph.resolve(last) if last else ""))
     reads = {f"{_NEW}_x0": begin} if begin else {}
+    value = value.drop(AFTER) if isinstance(value, Map) else value
     written = wired(value, f"{_NEW}_x0", with_output_names(graph), reads)
     part = _part(path, written, tuple(reads)[:1], tuple(reads), tree, draft)
-    return _verified(appended(graph, path, part, reads, _NEW))
+    return _verified(appended(graph, path, part, reads, _NEW, after)), not after
 
 
 def _known(graph: Graph) -> dict[str, None]:

@@ -86,6 +86,8 @@ class PieceBuilder(Builder):
         if _is_marked(step):  # and its nodes are changed after this
             self.parts[parts:] = islice(self.nodes, nodes, None)
             self.sound.difference_update(islice(self.nodes, nodes, None))
+        elif step.kind == "model":
+            self.parts.extend(islice(self.nodes, nodes, None))
         elif step.path in self.nodes:
             self.parts.append(step.path)
         return last

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
 from assembler.assemble.runner import Event
 from assembler.assemble.task import Task, task
 from assembler.pipeline.progress import Progress
+from assembler.pipeline.search.board import Board
+from assembler.search.trial import State, Trial
 
 RUN = "assembler.pipeline.jobs:train"
 
@@ -48,7 +51,7 @@ def test_lines_count_tasks_and_sum_up_what_is_reused() -> None:
 
 
 def test_weights_that_a_first_run_has_just_read_are_not_called_reused() -> None:
-    from assembler.pipeline.initial import BEGIN
+    from assembler.pipeline.weights.initial import BEGIN
 
     out = io.StringIO()
     with Progress(out) as progress:
@@ -93,3 +96,51 @@ def test_control_characters_in_labels_do_not_reach_the_terminal() -> None:
     with Progress(out) as progress:
         progress.event(Event("done", task(RUN, {}, label="a\x1b[2Jb", phase="p")))
     assert "\x1b" not in out.getvalue()
+
+
+def tried(number: int, values: tuple[float, ...] | None, state: State = "complete", reason: str = "") -> Trial:
+    return Trial(number, {}, values, state, {"params": 1000.0 * number}, reason=reason, labels={"mix": f"m{number}"})
+
+
+TRIALS = [
+    tried(0, (0.5,)),
+    tried(1, (0.25,)),
+    tried(2, None, "infeasible", "params 2,000 > 10"),
+    tried(3, (0.75,)),
+    tried(4, None, "failed", "the value is nan"),
+    tried(5, None, "failed", "the value is nan"),
+    tried(6, (0.75,)),
+]
+
+
+def test_lines_tell_each_new_best_trial() -> None:
+    out = io.StringIO()
+    with Progress(out) as progress:
+        progress.search("search", {"validation": "maximize"}, 8)
+        for one in TRIALS:
+            progress.trial(one)
+    assert out.getvalue().splitlines() == [
+        "[search 1/8] best so far: trial 0, validation 0.5000, 0 params: mix=m0",
+        "[search 3/8] best so far: trial 3, validation 0.7500, 3 k params: mix=m3",
+    ]
+
+
+def test_a_terminal_shows_the_best_the_pace_and_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    out = Terminal()
+    with Progress(out) as progress:
+        progress.search("search", {"validation": "maximize"}, 8)
+        for one in TRIALS:
+            progress.trial(one)
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
+    assert "best so far  trial 3, validation 0.7500, 3 k params: mix=m3" in shown
+    assert "trials       6 of 8, 2 failed, 1 infeasible, " in shown and " left" in shown
+    assert "failed       the value is nan (2 times)" in shown and "infeasible   params 2,000 > 10 " in shown
+
+
+def test_of_several_objectives_the_front_is_shown() -> None:
+    board = Board({"validation": "maximize", "loss": "minimize"}, 4)
+    ends = [(0.5, 1.0), (0.25, 0.5), (0.75, 0.4), (0.8, 0.9), (0.1, 2.0)]
+    assert [board.enter(tried(i, values)) for i, values in enumerate(ends)] == [True, True, True, True, False]
+    assert dict(board.lines())["front"] == "2 of validation, loss: 0.8, 0.9; 0.75, 0.4"

@@ -10,8 +10,8 @@ from cli_case import last
 from typer.testing import Result
 
 Call = Callable[..., Result]
-VERBS = ["run", "plan", "lint", "show", "cuts", "build", "train", "search", "rewrite", "verify", "export", "report"]
-VERBS += ["status", "steer", "ls", "ops", "parts", "schema", "fmt", "import", "bench"]
+VERBS = ["new", "run", "plan", "lint", "show", "cuts", "build", "train", "search", "rewrite", "verify", "export"]
+VERBS += ["report", "status", "steer", "why", "diff", "pick", "ls", "ops", "parts", "schema", "fmt", "import", "bench"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -126,6 +126,14 @@ def test_ls_names_what_is_shipped_and_registered(call: Call) -> None:
     assert {"quickstart", "poolformer"} <= {r["name"] for r in found["recipes"]}
     assert {"incubate", "assemble"} <= {p["name"] for p in found["phases"]}
     assert all(one["doc"] for section in found.values() for one in section)
+
+
+def test_ls_tells_family_and_claims_of_papers(call: Call) -> None:
+    result = call("ls", "papers", "--json")
+    (found,) = (one for one in last(result.stdout)["papers"] if one["name"] == "pyglove_search")
+    assert (found["family"], found["seed"], found["status"]) == ("system", 47, "claims: 6 exact, 4 compared")
+    assert "pyglove_search   system   PyGlove: Symbolic Programming" in result.stdout
+    assert "pyglove_search" not in call("ls", "recipes").stdout
 
 
 def test_ls_of_an_unknown_kind(call: Call) -> None:

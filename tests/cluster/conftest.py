@@ -1,12 +1,8 @@
-"""A PostgreSQL server and a Ray cluster of several nodes, both real, both of this test run alone."""
+"""Database servers and a Ray cluster of several nodes, all real, all of this test run alone."""
 
 from __future__ import annotations
 
-import os
-import pwd
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +15,8 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+from servers import MariaDB, PostgreSQL, Server  # noqa: E402
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """These tests need a server and a cluster: `make test-cluster` runs them, and nothing else does."""
@@ -28,45 +26,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-class Server:
-    """A PostgreSQL server with a data folder of its own, which can be stopped and started."""
-
-    def __init__(self, folder: Path) -> None:
-        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-        self._bin = found[-1].parent if found else Path(shutil.which("initdb") or "initdb").parent
-        self._folder = folder
-        self._user = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root
-        if self._user:
-            entry = pwd.getpwnam(self._user)
-            os.chown(folder, entry.pw_uid, entry.pw_gid)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "assembler", "--no-sync")
-        self.url = f"postgresql://assembler@127.0.0.1:{self.port}/postgres"
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        log = str(self._folder / "log")
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-o", options, "-l", log, "-w", "start")
-
-    def stop(self) -> None:
-        """Cut everybody off, as a crash would."""
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "-w", "stop")
-
-    def _run(self, program: str, *words: str) -> None:
-        command = [str(self._bin / program), *words]
-        done = subprocess.run(
-            command, user=self._user, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
-        )
-        assert done.returncode == 0, done.stderr.decode()
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    folder = Path(tempfile.mkdtemp(prefix="assembler-pg-", dir="/tmp"))
-    made = Server(folder)
+@pytest.fixture(scope="session", params=[PostgreSQL, MariaDB])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="assembler-db-", dir="/tmp"))
+    made: Server = request.param(folder)
     made.start()
     yield made
     made.stop()

@@ -12,7 +12,7 @@ import assembler as asm
 from assembler.errors import AssemblerError
 from assembler.importing.folder import save
 from assembler.importing.imported import from_module
-from assembler.pipeline.check import check
+from assembler.pipeline.checking.check import check
 from assembler.recipe.document import load
 
 
@@ -96,6 +96,48 @@ def test_outputs_may_be_named_and_inputs_that_nothing_needs_are_gone(folder: Pat
     text = "extends: pair\ngraph: {head: {op: linear, out: 2, from: states}}\noutputs: {logits: head, b: b}"
     made = asm.build(_recipe(text))(torch.randn(3, 6), torch.randn(3, 4))
     assert {name: tuple(value.shape) for name, value in made.items()} == {"logits": (3, 2), "b": (3, 8)}
+
+
+ADAPTER = "{op: linear, out: 8, bias: false, after: layers.0}"
+
+
+def test_a_new_step_stands_between_those_of_the_model(folder: Path) -> None:
+    module = asm.build(_recipe(f"extends: net\ngraph: {{adapter: {ADAPTER}}}")).eval()
+    net, x = Encoder().eval(), torch.randn(3, 6)
+    net.load_state_dict(asm.build("net").state_dict())
+    y = net.stem(x)
+    y = y + net.layers[0](y) @ module.state_dict()["adapter.weight"].T
+    y = y + net.layers[1](y)
+    torch.testing.assert_close(module(x), net.classifier(y))
+    over = asm.build("net", f"adapter={ADAPTER}", seed=0).eval()
+    torch.testing.assert_close(over(x), asm.build("new.yaml", seed=0).eval()(x))
+
+
+def test_new_steps_between_and_behind(folder: Path) -> None:
+    body = "{after: layers.0, body: {a: {op: linear, out: 2}, b: {op: linear, out: 8}, c: {op: add, from: [b, stem]}}}"
+    graph = asm.graph(_recipe(f"extends: net\ngraph: {{more: relu, adapter: {body}, last: gelu}}"))
+    reads = {i: node.sources for i, node in graph}
+    assert reads["adapter.a"] == ("layers.0.1",)
+    assert reads["adapter.c"] == ("adapter.b", "stem")
+    assert (reads["add"], reads["more"], reads["last"]) == (("stem", "adapter.c"), ("classifier",), ("more",))
+    pair = asm.graph(_recipe("extends: pair\ngraph: {act: {op: relu, after: a}, begin: {op: tanh, after: x}}"))
+    assert dict(pair.outputs) == {"states": "act", "other": "b"}
+    assert list(pair.nodes) == ["begin", "a", "act", "b"]
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (
+            "{op: add, from: [stem, layers.1], after: layers.0}",
+            "new.yaml:2:9: error: 'new' stands after 'layers.0.1', and reads 'layers.1.1', which is made of that",
+        ),
+        ("{op: relu, after: layrs.0}", "new.yaml:2:32: error: there is no step 'layrs.0' in Encoder"),
+        ("{op: relu, after: 3}", "new.yaml:2:32: error: 'after' names the step that a new one follows"),
+    ],
+)
+def test_mistakes_in_what_stands_between(folder: Path, step: str, said: str) -> None:
+    assert _said(f"extends: net\ngraph: {{new: {step}}}").split("\n")[0] == said
 
 
 def test_a_head_can_be_searched(folder: Path) -> None:

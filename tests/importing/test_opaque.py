@@ -13,7 +13,7 @@ from assembler.compile.lower import lower
 from assembler.errors import AssemblerError, GraphError, InputError
 from assembler.importing import from_module
 from assembler.importing.folder import read, save
-from assembler.importing.kept import part
+from assembler.importing.kept import beside, part
 from assembler.importing.sources import module_of
 from assembler.infer.cost import total
 from assembler.registry.live import LIVE
@@ -112,6 +112,26 @@ class Router(nn.Module):
     def forward(self, x):
         return self.up(x) if x.mean() > 0 else self.up(-x)
 """
+
+
+def test_a_folder_with_its_code_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "zoo.py").write_text(FILE.replace("nets", "routers"))
+    (there / "routers.py").write_text(NETS)
+    source = f"{there / 'zoo.py'}:make"
+    found = from_module(module_of(source)[0], torch.randn(2, 8), opaque="auto")
+    save(found, there / "net", source)
+    assert not [file.name for file in (there / "net").iterdir() if str(tmp_path).encode() in file.read_bytes()]
+    moved = there.rename(tmp_path / "moved")
+    line = [sys.executable, "-m", "assembler", "build", "net", "--plugin", "net/opaque.py"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=moved)
+    assert "params       171" in done.stdout, done.stderr
+    with pytest.raises(InputError) as caught:
+        part(beside(str(tmp_path / "alone" / "opaque.py"), "../zoo.py:make"), "1", found.graph.nodes["1"].op, {})
+    said = f"there is no file {tmp_path}/zoo.py, which the model was imported from: move it with the model's folder"
+    assert str(caught.value) == f"error: {said}"
 
 
 def test_a_folder_takes_its_code_from_the_plug_in_file_beside_it(

@@ -21,7 +21,7 @@ from assembler.graph.text import from_text
 from assembler.importing.folder import save
 from assembler.importing.imported import from_module
 from assembler.infer.shape import shapes
-from assembler.pipeline.check import check
+from assembler.pipeline.checking.check import check
 from assembler.recipe.document import load, parse
 
 tf = pytest.importorskip("transformers")

@@ -16,7 +16,7 @@ from assembler.graph.edit import cut
 from assembler.graph.text import from_text
 from assembler.importing.folder import save
 from assembler.importing.imported import from_module
-from assembler.pipeline.check import check
+from assembler.pipeline.checking.check import check
 from assembler.recipe.document import load
 
 tf = pytest.importorskip("transformers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,41 @@ def test_what_depends_on_the_size_in_another_way_at_some_sizes_is_fixed() -> Non
     assert found.graph.nodes["x_sized"].arg("shape") == (-1, 8)
 
 
+class Odd(nn.Module):
+    """Another computation at one size alone, of the batch or of another axis."""
+
+    def __init__(self, axis: int, size: int) -> None:
+        super().__init__()
+        self.axis, self.size = axis, size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x.tanh() if x.shape[self.axis] == self.size else x.tanh()
+
+
+@pytest.mark.parametrize("size", [1, 5, 13])
+def test_one_size_at_which_the_module_does_something_else(size: int) -> None:
+    found = from_module(Odd(1, size), torch.randn(2, 8))
+    assert found.graph.nodes["x_sized"].arg("shape") == (-1, 8)
+    assert list(found.checked) == ["batch"]
+
+
+def test_a_lone_sample_is_compared_too() -> None:
+    with pytest.raises(GraphError) as caught:
+        from_module(Odd(0, 1), torch.randn(2, 8))
+    said = r"output: error: the graph's output 'output' differs from the module's by [\d.]+ for x \[1, 8\]"
+    assert re.fullmatch(said, str(caught.value))
+
+
+def test_the_import_says_what_is_free_and_what_was_tried(tmp_path: Path) -> None:
+    found = from_module(
+        Attention().eval(), {"tokens": _tokens(6), "mask": torch.ones(2, 6)}, free=["tokens.1", "mask.1"]
+    )
+    lengths = [1, 2, 3, 4, 5, 7, 8, 11, 12, 13]
+    assert found.checked == {"batch": [1, 3, 4, 7], "tokens.1": lengths, "mask.1": lengths}
+    net = from_module(nn.Conv1d(2, 3, 3), torch.randn(2, 2, 8))
+    assert net.checked == {"batch": [1, 3, 4, 7], "input.2": [3, 4, 5, 7, 9, 11, 13, 16]}
+
+
 def test_channels_that_weights_fix_need_no_check() -> None:
     found = from_module(nn.Sequential(nn.Linear(8, 8), nn.Tanh()), torch.randn(2, 8))
     assert list(found.graph.nodes) == ["0", "1"]
@@ -133,6 +169,8 @@ def test_a_free_axis_is_free_in_model_py(tmp_path: Path) -> None:
     alone.load_state_dict(built.state_dict())
     tokens, mask = _tokens(11, 3), torch.ones(3, 11)
     torch.testing.assert_close(alone(tokens, mask), module(tokens, mask))
+    with pytest.raises(ValueError, match=r"axis 1 of mask may be 19 at most, and is 20$"):
+        alone(tokens, torch.ones(3, 20))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from assembler.assemble.store import Store
 from assembler.assemble.task import Task
 from assembler.assemble.worker import Server
-from assembler.pipeline import searching
+from assembler.pipeline.search import run as searching
 
 
 class Inside:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 
 from assembler.compile.model import Compiled
 
@@ -20,6 +21,12 @@ graph:
 def size(model: Compiled) -> float:
     """The number of parameters."""
     return float(sum(p.numel() for p in model.parameters()))
+
+
+def rising(model: Compiled) -> Iterator[float]:
+    """The width of the first layer, times each step of four."""
+    for step in range(1, 5):
+        yield float(width(model) * step)
 
 
 def faults(model: Compiled) -> float:

@@ -12,9 +12,9 @@ from inside import search_inside
 
 from assembler.assemble.runner import Event
 from assembler.errors import AssemblerError, InputError, RecipeError
-from assembler.pipeline.candidates import Candidates
-from assembler.pipeline.modes import Inherit, differing
-from assembler.pipeline.searching import search_recipe, settings
+from assembler.pipeline.search.candidates import Candidates
+from assembler.pipeline.search.modes import Inherit, differing
+from assembler.pipeline.search.run import search_recipe, settings
 from assembler.recipe.document import Document, parse
 from assembler.search import Study, Trial
 
@@ -121,7 +121,7 @@ def test_darts_is_discretised_and_its_choice_is_looked_at_first() -> None:
     given = {"mode": "supernet", "supernet": {"train": "darts", "epochs": 2}, "trials": 2}
     events: list[Event] = []
     study = search_recipe(ops, settings(ops, given), on_event=events.append)
-    shared = next(e for e in events if e.task.run == "assembler.pipeline.supernets:train" and e.kind == "done")
+    shared = next(e for e in events if e.task.run == "assembler.pipeline.search.supernets:train" and e.kind == "done")
     assert study.trials[0].choice == shared.info["preferred"] and study.final is not None
 
 

@@ -98,7 +98,7 @@ def test_a_run_stops_before_the_first_task(places: Path) -> None:
 
 
 def test_a_model_without_what_the_task_reads_is_found_without_torch() -> None:
-    from assembler.pipeline.check import check
+    from assembler.pipeline.checking.check import check
 
     text = RUN[: RUN.index("  incubate:")].replace("{logits: head}", "{scores: head}").replace("split: [slot1]\n", "")
     text = text.replace("space: {slot1: {$oneof: [identity, {op: linear, out: 16}]}}\n", "")

@@ -18,10 +18,10 @@ from assembler.assemble.store import Store
 from assembler.compile.lower import lower
 from assembler.compile.weights import read_weights, save_weights
 from assembler.errors import AssemblerError, InputError, RecipeError
-from assembler.pipeline.initial import needs_of
-from assembler.pipeline.loading import begin_of
-from assembler.pipeline.loading import places as lie
 from assembler.pipeline.training import Setting, train_graph, training_task
+from assembler.pipeline.weights.initial import needs_of
+from assembler.pipeline.weights.loading import begin_of
+from assembler.pipeline.weights.loading import places as lie
 from assembler.recipe.document import load, parse
 from assembler.wiring.build import build
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from inside import search_inside
 
-from assembler.pipeline.check import check
-from assembler.pipeline.searching import search_recipe, settings
+import assembler as asm
+from assembler.pipeline.checking.check import check
+from assembler.pipeline.search.run import search_recipe, settings
 from assembler.recipe.document import parse
 from assembler.registry import names
 from assembler.registry.live import LIVE
@@ -29,11 +30,15 @@ def test_the_recipe_searches(text: str, monkeypatch: pytest.MonkeyPatch) -> None
     search_inside(monkeypatch)
     document = parse(text, "page.yaml")
     assert check(document) == []
+    if document.kind == "run":
+        _, found = asm.run(document, workers=1, device="cpu")
+        assert found["search"]["mode"] == "parts" and found["search"]["evaluated"] == 4
+        return
     study = search_recipe(document, settings(document, {}))
     assert study.best is not None and study.evaluated == document.tree.get("search").get("trials").value  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("text", SNIPPETS, ids=["proxy", "pruner", "inherited"])
+@pytest.mark.parametrize("text", SNIPPETS, ids=["proxy", "pruner", "inherited", "python"])
 def test_the_snippet_runs(text: str, tmp_path: Path) -> None:
     file = tmp_path / "snippet.py"
     file.write_text(text)

@@ -12,7 +12,7 @@ from tiny_runs import TINY, changed, run_tiny
 
 import assembler as asm
 from assembler.errors import RecipeError
-from assembler.pipeline.check import check
+from assembler.pipeline.checking.check import check
 from assembler.pipeline.spec import read
 from assembler.recipe.document import load, parse
 
@@ -89,7 +89,7 @@ def test_a_number_that_cannot_be_had_is_said_at_its_place(tmp_path: Path) -> Non
 
 def test_checking_imports_neither_torch_nor_networkx() -> None:
     code = (
-        "import sys\nfrom assembler.pipeline.check import check\nfrom assembler.recipe.document import load\n"
+        "import sys\nfrom assembler.pipeline.checking.check import check\nfrom assembler.recipe.document import load\n"
         f"for said in ('2', 'auto', '[stem..stage.0, stage.1]'):\n"
         f"    assert not check(load({str(TINY)!r}, [f'split={{said}}'], strict=False))\n"
         "assert not {'torch', 'networkx', 'numpy'} & set(sys.modules)"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from assembler.errors import AssemblerError, InputError, RecipeError
-from assembler.pipeline.check import check
+from assembler.pipeline.checking.check import check
 from assembler.recipe.choices import first, space
 from assembler.recipe.document import load, parse
 from assembler.recipe.read import read_file, read_text

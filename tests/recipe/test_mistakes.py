@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from assembler.errors import AssemblerError, RecipeError
-from assembler.pipeline.check import check
+from assembler.pipeline.checking.check import check
 from assembler.recipe.document import load, parse
 from assembler.wiring.build import build
 from assembler.wiring.lint import lint

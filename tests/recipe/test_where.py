@@ -84,6 +84,30 @@ def test_the_reason_of_a_refusal_is_the_constraint() -> None:
     assert found.costs == {"params", "steps"}
 
 
+CALLED = {"depth": {"$oneof": ["relu", "gelu", "tanh"]}, "min": {"$oneof": ["relu", "tanh"]}}
+
+
+@pytest.mark.parametrize(
+    ("rule", "count", "costs"),
+    [
+        ("graph.depth != 'relu'", 4, set()),
+        ("cost.depth <= 3", 6, {"depth"}),
+        ("graph.depth == 'relu' or cost.depth < 3 or steps < 9", 6, {"depth", "steps"}),
+        ("graph.min != graph.depth", 4, set()),
+    ],
+)
+def test_a_decision_and_a_cost_of_one_name_are_told_apart(rule: str, count: int, costs: set[str]) -> None:
+    found = space(marked({"graph": CALLED, "where": [rule]}))
+    assert (found.count(), found.costs) == (count, costs)
+    if "depth" in costs:
+        assert found.refusal({"depth": 1, "min": 0}, {"depth": 3.0, "steps": 9.0}) == (
+            "" if rule == "cost.depth <= 3" else f"where: {rule}"
+        )
+    with pytest.raises(RecipeError, match="where: 'depth' is a decision and a cost") as caught:
+        space(marked({"graph": CALLED, "where": ["depth <= 3"]}))
+    assert "write graph.depth for the decision, cost.depth for the cost" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("rules", "message"),
     [

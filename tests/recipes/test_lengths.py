@@ -28,7 +28,7 @@ FIXED = {
     "conv_vae": ("mean", "linear", "'weight' is [3, 128] and would be [3, 512]"),
     "mlp_mixer": ("block.0.mix.token", "token_mlp", "'fc1.weight' is [12, 16] and would be [12, 64]"),
     "moe": ("places", "learned_position", "'weight' is [1, 6, 24] and would be [1, 4, 24]"),
-    "swin_t": ("stage.0.block.0.mix", "add", ""),
+    "swin_t": ("stage.0.block.0.mix.map", "rearrange", ""),
     "vit_ti": ("position", "learned_position", "'weight' is [1, 17, 24] and would be [1, 65, 24]"),
 }
 """The recipes that cannot, with the step where they fail and the weights that are bound to a size.
@@ -81,6 +81,22 @@ def test_a_fixed_size_is_told_with_the_step_that_fixes_it(name: str) -> None:
     said = str(error.value)
     assert f"recipes/reference/{name}.yaml:" in said.splitlines()[0] and f"error: {path} ({op}) failed on" in said
     assert "the recipe is written for" in said and f"that step fixes the size: {f'its {why}' if why else ''}" in said
+
+
+@pytest.mark.parametrize(
+    ("size", "step", "why"),
+    [
+        (24, "windows", "axis 1 of 'b (i p) (j q) c -> b (i j) (p q) c' has 6 elements, but needs a multiple of 4"),
+        (64, "map", "axis 1 of 'b (i j) (p q) c -> b (i p) (j q) c' has 16 elements, but needs 4"),
+    ],
+)
+def test_swin_names_the_first_step_that_a_size_does_not_fit(size: int, step: str, why: str) -> None:
+    with pytest.raises(StepError) as error:
+        small("swin_t").eval()(torch.randn(2, 3, size, size))
+    said = str(error.value)
+    assert f"error: stage.0.block.0.mix.{step} (rearrange) failed on" in said
+    wanted = f"the recipe is written for image: float32[B, 3, 32, 32], and this is float32[2, 3, {size}, {size}]"
+    assert said.endswith(f"hint: {wanted}; that step fixes the size: {why}")
 
 
 LONG = {

@@ -21,7 +21,7 @@ from mutate import GOLDEN, mutant, tree_mutant
 from assembler.errors import AssemblerError
 from assembler.graph.text import from_text, to_text
 from assembler.infer.shape import shapes
-from assembler.pipeline.check import check
+from assembler.pipeline.checking.check import check
 from assembler.recipe.document import parse
 from assembler.recipe.read import read_text
 from assembler.recipe.write import format_source

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from make_search import make_search
 
 from assembler.graph.core import Graph, Node, TensorType
 from assembler.graph.text import to_text
@@ -95,6 +96,20 @@ def test_every_figure_is_drawn_without_errors_and_inside_the_window(browser: Any
     )
     assert [name for name, _, _ in sizes] == FIGURES
     assert all(w > 200 and h > 100 for _, w, h in sizes), sizes
+    assert browser.execute_script(STICKS_OUT) == []
+    assert browser.execute_script(OVERLAPS) == []
+
+
+@pytest.mark.parametrize("width", [380, 1280])
+def test_the_page_of_a_search_is_drawn_without_errors_and_inside_the_window(
+    browser: Any, tmp_path: Path, width: int
+) -> None:
+    show(browser, write_report(make_search(tmp_path)), width)
+    assert browser.get_log("browser") == []
+    sizes = browser.execute_script(
+        "return [...document.querySelectorAll('figure')].map(f => f.getBoundingClientRect().height)"
+    )
+    assert len(sizes) == 4 and all(h > 100 for h in sizes), sizes
     assert browser.execute_script(STICKS_OUT) == []
     assert browser.execute_script(OVERLAPS) == []
 

@@ -24,6 +24,14 @@ def test_durations(value: float, words: str) -> None:
     assert numbers.seconds(value) == words
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.5, "0.5000"), (-89, "-89.0000"), (297482.0, "297,482"), (-1e7, "-1e+07"), (None, numbers.NONE)],
+)
+def test_results_of_trials(value: float | None, words: str) -> None:
+    assert numbers.result(value) == words
+
+
 def test_shares_are_per_cent_and_other_metrics_are_not() -> None:
     assert numbers.spread(0.931, 0.004, "accuracy") == "93.1 ± 0.4 %"
     assert numbers.spread(2.31, 0.04, "perplexity") == "2.31 ± 0.04"

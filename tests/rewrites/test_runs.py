@@ -13,7 +13,7 @@ import assembler as asm
 from assembler.compile.weights import read_weights
 from assembler.errors import RecipeError
 from assembler.graph.text import from_text
-from assembler.pipeline.check import check
+from assembler.pipeline.checking.check import check
 from assembler.recipe.document import load, parse
 from assembler.rewrites.modules import filled
 

@@ -8,7 +8,6 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from search_spaces import FLAT, NUMBERS, flat, numbers, slots
 
 from assembler.errors import AssemblerError, InputError, RecipeError
 from assembler.graph import Graph
@@ -17,6 +16,7 @@ from assembler.recipe.choices import space as choices
 from assembler.recipe.document import parse
 from assembler.search import SearchSpec, make, run
 from assembler.search.moves import frozen
+from assembler.testing.spaces import FLAT, NUMBERS, flat, numbers, slots
 from assembler.wiring.build import build
 
 

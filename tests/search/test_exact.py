@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_spaces import slots
 
 from assembler.errors import InputError
 from assembler.search import Additive, BudgetError, SearchSpec, Solution, make, solutions, solve
+from assembler.testing.spaces import slots
 
 
 def brute(problem: Additive) -> list[Solution]:

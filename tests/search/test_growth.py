@@ -9,7 +9,7 @@ import pytest
 
 import assembler as asm
 from assembler.errors import InputError, RecipeError
-from assembler.pipeline.candidates import Candidates, recipe_of
+from assembler.pipeline.search.candidates import Candidates, recipe_of
 from assembler.recipe.document import parse
 from assembler.recipe.write import to_yaml
 from assembler.search import SearchSpec, make
@@ -26,6 +26,23 @@ graph:
   head: {op: linear, out: 3}
 moves: {most: 3, of: [{rewrite: widen, at: body.*, factor: 2}, deepen]}
 """.replace("body: {repeat", "stack: {repeat").replace("at: body.*", "at: stack.*")
+
+
+LOOP = """
+kind: model
+inputs: {x: [B, 6]}
+graph:
+  first: {op: linear, out: 6}
+  loop:
+    op: loop
+    times: 3
+    from: {h: first}
+    carry: [h]
+    body: {fc: {op: linear, from: h, out: 6}, act: relu}
+    outputs: {h: act}
+  head: {op: linear, out: 3}
+moves: [{rewrite: deepen, at: loop.*}]
+"""
 
 
 def net(kernel: str = "{$oneof: [1, 3]}") -> Candidates:
@@ -57,6 +74,18 @@ def test_moves_are_found_on_the_graph_as_it_stands() -> None:
     assert len(growth(candidates).options(deeper)) > 5
     full = {**candidates.space.first, "moves": ('{"at": "act", "rewrite": "deepen"}',) * 3}
     assert growth(candidates).options(full) == []
+
+
+def test_moves_go_into_the_bodies_of_steps() -> None:
+    recipe = parse(LOOP)
+    candidates = Candidates(recipe.model, "loop")
+    inside = growth(candidates).options({"moves": ()})
+    assert inside == ['{"at": "loop.act", "rewrite": "deepen"}']
+    study = asm.search(recipe, lambda m: sum(p.numel() for p in m.parameters()), sampler="evolution", trials=4)
+    assert study.best is not None and study.best.choice["moves"]
+    assert asm.graph(parse(candidates.recipe(study.best.choice))).fingerprint == study.best.key
+    with pytest.raises(RecipeError, match=r"deepen cannot be applied at 'loop\.gone'"):
+        moved(candidates.graph({"moves": ()}), ['{"at": "loop.gone", "rewrite": "deepen"}'])
 
 
 def test_a_choice_with_moves_replays_to_the_same_graph() -> None:

@@ -8,12 +8,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
-from search_spaces import FLAT, flat
 
 from assembler.errors import InputError
-from assembler.recipe.choices import Choice
+from assembler.recipe.choices import Choice, Space
 from assembler.search import SearchSpec, Trial, make, run
 from assembler.search.evaluators import InProcess, Outcome, outcome
+from assembler.testing.spaces import FLAT, flat
 
 
 @dataclass
@@ -73,6 +73,16 @@ def test_what_is_repeated_on_purpose_is_evaluated_again_with_another_seed() -> N
     study = run(FLAT, evaluator, make(spec, SearchSpec(FLAT)), 12, key=None)
     assert study.evaluated == 12 and set(evaluator.calls.values()) == {3}
     assert Counter(t.repeat for t in study.trials) == {0: 4, 1: 4, 2: 4}
+
+
+@pytest.mark.parametrize(("of", "workers"), [("grid", 1), ("grid", 2), ("random", 3), ("tpe", 1)])
+def test_what_is_repeated_is_so_to_the_end_of_a_space(of: str, workers: int) -> None:
+    evaluator = Shuffled(workers)
+    little = Space(FLAT.decisions[:1])
+    sampler = make({"name": "repeat", "times": 3, "of": of}, SearchSpec(little))
+    study = run(little, evaluator, sampler, 50, key=None)
+    assert study.stopped == "exhausted" and len(evaluator.calls) == little.size
+    assert set(evaluator.calls.values()) == {3} and study.evaluated == 9
 
 
 def test_a_trial_that_hangs_is_interrupted() -> None:

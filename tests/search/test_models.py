@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_spaces import MANY, NESTED, NUMBERS, SPACES, slots
 
 from assembler.recipe.choices import Decision, Space
 from assembler.recipe.document import parse
@@ -17,6 +16,7 @@ from assembler.search.features import Encoder, paths
 from assembler.search.gaussian import Gaussian, _evidence, _squared
 from assembler.search.moves import frozen, neighbours
 from assembler.search.scores import folded, improvement, normal_scores
+from assembler.testing.spaces import MANY, NESTED, NUMBERS, SPACES, slots
 from assembler.wiring.build import build
 
 CELL = """\

@@ -11,14 +11,14 @@ from typing import ClassVar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sampler_contract import SamplerContract
-from search_spaces import FLAT, MANY, NESTED, NUMBERS, OBJECTIVES, SPACES
 
 from assembler import registry
 from assembler.errors import AssemblerError, InputError
 from assembler.recipe.choices import Decision, Space
-from assembler.search import Additive, SearchSpec, make
+from assembler.search import Additive, Sampler, SearchSpec, make
 from assembler.search.moves import every, frozen, mutate
+from assembler.testing import SamplerContract
+from assembler.testing.spaces import FLAT, MANY, NESTED, NUMBERS, OBJECTIVES, SPACES
 
 
 class TestRandom(SamplerContract):
@@ -84,6 +84,15 @@ class TestFilter(SamplerContract):
     options: ClassVar = {"of": "local", "where": "3 > 2"}
 
 
+class TestNested(SamplerContract):
+    name = "nested"
+    budget = 80
+
+    def sampler(self, space: Space, seed: int = 0) -> Sampler:
+        wanted = {"name": "nested", "over": space.decisions[0].name, "outer": "random", "trials": 8}
+        return make(wanted, SearchSpec(space, seed=seed))
+
+
 class TestExact(SamplerContract):
     name = "exact"
     spaces = ("flat",)
@@ -116,6 +125,14 @@ class TestPyGloveRandom(SamplerContract):
 def test_every_registered_sampler_has_its_contract_test() -> None:
     tested = {cls.name for cls in SamplerContract.__subclasses__()}
     assert tested == set(registry.names("sampler"))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_most_choices_are_not_what_the_contract_calls_good(name: str) -> None:
+    rng = random.Random(0)
+    scores = [OBJECTIVES[name](SPACES[name].sample(rng)) for _ in range(500)]
+    assert sum(score >= SamplerContract.reach for score in scores) < 250
+    assert max(scores) < 1 + 1e-9
 
 
 @pytest.mark.parametrize("name", ["random", "grid", "evolution"])

@@ -7,7 +7,6 @@ import random
 from collections.abc import Mapping
 
 import pytest
-from search_spaces import FLAT, NESTED, flat, nested
 
 from assembler.errors import RecipeError
 from assembler.recipe.choices import Choice, Pick
@@ -18,6 +17,7 @@ from assembler.search.predictor import Predictor
 from assembler.search.samplers import Sampler
 from assembler.search.screen import ByScore, Screen
 from assembler.search.screenspec import ScreenSpec
+from assembler.testing.spaces import FLAT, NESTED, flat, nested
 
 
 class Told(Sampler):

@@ -14,12 +14,12 @@ from typing import Any
 
 import optuna
 import pytest
-from search_spaces import FLAT, MANY, NESTED, OBJECTIVES, SPACES, flat
 
 from assembler.errors import InputError
 from assembler.recipe.choices import Choice, Decision, Space
 from assembler.search import SearchSpec, Study, Trial, load_study, make, open_study, run
 from assembler.search.steering import BANS, STOP, TRIALS, stop_sign
+from assembler.testing.spaces import FLAT, MANY, NESTED, OBJECTIVES, SPACES, flat
 
 URLS = ["journal:///{}/deep/study.log", "sqlite:///{}/deep/study.db"]
 
@@ -116,7 +116,7 @@ def test_what_a_killed_process_was_at_is_begun_again(tmp_path: Path) -> None:
     script.write_text(f"""
 import os, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from search_spaces import FLAT, flat
+from assembler.testing.spaces import FLAT, flat
 from assembler.search import SearchSpec, make, open_study, run
 def evaluate(choice):
     calls.append(choice)
@@ -223,7 +223,7 @@ import resource, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-from search_spaces import FLAT, flat
+from assembler.testing.spaces import FLAT, flat
 from assembler.search import SearchSpec, make, open_study, run
 resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 3000}, {size + 3000}))
 with open_study({url!r}, "s").join(FLAT) as log:

@@ -14,7 +14,7 @@ import pytest
 
 from assembler.errors import AssemblerError, InputError, RecipeError, TaskError
 from assembler.search import SearchSpec, make, run
-from assembler.search.tables import Table, open_table, shipped
+from assembler.search.tables import Table, open_table, play, shipped
 
 DECISIONS = """\
 decisions:
@@ -354,3 +354,23 @@ def check_cells(table: Table) -> None:
     assert [n for n, node in graph if node.op == "conv2d"] == [
         f"e_{e}.conv" for e in ("0_1", "0_2", "1_2", "1_3", "2_3")
     ]
+
+
+def test_the_measurements_that_there_are_make_the_mean(tmp_path: Path) -> None:
+    one_is_empty = CSV.replace("attention,4,2,0.85,0.9,60", "attention,4,2,,0.9,60")
+    table = open_table(described(tmp_path, DECISIONS + METRICS, body=one_is_empty))
+    again = {"mix": 1, "mix[attention].heads": 1, "depth": 2}
+    assert table.evaluate(again, "acc") == 0.75
+    assert {table.evaluate(again, "acc", random.Random(seed)) for seed in range(8)} == {0.75}
+    assert table.evaluate(again, "loss") == pytest.approx(0.8)
+
+
+def test_a_column_that_is_wrong_is_told_before_a_search(tmp_path: Path) -> None:
+    metrics = "metrics:\n  last: {column: curve, at: 7, goal: maximize}\n"
+    rows = [{"depth": depth, "curve": [0.1, 0.2]} for depth in (1, 2)]
+    file = described(tmp_path, "decisions: {depth: {$int: [1, 2]}}\n" + metrics, ".json", json.dumps(rows))
+    with pytest.raises(RecipeError) as error:
+        play(open_table(file), "random", "last", 2, 0)
+    assert str(error.value).startswith(
+        f"{file}:6:9: error: column 'curve' holds 2 numbers a row, so there is none at 7\n"
+    )

@@ -48,6 +48,9 @@ def test_the_command_runs(pets: Path) -> None:
     wrong = CliRunner().invoke(app, ["bench", "pets.yaml", "--metric", "acuracy"])
     assert wrong.exit_code == 2
     assert "table 'pets' has no metric 'acuracy'\n    hint: did you mean 'accuracy'?" in wrong.output
+    wrong = CliRunner().invoke(app, ["bench", "pets.yaml", "--sampler", "evolutoin"])
+    assert wrong.exit_code == 2
+    assert "unknown sampler 'evolutoin'\n    hint: did you mean 'evolution'?" in wrong.output
 
 
 def test_the_error_that_is_shown_is_the_one_that_comes(pets: Path) -> None:

@@ -11,7 +11,7 @@ from assembler.graph import Graph
 from assembler.graph.fingerprint import fingerprint
 from assembler.graph.verify import verify
 from assembler.infer.cost import measured, total
-from assembler.pipeline.candidates import Candidates
+from assembler.pipeline.search.candidates import Candidates
 from assembler.recipe.choices import Choice, decide
 from assembler.recipe.document import Document, load, parse
 from assembler.search.moves import mutate

@@ -8,7 +8,7 @@ import random
 import pytest
 from nas_bench import OPS_101, OPS_201, graph_101, matrices, prints, text_201
 
-from assembler.pipeline.candidates import Candidates
+from assembler.pipeline.search.candidates import Candidates
 from assembler.recipe.document import load
 from assembler.search.moves import mutate
 

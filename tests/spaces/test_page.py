@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import assembler as asm
-from assembler.pipeline.candidates import Candidates
-from assembler.pipeline.check import check
+from assembler.pipeline.checking.check import check
 from assembler.pipeline.plan import plan_model
+from assembler.pipeline.search.candidates import Candidates
 from assembler.recipe.document import parse
 
 PAGE = (Path(__file__).parents[2] / "docs" / "spaces.md").read_text()

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import assembler as asm
-from assembler.pipeline.candidates import Candidates
-from assembler.pipeline.check import check
+from assembler.pipeline.checking.check import check
+from assembler.pipeline.search.candidates import Candidates
 from assembler.recipe.choices import decide
 from assembler.recipe.document import load, parse
 from assembler.recipe.write import to_yaml

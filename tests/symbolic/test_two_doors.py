@@ -9,7 +9,7 @@ import pyglove as pg
 import pytest
 
 import assembler as asm
-from assembler.pipeline.candidates import Candidates
+from assembler.pipeline.search.candidates import Candidates
 from assembler.recipe.choices import Choice, decide
 from assembler.recipe.document import Document, parse
 from assembler.search import SearchSpec, make

@@ -26,7 +26,7 @@ def build(
     from assembler.infer.cost import total
     from assembler.pipeline.api import build as build_module
     from assembler.pipeline.exporting import export
-    from assembler.pipeline.loading import words
+    from assembler.pipeline.weights.loading import words
 
     module = build_module(document, seed=seed, weights=weights)
     graph = module.meta["graph"]

@@ -70,6 +70,8 @@ def import_(source: Source, out: Out, input: Inputs = None, opaque: Opaque = Non
     say.line(f"params       {cost.params:,}")
     say.line(f"FLOPs        {cost.flops:,}")
     say.line(f"sizes        {_sizes(found)}")
+    for name, checked in found.checked.items():
+        say.line(f"free         {name}; compared at {', '.join(map(str, checked))}")
     say.line(f"difference   {found.difference:.1e} from the module, on the example inputs")
     say.line(f"dtype        {str(found.dtype).removeprefix('torch.')}")
     say.line(f"training     {_training(found)}")
@@ -81,6 +83,7 @@ def import_(source: Source, out: Out, input: Inputs = None, opaque: Opaque = Non
         **told,
         "untrained": found.untrained,
         "fingerprint": found.fingerprint,
+        "free": dict(found.checked),
         "opaque": list(found.opaque),
         "files": [str(f) for f in files],
     }

@@ -10,6 +10,7 @@ import typer
 from assembler import registry, resources
 from assembler.cli import say
 from assembler.errors import AssemblerError, InputError, near
+from assembler.recipe.papers import is_paper, papers
 from assembler.recipe.read import read_file
 from assembler.recipe.values import plain
 from assembler.registry import checks
@@ -25,17 +26,18 @@ KINDS = {
     "pruners": "pruner",
     "optimizers": "optimizer",
 }
-_ALL = ("recipes", "spaces", *KINDS)
+_ALL = ("recipes", "papers", "spaces", *KINDS)
 What = Annotated[
     str | None, typer.Argument(metavar="[" + "|".join(_ALL) + "]", help="What to list; everything if not given.")
 ]
 
 
 def ls(what: What = None) -> dict[str, Any]:
-    """List recipes, spaces and registered things.
+    """List recipes, those of papers, spaces and registered things.
 
-    The registered things are phases, rewrites, checks, losses, data sets, samplers, proxies of untrained models,
-    pruners and optimisers. Ops have a verb of their own, `assembler ops`.
+    Of a paper it tells the family, and what `assembler verify` measures. The registered things are phases, rewrites,
+    checks, losses, data sets, samplers, proxies of untrained models, pruners and optimisers. Ops have a verb of their
+    own, `assembler ops`.
 
     \b
         assembler ls
@@ -46,10 +48,15 @@ def ls(what: What = None) -> dict[str, Any]:
     table = say.table("name", "kind", "about", left=3)
     found: dict[str, Any] = {}
     for section in (what,) if what else _ALL:
-        rows = _registered(KINDS[section]) if section in KINDS else _shipped(section)
-        found[section] = [{"name": name, "kind": kind, "doc": doc} for name, kind, doc in rows]
-        for one in rows:
-            say.row(table, *one)
+        if section == "papers":
+            known = papers()
+            rows = [(one.name, one.family, f"{one.title}; {one.status}") for one in known]
+            found[section] = [one.data() for one in known]
+        else:
+            rows = _registered(KINDS[section]) if section in KINDS else _shipped(section)
+            found[section] = [{"name": name, "kind": kind, "doc": doc} for name, kind, doc in rows]
+        for row in rows:
+            say.row(table, *row)
         table.add_section()
     say.show(table)
     return found
@@ -71,7 +78,7 @@ def _about(entry: registry.Entry) -> str:
 def _shipped(section: str) -> list[tuple[str, str, str]]:
     rows = []
     for name, file in resources.shipped().items():
-        if resources.root(section) not in file.parents:
+        if is_paper(file) or resources.root(section) not in file.parents:
             continue
         try:
             tree = plain(read_file(file))

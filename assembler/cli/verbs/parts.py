@@ -11,7 +11,7 @@ import typer
 from assembler import resources
 from assembler.cli import say
 from assembler.cli.guard import AnswerError
-from assembler.errors import InputError, StoreError, near
+from assembler.errors import StoreError
 
 if TYPE_CHECKING:
     from assembler.assemble.product import Product
@@ -42,17 +42,7 @@ def show(key: Key) -> dict[str, Any]:
     \b
         assembler parts show 3fa9
     """
-    products = {p.key: p for p in _store().products()}
-    found = [k for k in products if k.startswith(key)]
-    if len(found) != 1:
-        many = f"{len(found)} products begin with '{key}'" if found else f"the parts store has no product '{key}'"
-        hint = (
-            "give more digits"
-            if found
-            else near(key, [k[: len(key)] for k in products]) or "`assembler parts ls` lists them"
-        )
-        raise InputError(many, hint=hint)  # fmt: skip
-    product = products[found[0]]
+    product = _store().find(key)
     card = {"path": str(product.path), **product.card}
     say.line(json.dumps(card, indent=1, ensure_ascii=False))
     return card

@@ -45,7 +45,7 @@ def rewrite(
     from assembler.graph.diff import diff
     from assembler.infer.cost import total
     from assembler.pipeline.api import build
-    from assembler.pipeline.api import graph as graph_of
+    from assembler.pipeline.sources import graph as graph_of
     from assembler.recipe.document import load
     from assembler.rewrites.drive import rewritten
 

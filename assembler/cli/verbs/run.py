@@ -63,7 +63,7 @@ def _checked(ref: str, document: Document) -> Document:
 
 
 def _tell(folder: Path, summary: dict[str, Any]) -> None:
-    from assembler.pipeline.loading import words
+    from assembler.pipeline.weights.loading import words
 
     for name, model in summary["models"].items():
         if model.get("initialised"):

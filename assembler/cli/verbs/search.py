@@ -34,7 +34,7 @@ Timeout = Annotated[
 ]
 Storage = Annotated[
     str | None,
-    typer.Option("--storage", metavar="URL", help="journal:///FILE, postgresql://... or mysql+pymysql://...; "
+    typer.Option("--storage", metavar="URL", help="journal:///FILE, postgresql://... or mysql://...; "
                  "a journal in the folder if not given."),
 ]  # fmt: skip
 
@@ -82,9 +82,11 @@ def search(
         "budget": numbers(budget, "--budget") if budget else None,
         "seed": seed,
     }
+    from assembler.pipeline.files import point
     from assembler.pipeline.progress import Progress
     from assembler.pipeline.run import new_folder
-    from assembler.pipeline.searching import Running, search_recipe, settings, write_search
+    from assembler.pipeline.search.page import write_page
+    from assembler.pipeline.search.run import Running, search_recipe, settings, write_search
     from assembler.search.storage import JOURNAL
 
     how = settings(document, given)
@@ -92,9 +94,12 @@ def search(
     kept = storage or f"journal:///{(folder / JOURNAL).absolute()}"
     running = Running(workers, device, timeout, kept, study, engine, address, gpus)
     with Progress() as progress:
-        progress.expect("search", how.trials)
-        found = search_recipe(document, how, running, on_event=progress.event, tell=say.note)
+        progress.search("search", how.goals, how.trials)
+        found = search_recipe(document, how, running, on_event=progress.event, on_trial=progress.trial, tell=say.note)
     write_search(folder, document, found)
+    write_page(folder, document, how, found)
+    if out is None:
+        point(folder)
     _tell(document, found)
     say.line(f"folder  {folder}")
     return _data(document, found, str(folder))

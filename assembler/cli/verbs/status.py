@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from assembler.cli import say
-from assembler.cli.options import Study
+from assembler.cli.options import Search, Study
 
 if TYPE_CHECKING:
     from assembler.search.status import Status
     from assembler.search.trial import Trial
 
 _SHOWN = 10
-Where = Annotated[str, typer.Argument(metavar="URL", help="The storage of the search, or the folder of its run.")]
 
 
-def status(where: Where, study: Study = None) -> dict[str, Any]:
+def status(where: Search, study: Study = None) -> dict[str, Any]:
     """Show how a search stands: trials by state, the best and the front, failures with reasons, rate and time left.
 
     \b

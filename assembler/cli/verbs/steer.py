@@ -7,18 +7,21 @@ from typing import Annotated, Any
 import typer
 
 from assembler.cli import say
-from assembler.cli.options import Study
+from assembler.cli.options import Search, Study
 from assembler.cli.values import mapping, pairs
 from assembler.errors import InputError
 
-Where = Annotated[str, typer.Argument(metavar="URL", help="The storage of the search, or the folder of its run.")]
-
 
 def steer(
-    where: Where,
+    where: Search,
     study: Study = None,
     enqueue: Annotated[
-        list[str] | None, typer.Option("--enqueue", metavar="CHOICE", help="Try {mix: pool} next; the rest is drawn.")
+        list[str] | None,
+        typer.Option(
+            "--enqueue",
+            metavar="CHOICE|RECIPE",
+            help="Try {mix: pool} next, the rest is drawn; or the model of a recipe.",
+        ),
     ] = None,
     ban: Annotated[
         list[str] | None, typer.Option("--ban", metavar="NAME=LABEL,...", help="Refuse what is so chosen.")
@@ -31,6 +34,7 @@ def steer(
 
     \b
         assembler steer journal:///study.log --enqueue '{block.mixer: pool}' --trials 200
+        assembler steer my_space --enqueue my/model.yaml
         assembler steer runs/my_space/latest --ban block.mixer=attention
         assembler steer postgresql://me@host/db --study my_space --stop
     """
@@ -40,7 +44,7 @@ def steer(
     if not (enqueue or ban or allow or trials or stop):
         raise InputError("nothing is to be done", hint="give --enqueue, --ban, --allow, --trials or --stop")
     command = Command(
-        tuple(mapping(text, "--enqueue") for text in enqueue or ()),
+        tuple(_wanted(where, study, text) for text in enqueue or ()),
         tuple(pairs(text, "--ban") for text in ban or ()),
         tuple(pairs(text, "--allow") for text in allow or ()),
         trials,
@@ -50,3 +54,13 @@ def steer(
     for line in done:
         say.line(line)
     return {"done": done}
+
+
+def _wanted(where: str, study: str | None, text: str) -> dict[str, Any]:
+    """The choice that is given by label, or that makes the model of a recipe."""
+    if text.lstrip().startswith("{"):
+        return mapping(text, "--enqueue")
+    from assembler.pipeline.search.trials import searched
+    from assembler.recipe.document import load
+
+    return searched(where, study).words(load(text))

@@ -51,10 +51,10 @@ def train(
     document = load(recipe, override or ())
     if document.kind == "run":
         raise InputError(f"'{document.name}' is a run", hint=f"`assembler run {recipe}` trains what its phases say")
-    from assembler.pipeline.loading import places, words
     from assembler.pipeline.progress import Progress
     from assembler.pipeline.run import new_folder
     from assembler.pipeline.training import Setting, train_graph, write_trained
+    from assembler.pipeline.weights.loading import places, words
     from assembler.train.device import resolve
     from assembler.wiring.build import build
 

@@ -172,10 +172,11 @@ def _tensor(bound: Mapping[str, Any], leaf: Leaf) -> Made:
 
 
 def kind_of(node: Node) -> str:
-    """How a step is written: as an item, a switch, a loop, a function, or the call of a module."""
+    """How a step is written: as an item, a switch, a loop, a check, a function, or the call of a module."""
     if node.op in (ITEM, SWITCH, LOOP):
         return node.op
-    return "function" if lookup("op", node.op).shape == "function" else "module"
+    entry = lookup("op", node.op)
+    return "check" if entry.option("checks") else "function" if entry.shape == "function" else "module"
 
 
 def _bound(place: Place, node: Node, entry: Entry) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assembler.compile.literal import plain
+from assembler.compile.source.checks import checked
 from assembler.compile.source.classes import Class, Classes
 from assembler.compile.source.element import Element, Run, elements, numbered, runs
 from assembler.compile.source.forms import Forms, Lines, kind_of
@@ -75,6 +76,8 @@ class Forward:
             from assembler.compile.source.loops import loop
 
             yield from loop(self, place, i, indent)
+        elif kind == "check":
+            yield from self.check(place, i, indent)
         elif kind == "switch":
             sources = dict(place.node(i).inputs)
             frozen = place.frozen or place.node(i).frozen
@@ -91,6 +94,14 @@ class Forward:
             name = self.variable(place, i)
             leaf = self.made.writer(self.address(place, i), forward=True)
             yield from self.assigned(place, i, self.forms.lines(place, i, values, name, leaf), indent, name)
+
+    def check(self, place: Place, i: str, indent: str) -> Iterator[str]:
+        """The lines of a step that passes its input on where its sizes are right."""
+        source, values = place.node(i).sources[0], self.values[place]
+        yield from checked(place.run(i)[0].limits, len(place.types[source].shape), values[source], self.names, indent)
+        values[i] = values[source]
+        if self.spare.get(values[source]) == (place, source) and self.classes.units.readers(place, source) == [i]:
+            self.spare[values[source]] = place, i
 
     def assigned(self, place: Place, i: str, lines: Lines, indent: str, name: str = "") -> Iterator[str]:
         """The last of some expressions as the value of a step, taken apart where it has several outputs."""

@@ -71,7 +71,7 @@ class Compared:
 def compare(document: Document, claim: Claim, shop: Workshop) -> Compared:
     """Build or train every arm of a claim and take the metric of each."""
     documents = {name: spec.at(document, claim, changes) for name, changes in claim.arms}
-    if not _trains(claim):
+    if not trains(claim):
         return _built(documents, claim)
     specs = shop.specs(documents, claim.seeds or (() if "seeds" in document.tree else SEEDS))
     if claim.budget == "flops" and len(specs) > 1:
@@ -89,7 +89,8 @@ def compare(document: Document, claim: Claim, shop: Workshop) -> Compared:
     return Compared(_arms(values, {n: _cost(states[n], ends[n]) for n in values}), seeds, _name(claim, several[0]))
 
 
-def _trains(claim: Claim) -> bool:
+def trains(claim: Claim) -> bool:
+    """Whether the metric of a claim's arms is one of trained models."""
     if isinstance(claim.metric, Measure):
         return bool(claim.model)
     return claim.metric not in COSTS[:2]

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from assembler.errors import Problem, RecipeError, Span, near
+from assembler.pipeline.checking.scene import Scene
 from assembler.pipeline.claims import spec
 from assembler.pipeline.claims.check_measure import Around, measure
 from assembler.pipeline.claims.check_models import Check, Models
 from assembler.pipeline.claims.spec import ARMS, COMMON, EXACT, TRAINING
-from assembler.pipeline.scene import Scene
 from assembler.recipe.document import Document
 from assembler.recipe.values import Leaf, Map, Value, plain
 from assembler.registry import checks
@@ -74,6 +74,7 @@ class _Claim:
             said = f"claim '{self.name}' needs 'doc', what it is about in words"
             yield Problem(said, doc.span if doc is not None else self.span, hint=EXAMPLE)
         yield from seeds(self.body.get("seeds"))
+        yield from _holding(self.body.get("seeds_holding"), self.body.get("seeds"))
         yield from self.model(self.body.get("model"))
         yield from self.at(self.body.get("at"))
 
@@ -155,3 +156,12 @@ def seeds(value: Value | None) -> Iterator[Problem]:
         yield Problem(
             "'seeds' must be how many, or a list of different numbers", value.span if value else None, hint=hint
         )
+
+
+def _holding(value: Value | None, among: Value | None) -> Iterator[Problem]:
+    """What is wrong with how many seeds alone a claim has to hold for."""
+    said, several = plain(value) if value is not None else 1, plain(among) if among is not None else None
+    most = len(several) if isinstance(several, list) else several if type(several) is int else 0
+    if value is not None and not (type(said) is int and 0 < said <= most):
+        hint = "for instance seeds: 10 and seeds_holding: 7"
+        yield Problem("'seeds_holding' must be how many of the claim's seeds", value.span, hint=hint)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assembler.errors import AssemblerError, Problem, near
+from assembler.pipeline.checking.objectives import objective
 from assembler.pipeline.claims import spec
 from assembler.pipeline.claims.check_measure import Around, changes, measure
 from assembler.pipeline.claims.spec import COSTS, EXACT, SPLITS, TRAINING
-from assembler.pipeline.objectives import objective
 from assembler.recipe.operators import FUNCTIONS
 from assembler.recipe.values import Leaf, Map, Value, plain
 from assembler.registry import checks
@@ -20,6 +20,7 @@ BUDGETS = ("flops", "steps")
 EQUAL = ("meta", "teacher", "train", "rewrite", "export")
 """Kinds of phases whose training can be made longer or shorter, so that arms spend equal FLOPs."""
 _EXAMPLE = "for instance {small: {vars.dim: 32}, large: {vars.dim: 64}}"
+_SEARCHED = "a metric of a space is a check, for instance {check: found, objective: 0 - params, trials: 20}"
 _METRICS = (
     "for instance test.accuracy, validation.loss, params, or {split: test, loss: mse, value: logits, target: label}"
 )
@@ -61,8 +62,12 @@ def _as_run(name: str, body: Map, around: Around) -> tuple[Around, list[Problem]
     if "data" not in body:
         if _trains(body):
             said = f"claim '{name}' trains its arms, and a model has no data"
+            said = (
+                said if document.kind == "model" else f"claim '{name}' would train arms, which that of a space cannot"
+            )
             place = body.get("metric").span if "metric" in body else body.key_span("arms")
-            return around, [Problem(said, place, hint="data: digits and train: {epochs: 10} beside them")]
+            hint = "data: digits and train: {epochs: 10} beside them" if document.kind == "model" else _SEARCHED
+            return around, [Problem(said, place, hint=hint)]
         return around, []
     claim = spec.Claim("", "", "", spec.expectation("0 < 1"), arms=(("", ()),), training=_training(body))
     run = spec.as_run(document, claim)

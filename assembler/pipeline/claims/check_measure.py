@@ -10,11 +10,12 @@ from assembler.errors import AssemblerError, Problem, RecipeError, Span, near
 from assembler.graph.core import Graph
 from assembler.graph.modes import MODES
 from assembler.graph.values import covers
+from assembler.pipeline.checking.given import arguments
+from assembler.pipeline.checking.scene import Scene
 from assembler.pipeline.claims import spec
 from assembler.pipeline.claims.check_models import Models
 from assembler.pipeline.claims.spec import SPLITS
-from assembler.pipeline.given import arguments
-from assembler.pipeline.scene import Scene
+from assembler.recipe.choices import score, space
 from assembler.recipe.document import Document, beside
 from assembler.recipe.values import Leaf, Map, Seq, plain
 from assembler.registry import Entry, checks
@@ -58,6 +59,24 @@ def measure(body: Map, around: Around, span: Span | None, beside: tuple[str, ...
         yield from _values(entry, body, around.scene)
         yield from _paths(entry, body, around.scene.graph)
     yield from _others(entry, body, around)
+    yield from _choices(entry, given, around.document, said.span)
+
+
+def _choices(entry: Entry, given: Map, document: Document, span: Span | None) -> Iterator[Problem]:
+    """What is wrong with a check of choices: that there are none, or an objective that reads what there is not."""
+    if not entry.option("choices", False):
+        return
+    if not space(document.model, []).decisions:
+        hint = "give it some: a space's choose:, or {$oneof: [...]} in the recipe"
+        yield Problem(f"the check '{entry.name}' is about choices, and '{document.name}' has none", span, hint=hint)
+        return
+    for key in entry.option("objectives", ()):
+        value = given.get(key)
+        if isinstance(value, Leaf) and isinstance(value.value, str):
+            try:
+                score(value.value, document.model, key)
+            except RecipeError as error:
+                yield from error.at(value.span).problems
 
 
 def _setup(body: Map) -> Iterator[Problem]:

@@ -47,10 +47,11 @@ class Models:
         problems: list[Problem] = []
         graph = draft(found.default, problems, name="the model")
         self.steps += len(graph)
-        if not problems and document.kind == "run" and any(_of_run(path) for path in changes.keys()):
+        if not problems and document.kind != "model" and any(_own(document, path) for path in changes.keys()):
             problems += self.again(replace(found, tree=found.tree.drop("claims")))
         return None if problems else graph, problems
 
 
-def _of_run(path: str) -> bool:
-    return path.split(".")[0] in KEYS["run"]
+def _own(document: Document, path: str) -> bool:
+    """Whether a path leads into what a run or a space says beside its model."""
+    return path.split(".")[0] in KEYS[document.kind]

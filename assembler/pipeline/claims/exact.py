@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from assembler import registry
+from assembler.checks.openings import Openings
 from assembler.checks.subject import Setup, Subject
 from assembler.compile.lower import lower
 from assembler.errors import AssemblerError, RecipeError, StepError
 from assembler.graph.core import Graph
 from assembler.pipeline.claims.spec import Measure, evaluated, scope
-from assembler.pipeline.loading import load_into, places
+from assembler.pipeline.search.candidates import Candidates
+from assembler.pipeline.weights.loading import load_into, places
 from assembler.recipe.document import Document, beside, varied
 from assembler.recipe.overrides import Change
 from assembler.recipe.values import Leaf, Map, marked, plain
@@ -70,7 +72,13 @@ def subject_of(document: Document, measure: Measure, seed: int, trained: Trained
         measure.steps,
     )
     weights = trained.weights if trained else _begun(document, graph, seed)
-    return Subject(graph, seed, setup, weights, _other(document), trained.state if trained else None)
+    state = trained.state if trained else None
+    return Subject(graph, seed, setup, weights, _other(document), state, lambda: _openings(document))
+
+
+def _openings(document: Document) -> Openings:
+    sampler = plain(document.tree.get("search", Map())).get("sampler", "tpe")
+    return Openings(document, sampler, lambda wanted: Candidates(document.model, document.name, wanted).cost)
 
 
 def _begun(document: Document, graph: Graph, seed: int) -> dict[str, Tensor] | None:

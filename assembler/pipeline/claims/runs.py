@@ -14,7 +14,7 @@ from assembler.assemble.runner import Runner
 from assembler.assemble.task import Task, closure
 from assembler.compile.lower import lower
 from assembler.errors import InputError, near
-from assembler.pipeline import budgets
+from assembler.pipeline.checking import budgets
 from assembler.pipeline.claims import budget
 from assembler.pipeline.claims.exact import Trained
 from assembler.pipeline.jobs import model_of

@@ -17,7 +17,7 @@ from assembler.recipe.overrides import Change
 from assembler.recipe.scope import Scope, resolve, scope_of
 from assembler.recipe.values import Leaf, Map, Value, marked, plain
 
-COMMON = ("doc", "expect", "at", "seeds", "model")
+COMMON = ("doc", "expect", "at", "seeds", "seeds_holding", "model")
 EXACT = ("check", "inputs", "mode", "precision", "graph")
 ARMS = ("arms", "metric", "budget")
 TRAINING = ("data", "train", "task")
@@ -45,8 +45,9 @@ class Measure:
 class Claim:
     """One claim. `measure` is there for an exact one, `arms` (changes by name) and `metric` for a comparison.
 
-    `seeds` is empty where the claim says none. `metric` is a name (`test.accuracy`, `params`), a Measure, or an
-    objective with the split that it is taken over.
+    `seeds` is empty where the claim says none; `holding` is for how many of them alone the expectation has to hold,
+    0 for a claim about all of them, or about the means of arms. `metric` is a name (`test.accuracy`, `params`), a
+    Measure, or an objective with the split that it is taken over.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Claim:
     expect: Expression
     at: tuple[Change, ...] = ()
     seeds: tuple[int, ...] = ()
+    holding: int = 0
     model: str = ""
     measure: Measure | None = None
     arms: tuple[tuple[str, tuple[Change, ...]], ...] = ()
@@ -83,6 +85,7 @@ def _claim(name: str, body: Map, span: Span | None) -> Claim:
         expectation(said, body.get("expect").span),
         tuple(entries(body.get("at"))),
         seeds_of(body.get("seeds")),
+        int(plain(body.get("seeds_holding", Leaf(0)))),
         str(plain(body.get("model", Leaf("")))),
         measure_of(body) if "check" in body else None,
         tuple((arm, tuple(entries(changes))) for arm, changes in arms),

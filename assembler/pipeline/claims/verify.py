@@ -16,7 +16,7 @@ from assembler.assemble.store import Store
 from assembler.assemble.task import Task
 from assembler.errors import AssemblerError, InputError, RecipeError
 from assembler.infer.shape import shapes
-from assembler.pipeline.check import check
+from assembler.pipeline.checking.check import check
 from assembler.pipeline.claims import spec
 from assembler.pipeline.claims.arms import Arm, compare
 from assembler.pipeline.claims.exact import Number, measured
@@ -114,8 +114,8 @@ def _exact(document: Document, claim: Claim, shop: Workshop) -> Verdict:
         values = [measured(changed, claim.measure, seed) for seed in seeds]
     names = {**spec.scope(changed), BATCH: _batch(changed)}
     held = sum(_holds(claim, {**names, VALUE: value}) for value in values)
-    name = claim.measure.check
-    return Verdict(claim.name, claim.doc, claim.said, held == len(seeds), name, seeds, tuple(values), held=held)
+    name, holds = claim.measure.check, held >= (claim.holding or len(seeds))
+    return Verdict(claim.name, claim.doc, claim.said, holds, name, seeds, tuple(values), held=held)
 
 
 def _batch(document: Document) -> int:
@@ -130,10 +130,11 @@ def _compared(document: Document, claim: Claim, shop: Workshop) -> Verdict:
     if found.reasons:
         return Verdict(*head, False, found.metric, found.seeds, reason="; ".join(found.reasons))
     names = dict(spec.scope(document))
-    holds = _holds(claim, {**names, **{arm.name: arm.mean for arm in found.arms}})
+    in_means = _holds(claim, {**names, **{arm.name: arm.mean for arm in found.arms}})
     held = sum(
         _holds(claim, {**names, **{arm.name: arm.values[i] for arm in found.arms}}) for i in range(len(found.seeds))
     )
+    holds = held >= claim.holding if claim.holding else in_means
     return Verdict(*head, holds, found.metric, found.seeds, arms=found.arms, held=held)
 
 

@@ -21,7 +21,7 @@ NAME = "assembled"
 def assemble(
     run: Run, *, objective: list[dict[str, Any]] | dict[str, Any] | None = None, train: dict[str, Any] | None = None
 ) -> None:
-    """Assemble each seed's winner from its trained parts and tune all of it.
+    """Assemble each seed's winner from its trained parts and tune all of it; one that a search trained goes on.
 
     The objective is the task's loss unless the recipe gives terms, for instance with
     `{loss: kl, value: logits, target: teacher.logits}` to distil from the teacher.
@@ -32,10 +32,17 @@ def assemble(
     run.models[NAME] = {}
     for seed in run.seeds:
         choice = run.product(run.searches[seed]).result["choice"]
-        graph, made = assembly(run, NAME, seed, choice)
+        graph, made = _trained(run, seed) if seed in run.winners else assembly(run, NAME, seed, choice)
         run.models[NAME][seed] = made
         run.assembled[seed] = graph
     run.make(run.models[NAME].values())
+
+
+def _trained(run: Run, seed: int) -> tuple[Graph, Task]:
+    """The graph of a winner that was trained as a whole, and the task that tunes it."""
+    objective, train = run.tuning
+    graph, weights = run.winners[seed]
+    return graph, run.training(NAME, graph, seed, train, objective, {**weights, **run.teachers(seed, objective)})
 
 
 def assembly(run: Run, label: str, seed: int, choice: Mapping[str, int]) -> tuple[Graph, Task]:

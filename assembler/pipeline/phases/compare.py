@@ -19,10 +19,11 @@ from assembler.train.spec import FitSpec
 if TYPE_CHECKING:
     from assembler.pipeline.state import Run
 
+RANDOM = "random_assembly"
 DOC = {
     "end_to_end_total": "the winner's architecture, trained end to end for the FLOPs of the whole path",
     "end_to_end_tune": "the winner's architecture, trained end to end for the FLOPs of the tune phase",
-    "random_assembly": "a random assembly of the same parts within the budget, tuned alike",
+    RANDOM: "a random assembly of the same parts within the budget, tuned alike",
 }
 
 
@@ -33,7 +34,7 @@ def compare(
     baselines: list[Literal["end_to_end_total", "end_to_end_tune", "random_assembly"]] | None = None,
     train: dict[str, Any] | None = None,
 ) -> None:
-    """Train baselines for the winner, one a seed each; by default all three.
+    """Train baselines for the winner, one a seed each; by default all three (a random assembly where there are parts).
 
     `end_to_end_total` gets the training FLOPs of everything that the path did (meta, teacher, every part, search,
     tuning), `end_to_end_tune` those of the tune phase alone; both begin with what fits of the model's `weights:`.
@@ -43,14 +44,17 @@ def compare(
         raise InputError(f"phase '{run.phase}' needs an assembled model, and no phase before it makes one")
     # Comparisons are paired: a seed whose assembly failed has no baselines either.
     seeds = [seed for seed, made in run.models[NAME].items() if isinstance(run.results.get(made), Product)]
-    for name in baselines or DOC:
+    if run.winners and RANDOM in (baselines or ()):
+        raise InputError(f"'{RANDOM}' needs trained parts", hint="search: {mode: parts} has them")
+    usual = [name for name in DOC if name != RANDOM or not run.winners]
+    for name in (*(baselines or usual),):
         run.baselines[name] = DOC[name]
         run.models[name] = {seed: _baseline(run, name, seed, train) for seed in seeds}
     run.make(t for name in run.baselines for t in run.models[name].values())
 
 
 def _baseline(run: Run, name: str, seed: int, train: dict[str, Any] | None) -> Task:
-    if name == "random_assembly":
+    if name == RANDOM:
         return assembly(run, name, seed, _random(run, seed))[1]
     tuned = run.product(run.models[NAME][seed])
     flops = path_flops(run, seed) if name == "end_to_end_total" else tuned.result["train_flops"]

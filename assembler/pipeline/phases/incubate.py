@@ -9,9 +9,9 @@ from assembler.assemble.task import Task, task
 from assembler.errors import InputError
 from assembler.graph.text import to_text
 from assembler.infer.cost import total
-from assembler.pipeline.beginning import part_needs
 from assembler.pipeline.code import code_of
 from assembler.pipeline.slots import check_host
+from assembler.pipeline.weights.beginning import part_needs
 from assembler.registry import phase
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from assembler.pipeline.budgets import Which
+from assembler.pipeline.checking.budgets import Which
 from assembler.registry import phase
 
 if TYPE_CHECKING:

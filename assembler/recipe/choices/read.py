@@ -38,12 +38,7 @@ def space(tree: Map, problems: list[Problem] | None = None) -> Space:
     Raises RecipeError naming each malformed choice; with `problems` given, adds to that list and leaves them out.
     """
     noted: list[Problem] = []
-    found: list[Found] = []
-    for one in _decisions(tree.drop("where", MOVES), "", (), noted):
-        found.append(one)
-        if len(found) > MOST_DECISIONS:
-            raise RecipeError(f"the recipe has more than {MOST_DECISIONS:,} decisions", hint="lower a block's depth")
-    found += _moves(tree, noted)
+    found = _found(tree, noted)
     where: tuple[Rule, ...] = ()
     if "where" in tree:
         from assembler.recipe.choices.where import rules  # few recipes have constraints
@@ -53,6 +48,22 @@ def space(tree: Map, problems: list[Problem] | None = None) -> Space:
         raise RecipeError(noted)
     note_all(problems if problems is not None else [], noted)
     return Space(tuple(d for d, _ in found), where)
+
+
+def score(said: str, tree: Map, what: str) -> Rule:
+    """An expression over the decisions of a recipe tree and its costs, as in `where:`. Raises RecipeError."""
+    from assembler.recipe.choices.where import formula  # as above
+
+    return formula(said, tree, {d.name: (d, values) for d, values in _found(tree, [])}, what=what)
+
+
+def _found(tree: Map, problems: list[Problem]) -> list[Found]:
+    found: list[Found] = []
+    for one in _decisions(tree.drop("where", MOVES), "", (), problems):
+        found.append(one)
+        if len(found) > MOST_DECISIONS:
+            raise RecipeError(f"the recipe has more than {MOST_DECISIONS:,} decisions", hint="lower a block's depth")
+    return [*found, *_moves(tree, problems)]
 
 
 def first(tree: Map, decisions: Space) -> Map:

@@ -27,6 +27,8 @@ from assembler.recipe.values import Leaf, Map, Seq, Value, plain
 
 COSTS = ("params", "flops", "memory", "latency", "depth", "steps")
 """What a constraint can read of the graph that a choice makes."""
+_GRAPH, _COST = "graph.", "cost."
+"""How a decision on a step and a cost are named in full, where both have one name."""
 _QUOTED = re.compile(r"('[^']*'|\"[^\"]*\")")
 _PATH = re.compile(r"[A-Za-z_]\w*(?:\.(?:\w+|\*)|\[[^\]]*\](?=\.))+")
 _EXAMPLE = "for instance [params <= 1e6, \"stage.0.mixer != 'attention' or vars.depth >= 2\"]"
@@ -61,6 +63,8 @@ class Rule:
     reads: tuple[tuple[str, Read], ...] = field(compare=False)
     costs: frozenset[str] = field(compare=False)
     span: Span | None = field(default=None, compare=False)
+    named: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    """Names that stand for costs, and which."""
 
     @property
     def decisions(self) -> tuple[str, ...]:
@@ -77,7 +81,13 @@ class Rule:
 
     def holds(self, choice: Mapping[str, Pick], costs: Mapping[str, float]) -> bool:
         """Whether it holds. Raises RecipeError where that cannot be told of these values."""
-        return bool(evaluate(self.expression, {**{name: read.of(choice) for name, read in self.reads}, **costs}))
+        return bool(self.value(choice, costs))
+
+    def value(self, choice: Mapping[str, Pick], costs: Mapping[str, float]) -> Any:
+        """What it comes to. Raises RecipeError where that cannot be told of these values."""
+        named = {name: costs[cost] for name, cost in self.named if cost in costs}
+        reads = {name: read.of(choice) for name, read in self.reads}
+        return evaluate(self.expression, {**reads, **costs, **named})
 
 
 def _picked(d: Decision, said: tuple[Any, ...], pick: Pick) -> Any:
@@ -103,19 +113,36 @@ def _rule(line: Value, tree: Map, known: Known, problems: list[Problem]) -> Rule
     if not isinstance(line, Leaf) or not isinstance(line.value, str) or not line.value.strip(" ="):
         problems.append(Problem("a constraint in 'where' is an expression", line.span, "where", _EXAMPLE))
         return None
-    text = line.value.removeprefix("=").strip()
-    names: dict[str, str] = {}
     try:
-        expression = parse("=" + _named(text, names), line.span)
-        for name in sorted(expression.names - set(names) - set(COSTS)):
-            if name not in known:
-                raise _unknown(name, known)
-            names[name] = name
-        reads = tuple((name, _read(path, tree, known)) for name, path in names.items())
-        return Rule(text, expression, reads, frozenset(expression.names & set(COSTS)), line.span)
+        return formula(line.value, tree, known, line.span)
     except RecipeError as error:
         problems += error.at(line.span).problems
         return None
+
+
+def formula(said: str, tree: Map, known: Known, span: Span | None = None, what: str = "where") -> Rule:
+    """An expression over decisions and costs, which `what` says, read. Raises RecipeError."""
+    text = said.removeprefix("=").strip()
+    names: dict[str, str] = {}
+    expression = parse("=" + _named(text, names), span)
+    for name in sorted(expression.names - set(names)):
+        if name in known and name in COSTS:
+            both = f"{what}: '{name}' is a decision and a cost"
+            raise RecipeError(Problem(both, hint=f"write {_GRAPH}{name} for the decision, {_COST}{name} for the cost"))
+        if name not in (*known, *COSTS):
+            raise _unknown(name, known, what)
+        if name in known:
+            names[name] = name
+    named = tuple((n, cost) for n, path in names.items() if (cost := _cost(path, known)))
+    reads = tuple((n, _read(path, tree, known, what)) for n, path in names.items() if n not in dict(named))
+    costs = (expression.names & set(COSTS)) | set(dict(named).values())
+    return Rule(text, expression, reads, frozenset(costs), span, named)
+
+
+def _cost(path: str, known: Known) -> str:
+    """The cost that a path names in full (`cost.depth`), or ""."""
+    cost = path.removeprefix(_COST) if path.startswith(_COST) and path not in known else ""
+    return cost if cost in COSTS else ""
 
 
 def _named(text: str, names: dict[str, str]) -> str:
@@ -132,7 +159,8 @@ def _named(text: str, names: dict[str, str]) -> str:
     return "".join(part if i % 2 else _PATH.sub(name, part) for i, part in enumerate(parts))
 
 
-def _read(path: str, tree: Map, known: Known) -> Read:
+def _read(path: str, tree: Map, known: Known, what: str) -> Read:
+    path = path.removeprefix(_GRAPH) if path.removeprefix(_GRAPH) in known else path
     if path in known:
         return Read((known[path],))
     if "*" in path.split("."):
@@ -143,7 +171,7 @@ def _read(path: str, tree: Map, known: Known) -> Read:
         return Read(value=plain(value))
     elif value is not None and path.startswith("vars.") and path.count(".") == 1:
         return _reckoned(path.removeprefix("vars."), tree.get("vars"), known)
-    raise _unknown(path, known)
+    raise _unknown(path, known, what)
 
 
 def _reckoned(name: str, section: Map, known: Known) -> Read:
@@ -172,10 +200,10 @@ def _is_plain(value: Value) -> bool:
     return isinstance(value, Seq) and all(map(_is_plain, value))
 
 
-def _unknown(name: str, known: Known) -> RecipeError:
+def _unknown(name: str, known: Known, what: str) -> RecipeError:
     kind = "decision or value" if "." in name else "decision or cost"
     hint = near(name, [*known, *COSTS]) or f"costs: {', '.join(COSTS)}; decisions: {', '.join(list(known)[:6])}"
-    return RecipeError(Problem(f"where: there is no {kind} '{name}'", hint=hint))
+    return RecipeError(Problem(f"{what}: there is no {kind} '{name}'", hint=hint))
 
 
 def unreadable(found: tuple[Rule, ...], choices: Iterator[Mapping[str, Pick]]) -> Iterator[Problem]:

@@ -60,6 +60,10 @@ class Sampler(ABC):
         """Whether a choice that is known is to be evaluated again, because it was asked for once more on purpose."""
         return False
 
+    def parent(self, choice: Mapping[str, Pick]) -> Choice | None:
+        """The choice that one it asked for was made from by a change; None where it was made from nothing."""
+        return None
+
     def estimate(self, choice: Mapping[str, Pick]) -> float | None:
         """The additive score of a choice, lower is better; None where there is none."""
         additive = self.spec.additive

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from assembler.errors import InputError
 from assembler.recipe.choices import Choice, Pick
 from assembler.registry import sampler
-from assembler.search.moves import Unseen, frozen, mutate
+from assembler.search.moves import Frozen, Unseen, frozen, mutate
 from assembler.search.samplers.base import Sampler, SearchSpec, Values
 
 
@@ -40,6 +40,7 @@ class Evolution(Sampler):
         self._rng = random.Random(spec.seed)
         self._unseen = Unseen(spec.space, self._rng)
         self._members: deque[tuple[float, Choice]] = deque(maxlen=population_size)
+        self._parents: dict[Frozen, Choice] = {}
         self._founders = population_size
         self._tournament = tournament_size
 
@@ -52,14 +53,26 @@ class Evolution(Sampler):
         if values is not None:
             self._members.append((values[0], dict(choice)))
 
+    def parent(self, choice: Mapping[str, Pick]) -> Choice | None:
+        return self._parents.get(frozen(choice))
+
     def _founder(self) -> Choice:
         """A random choice; where it is known already and can move, one a few moves away."""
         return self._moved(self.space.sample(self._rng))
 
     def _child(self) -> Choice:
+        parent = self._chosen()
+        child = self._changed(parent)
+        self._parents[frozen(child)] = parent
+        return child
+
+    def _chosen(self) -> Choice:
         everyone = self._tournament >= len(self._members)
         rivals = self._members if everyone else self._rng.sample(self._members, self._tournament)
-        parent, growth = max(rivals, key=lambda m: m[0])[1], self.spec.growth
+        return max(rivals, key=lambda m: m[0])[1]
+
+    def _changed(self, parent: Choice) -> Choice:
+        growth = self.spec.growth
         if growth is None:
             return mutate(self.space, parent, self._rng)
         if len(self.space.decisions) > 1 and self._rng.random() < 0.5:

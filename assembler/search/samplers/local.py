@@ -31,12 +31,15 @@ class Local(Sampler):
         self._round: list[Choice] = []
         self._left: list[Choice] = []
         self._top: float | None = None
+        self._place: Choice = {}
+        self._parents: dict[Frozen, Choice] = {}
 
     def ask(self) -> Choice | None:
         while True:
             while self._left:
                 choice = self._left.pop()
                 if self._unseen.add(choice):
+                    self._parents[frozen(choice)] = self._place
                     return choice
             if not self._step():
                 return self._start()
@@ -45,6 +48,9 @@ class Local(Sampler):
         self._unseen.add(choice)
         if values is not None:
             self._worth[frozen(choice)] = values[0]
+
+    def parent(self, choice: Mapping[str, Pick]) -> Choice | None:
+        return self._parents.get(frozen(choice))
 
     def _step(self) -> bool:
         """Move to the best of the round, whose neighbours are the next one; whether it is better than where it stood.
@@ -58,7 +64,7 @@ class Local(Sampler):
         if not told or (self._top is not None and worth <= self._top):
             self._round, self._top = [], None
             return False
-        self._top = worth
+        self._top, self._place = worth, best
         self._round = list(neighbours(self.space, best, self._rng))
         self._left = self._rng.sample(self._round, len(self._round))
         return True

@@ -30,6 +30,9 @@ class Wrapper(Sampler):
     def renewed(self, choice: Mapping[str, Pick]) -> bool:
         return self.inner.renewed(choice)
 
+    def parent(self, choice: Mapping[str, Pick]) -> Choice | None:
+        return self.inner.parent(choice)
+
     def estimate(self, choice: Mapping[str, Pick]) -> float | None:
         return self.inner.estimate(choice)
 

@@ -53,8 +53,8 @@ def play(
     `metric`, and plays no part in the search. `graph` is what the sampler sees of architectures: one that remembers
     them serves several searches.
     """
-    if metric not in table.metrics or (report and report not in table.metrics):
-        table.evaluate(table.space.first, report if metric in table.metrics else metric)  # raises what is to be said
+    for name in (metric, report or metric):
+        table.column(name)  # what is wrong with it is told before a search is
     sees = graph or (graphs(table) if table.has_graphs else None)
     spec = SearchSpec(table.space, seed=seed, graph=sees)
     made = sampler(spec) if callable(sampler) else make(sampler, spec)

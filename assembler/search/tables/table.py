@@ -56,20 +56,26 @@ class Table:
         return self._index.choices()
 
     def evaluate(self, choice: Mapping[str, Pick], metric: str, rng: random.Random | None = None) -> float:
-        """A choice's metric: the mean of its measurements, or with `rng` one of them.
+        """A choice's metric: the mean of those of its measurements that have a number, or with `rng` one of them.
 
         Raises InputError for an unknown metric, RecipeError for a choice that is not in the table, TaskError where
         the table has no number for it.
         """
+        numbers = self.column(metric)
+        there = [value for row in self._rows(choice) if math.isfinite(value := float(numbers[row]))]
+        if not there:
+            raise TaskError(f"table '{self.name}' has no {metric} for {self._words(choice)}")
+        return rng.choice(there) if rng else sum(there) / len(there)
+
+    def column(self, metric: str) -> NDArray[np.float64]:
+        """A metric's number in every row, NaN where it is empty.
+
+        Raises InputError or RecipeError for an unknown metric, or where its column holds something else.
+        """
         if metric not in self._said.metrics:
             hint = near(metric, self.metrics) or f"metrics: {', '.join(self.metrics)}"
             raise InputError(f"table '{self.name}' has no metric '{metric}'", hint=hint)
-        rows = self._rows(choice)
-        numbers = self._column(metric, self._said.metrics[metric].where)
-        value = float(numbers[rng.choice(rows)] if rng else np.mean([numbers[row] for row in rows]))
-        if not math.isfinite(value):
-            raise TaskError(f"table '{self.name}' has no {metric} for {self._words(choice)}")
-        return value
+        return self._column(metric, self._said.metrics[metric].where)
 
     def costs(self, choice: Mapping[str, Pick]) -> dict[str, float]:
         """The costs of a choice, which budgets are held against. Raises RecipeError where it is not in the table."""

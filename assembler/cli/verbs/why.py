@@ -1,0 +1,91 @@
+"""`assembler why`: where a trial of a search came from, or what a part of the store was made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assembler.cli import say
+from assembler.cli.options import Study
+
+if TYPE_CHECKING:
+    from assembler.pipeline.search.trials import Searched
+    from assembler.search.lineage import Link
+    from assembler.search.trial import Trial
+
+_SCORES = ("test", "validation", "score", "loss")
+Where = Annotated[
+    str, typer.Argument(metavar="URL|PART", help="The storage of a search, the folder of its run, or a part's key.")
+]
+Which = Annotated[str | None, typer.Argument(metavar="[TRIAL]", help="A trial's number, or best.", show_default=False)]
+
+
+def why(where: Where, trial: Which = None, study: Study = None) -> dict[str, Any]:
+    """Tell the chain of edits that leads to a trial from the recipe with all first candidates, and what each gave.
+
+    Parents are those that the sampler says (evolution, local search, moves); a trial that was drawn follows that
+    recipe at once. Of a part in the parts store it tells all that it was made of.
+
+    \b
+        assembler why runs/my_space/20260101-120000-abcdef best
+        assembler why postgresql://me@host/db 12 --study my_space
+        assembler why 3fa9
+    """
+    if trial is None:
+        return _part(where)
+    from assembler.pipeline.search.trials import searched
+
+    found = searched(where, study)
+    asked = found.trial(trial)
+    chain = found.chain(asked)
+    _tell(found, asked, chain)
+    return {
+        "study": found.status.name,
+        "trial": asked.number,
+        "state": asked.state,
+        "reason": asked.reason,
+        "chain": [_link(found, link) for link in chain],
+    }
+
+
+def _tell(found: Searched, asked: Trial, chain: tuple[Link, ...]) -> None:
+    from assembler.report.numbers import count, result
+
+    reason = f": {asked.reason}" if asked.reason else ""
+    say.line(f"trial {asked.number} of {found.status.name} is {asked.state}{reason}")
+    costs = list(dict.fromkeys(name for link in chain for name in link.trial.costs))
+    table = say.table("trial", "edit", *found.status.objectives, *costs, left=2)
+    start = [count(found.seed_costs.get(name)) for name in costs]
+    say.row(table, "seed", "all first candidates", *[""] * len(found.status.objectives), *start)
+    for link in chain:
+        values = [result(v) for v in link.trial.values or ()] or [link.trial.state] * len(found.status.objectives)
+        words = "\n".join(map(str, link.edits)) or "nothing"
+        say.row(table, link.trial.number, words, *values, *(count(link.trial.costs.get(name)) for name in costs))
+    say.show(table)
+
+
+def _link(found: Searched, link: Link) -> dict[str, Any]:
+    edits = [{"decision": e.name, "before": e.before, "after": e.after} for e in link.edits]
+    one = link.trial
+    return {"trial": one.number, "state": one.state, "edits": edits, "values": found.values(one), "costs": one.costs}
+
+
+def _part(key: str) -> dict[str, Any]:
+    """Show the product that a key begins and, below it, what it was made of."""
+    from assembler import resources
+    from assembler.assemble.store import Store
+
+    store = Store(resources.store_home())
+    asked = store.find(key)
+    table = say.table("part", "is its", "phase", "what", "scores", left=5)
+    chain = []
+    for depth, name, found in store.ancestry(asked):
+        made = store.get(found)
+        card, result = (made.card, made.result) if made else ({"label": "no longer in the store"}, {})
+        scores = {n: v for n in _SCORES if isinstance(v := result.get(n), float)}
+        said = ", ".join(f"{n} {v:.4f}" for n, v in scores.items())
+        say.row(table, "  " * depth + found[:8], name, card.get("phase", ""), card.get("label", ""), said)
+        chain.append({"key": found, "depth": depth, "name": name, "label": card.get("label", ""), "scores": scores})
+    say.show(table)
+    return {"part": asked.key, "chain": chain}

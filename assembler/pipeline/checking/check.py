@@ -1,0 +1,51 @@
+"""Everything that is wrong with a recipe of any kind, without torch. Models are checked in `wiring.lint`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from assembler.errors import Problem
+from assembler.recipe.choices import space
+from assembler.recipe.document import Document
+from assembler.recipe.notes import in_order, note_all
+from assembler.wiring.lint import lint
+
+MOST_COMBINATIONS = 20_000
+"""Of the decisions that constraints read, so many are looked at for a contradiction; an editor waits for it."""
+
+
+def _space(document: Document) -> Iterator[Problem]:
+    """What is wrong with constraints and moves, beside what reading them tells."""
+    from assembler.recipe.choices.where import unreadable
+
+    found = space(document.model, [])
+    unread = list(unreadable(found.where, found.covering()))
+    yield from unread
+    if not unread and (problem := found.contradiction(MOST_COMBINATIONS)):
+        yield problem
+    if found.moves:
+        from assembler.rewrites.spec import moves_problems
+
+        yield from moves_problems(document.model.get("moves"))
+
+
+def check(document: Document) -> list[Problem]:
+    """What is wrong with a loaded recipe (`load(..., strict=False)`), each mistake once, in the order of the file."""
+    problems = lint(document)
+    tree = document.tree
+    # What a recipe does not have is not imported: an editor asks at every stroke.
+    if document.kind == "run":
+        from assembler.pipeline.checking.run import RunCheck
+
+        note_all(problems, RunCheck(document, sound=not problems).problems())
+    elif "search" in tree:
+        from assembler.pipeline.checking.run import search_problems
+
+        note_all(problems, search_problems(tree.get("search")))
+    if "where" in document.model or "moves" in document.model:
+        note_all(problems, _space(document))
+    if "claims" in tree:
+        from assembler.pipeline.claims.check import problems as claims
+
+        note_all(problems, claims(document, check, sound=not problems))
+    return in_order(problems, str(document.file or ""))

@@ -1,0 +1,139 @@
+"""Whether a run's models fit its data: fields, shapes, classes, told from types before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from assembler.errors import InputError, Problem, RecipeError, ShapeError, Span, near
+from assembler.graph.core import Graph, TensorType
+from assembler.infer.shape import shapes
+from assembler.pipeline.checking.budgets import Which, model_of, tree_of
+from assembler.pipeline.checking.terms import Said, Values, term_problems
+from assembler.pipeline.spec import Phase, RunSpec
+from assembler.recipe.notes import in_order, note_all
+from assembler.recipe.values import Leaf, Map, Seq, Value
+from assembler.train.data.core import declared
+from assembler.train.data.source import Declared
+
+_MODELS = ("meta", "teacher", "train")
+_INSIDE = ("incubate", "assemble")
+
+
+def check(spec: RunSpec, *, read: bool = True) -> str:
+    """Raise RecipeError, with every place in the recipe, where a model does not fit the data or its objectives.
+
+    The data is read where it does not declare its fields, unless `read` says not to and it is large. Returns why
+    nothing could be compared, or "". With `read`, raises InputError where the data is missing.
+    """
+    try:
+        data = declared(spec.data, read=read)
+    except InputError as error:
+        if read:
+            raise
+        return error.problems[0].message
+    if data is None:
+        return "its fields are told by reading it, which plan does not do"
+    problems: list[Problem] = []
+    note_all(problems, _Fits(spec, data).problems())
+    if problems:
+        raise RecipeError(in_order(problems))
+    return ""
+
+
+class _Fits:
+    """Goes through the phases of a run; `graphs` are the models that they have made so far."""
+
+    def __init__(self, spec: RunSpec, data: Declared) -> None:
+        self.spec = spec
+        self.data = data
+        self.graphs: dict[str, Graph] = {}
+        self.host = ""
+
+    def problems(self) -> Iterator[Problem]:
+        for phase in self.spec.phases:
+            kind = phase.entry.name
+            if kind in _MODELS:
+                yield from self.model(phase)
+            elif kind in _INSIDE:
+                self.host = str(phase.options.get("host") or self.host or "meta")
+                yield from self.objective(phase, self.host)
+
+    def model(self, phase: Phase) -> Iterator[Problem]:
+        which = Which.of(phase.options)
+        graph = self.graphs[phase.name] = model_of(self.spec, which)
+        section = tree_of(self.spec, which).get("inputs")
+        found = list(input_problems(graph, self.data.fields, section if isinstance(section, Map) else Map()))
+        place = self.spec.document.tree.key_span("model")
+        yield from (p if p.span else replace(p, span=place) for p in found)
+        if found:  # whatever follows from it would only repeat it
+            del self.graphs[phase.name]
+            return
+        values = Values(graph, self.graphs, self.data, strict=True)
+        task = self.spec.document.tree.get("task")
+        written = None if "task" in self.spec.document.tree else place
+        yield from term_problems([Said(self.spec.task, task, "task", written)], values)
+        yield from self.objective(phase, phase.name)
+
+    def objective(self, phase: Phase, model: str) -> Iterator[Problem]:
+        """What is wrong with the objectives of a phase that trains a model, or parts inside of it."""
+        graph = self.graphs.get(model)
+        if graph is None:
+            return
+        parts = phase.entry.name == "incubate"
+        values = Values(graph, self.graphs, self.data, strict=not parts and phase.entry.name != "assemble")
+        body = self.spec.document.tree.get("phases").get(phase.name)
+        said = list(_written(phase, body if isinstance(body, Map) else Map()))
+        for slot in self.spec.split if parts else ("",):
+            there = values if not parts else values.inside(slot, graph)
+            if found := list(term_problems(said, there)):
+                yield from found
+                return
+
+
+def _written(phase: Phase, body: Map) -> Iterator[Said]:
+    """The objectives of a phase, those of its turns too."""
+    where = f"phases.{phase.name}"
+    if phase.options.get("objective"):
+        yield Said(phase.options["objective"], body.get("objective"), f"{where}.objective")
+    turns = body.get("turns")
+    for n, turn in enumerate(phase.options.get("turns") or ()):
+        place = turns.items[n] if isinstance(turns, Seq) else Leaf(None)
+        yield Said(turn["objective"], _inner(place, "objective"), f"{where}.turns.{n}.objective")
+
+
+def _inner(value: Value, key: str) -> Value | None:
+    return value.get(key) if isinstance(value, Map) else None
+
+
+def input_problems(graph: Graph, fields: Mapping[str, TensorType], section: Map) -> Iterator[Problem]:
+    """Inputs of a model that the data has no field for, or one of another shape or kind of number.
+
+    `section` is the recipe's `inputs:`, where they are written.
+    """
+    bound = dict(graph.only)
+    for name, kind in graph.inputs:
+        span: Span | None = section.key_span(name) if name in section else section.span
+        if name not in fields:
+            if name not in bound:
+                hint = near(name, fields) or "a model's inputs are named as the fields of its data"
+                yield Problem(f"the model reads '{name}', the data has {', '.join(fields)}", span, hint=hint)
+            continue
+        ours, theirs = kind.shape[1:], fields[name].shape[1:]
+        if ours != theirs:
+            hint = f"write inputs: {{{name}: [{', '.join(map(str, ('B', *theirs)))}]}}"
+            yield Problem(f"the model wants '{name}' {list(ours)}, the data has {list(theirs)}", span, hint=hint)
+        elif why := _refused(graph, name, fields[name]):
+            said = f"the model reads '{name}' as {kind.dtype}, the data has {fields[name].dtype}: {why}"
+            yield Problem(said, span, hint=f"write {{shape: ..., dtype: {fields[name].dtype}}} and what takes it")
+
+
+def _refused(graph: Graph, name: str, kind: TensorType) -> str:
+    """Why the model cannot be computed of an input of this type, or ""."""
+    if dict(graph.inputs)[name].dtype == kind.dtype:
+        return ""
+    try:
+        shapes(replace(graph, inputs=tuple((n, kind if n == name else old) for n, old in graph.inputs)))
+    except ShapeError as error:
+        return error.problems[0].message
+    return ""

@@ -1,0 +1,52 @@
+"""What is wrong with a run's list of rewrites, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from assembler.errors import AssemblerError, Problem, near
+from assembler.graph.core import Graph
+from assembler.pipeline.checking.given import registered
+from assembler.recipe.values import Leaf, Map, Seq, Value, plain
+from assembler.registry import lookup
+from assembler.rewrites.spec import order
+
+_EXAMPLE = "for instance [fold_batch_norm, {rewrite: low_rank, at: head, rank: 8}]"
+
+
+def source(value: Value, models: list[str]) -> Iterator[Problem]:
+    """What is wrong with the name of the model that is rewritten."""
+    name = plain(value)
+    if isinstance(name, str) and name not in models:
+        made = f"models made before it: {', '.join(models)}" if models else "put a phase 'teacher' or 'train' before it"
+        said = f"the model '{name}' is to be rewritten, and no phase before this one makes it"
+        yield Problem(said, value.span, hint=near(name, models) or made)
+
+
+def rewrites(value: Value, graph: Graph | None) -> Iterator[Problem]:
+    """What is wrong with the rewrites; `graph` is the recipe's, where that is what is rewritten."""
+    if not isinstance(value, Seq) or not len(value):
+        yield Problem("'apply' must be a list of rewrites", value.span, hint=_EXAMPLE)
+        return
+    for number, one in enumerate(value):
+        found = list(registered("rewrite", one, "rewrite", ("at",)))
+        yield from found or _one(one, graph if number == 0 else None)
+
+
+def _one(value: Value, graph: Graph | None) -> Iterator[Problem]:
+    at = value.get("at") if isinstance(value, Map) else None
+    if at is not None and not (isinstance(at, Leaf) and isinstance(at.value, str)):
+        yield Problem("'at' must be the path of a step, or a pattern", at.span, hint="for instance stage.*.block")
+        return
+    written = plain(value)
+    name = written if isinstance(written, str) else written["rewrite"]
+    try:
+        if lookup("rewrite", name).module.startswith("assembler."):  # looking at a plug-in never runs it
+            order(written)
+    except AssemblerError as error:
+        yield from error.at(value.span).problems
+    if at is not None and graph is not None and "*" not in plain(at):
+        try:
+            graph.resolve(plain(at))
+        except AssemblerError as error:
+            yield from error.at(at.span).problems

@@ -1,0 +1,281 @@
+"""What is wrong with a run, and with the `search:` of a space; without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from assembler import registry
+from assembler.errors import AssemblerError, Problem, RecipeError, Span, near
+from assembler.graph.core import Graph
+from assembler.pipeline import splitting
+from assembler.pipeline.checking import rewrites as check_rewrites
+from assembler.pipeline.checking.given import arguments, registered, training
+from assembler.pipeline.checking.objectives import TASK as TASK
+from assembler.pipeline.checking.objectives import objective, paths, turns
+from assembler.pipeline.checking.scene import Scene
+from assembler.recipe.choices import space
+from assembler.recipe.document import Document, beside, changed, entries
+from assembler.recipe.expressions import evaluate, parse
+from assembler.recipe.values import Leaf, Map, Value, plain
+from assembler.registry import checks
+from assembler.train.terms import metrics
+from assembler.wiring.build import draft
+
+COSTS = ("params", "flops")
+_NEEDS = {
+    "search": ("incubate", "trained parts"),
+    "assemble": ("search", "the winner of a search"),
+    "compare": ("assemble", "an assembled model"),
+}
+_ONCE = ("incubate", "search", "assemble", "compare")
+_TAKEN = ("assembled", "host", "slot", "test", "end_to_end_total", "end_to_end_tune", "random_assembly")
+"""What runs, objectives and tables call things of their own: no phase can have the name."""
+_MAKES_MODEL = ("meta", "teacher", "train", "assemble", "rewrite")
+
+
+def search_problems(value: Value) -> Iterator[Problem]:
+    """What is wrong with a space's `search:` section."""
+    if not isinstance(value, Map):
+        yield Problem("'search' must be a mapping", value.span, hint="for instance {data: digits, trials: 20}")
+        return
+    yield from arguments(registry.settings("search"), value, value.span)
+    for key, kind in (("data", "dataset"), ("sampler", "sampler")):
+        if key in value:
+            yield from registered(kind, value.get(key), "name")
+    yield from training(value.get("train"))
+    if any(key in value for key in ("mode", "screen", "prune", "supernet", "objectives")):
+        from assembler.pipeline.checking.search import cheaper  # what a recipe does not have is not imported
+
+        yield from cheaper(value)
+    budget = value.get("budget")
+    for name in budget.keys() if isinstance(budget, Map) else ():
+        if name not in COSTS:
+            hint = near(name, COSTS) or f"budgets: {', '.join(COSTS)}"
+            yield Problem(f"there is no budget for '{name}'", budget.key_span(name), hint=hint)
+
+
+class RunCheck:
+    """Checks a run. `models` are the names of the models that the phases so far make, `kinds` the phases' kinds."""
+
+    def __init__(self, document: Document, *, sound: bool) -> None:
+        self.document = document
+        self.tree = document.tree
+        self.sound = sound
+        self.decisions = space(document.model, [])
+        self.model = document.default
+        self.graph: Graph | None = draft(self.model, [], name="the model") if len(document.model) else None
+        self.models: list[str] = []
+        self.kinds: set[str] = set()
+        self.changed: set[str] = set()
+        self.graphs: dict[str, Graph | None] = {}
+
+    def problems(self) -> Iterator[Problem]:
+        yield from self.data()
+        yield from training(self.tree.get("train"))
+        yield from self.task()
+        yield from self.metric()
+        yield from self.seeds()
+        yield from self.phases()
+        yield from self.split()
+        yield from self.lock()
+
+    def task(self) -> Iterator[Problem]:
+        """What is wrong with the task, or with a model that has not what the usual one reads."""
+        scene, written = self.scene(""), self.tree.get("task")
+        if written is not None:
+            yield from objective(written, scene, alone=True)
+        elif scene.graph is not None and not scene.has(TASK["value"]):
+            outputs = [name for name, _ in scene.graph.outputs]
+            said = f"the model has no '{TASK['value']}', which a run is about that has no 'task'"
+            hint = f"call the output so, or write task: {{{', '.join(f'{k}: {v}' for k, v in TASK.items())}}}"
+            hint = hint.replace(f"value: {TASK['value']}", f"value: {outputs[0]}") if outputs else hint
+            yield Problem(said, self._where("model"), hint=hint)
+
+    def data(self) -> Iterator[Problem]:
+        value = self.tree.get("data")
+        if value is None or value == Leaf(None):
+            yield Problem("a run needs 'data'", self._where("data"), hint="for instance data: {name: digits}")
+        else:
+            yield from registered("dataset", value, "name")
+
+    def metric(self) -> Iterator[Problem]:
+        value, known = self.tree.get("metric"), metrics()
+        if value is not None and plain(value) not in known:
+            hint = near(str(plain(value)), known) or "there are " + ", ".join(known)
+            yield Problem(f"unknown metric {checks.shown(plain(value))}", value.span, hint=hint)
+
+    def seeds(self) -> Iterator[Problem]:
+        value = self.tree.get("seeds")
+        seeds = plain(value) if value is not None else [0]
+        if not isinstance(seeds, list) or not seeds or not all(type(s) is int and s >= 0 for s in seeds):
+            said = "'seeds' must be a list of whole numbers from 0 on"
+            yield Problem(said, value.span if value else None, hint="for instance [0, 1, 2]")
+        elif len(set(seeds)) < len(seeds) and value is not None:
+            yield Problem("a seed stands twice", value.span, hint="for instance [0, 1, 2]")
+
+    def lock(self) -> Iterator[Problem]:
+        value = self.tree.get("lock", Map())
+        weights = value.get("weights", Map()) if isinstance(value, Map) else value
+        said = plain(weights)
+        if not isinstance(said, dict) or not all(isinstance(digest, str) for digest in said.values()):
+            hint = "for instance lock: {weights: {model.safetensors: <sha256>}}, as recipe.lock.yaml has it"
+            yield Problem("'lock' must say which weights a run was made with", value.span, hint=hint)
+
+    def _where(self, key: str) -> Span | None:
+        return self.tree.key_span(key) if key in self.tree else self.tree.span
+
+    def phases(self) -> Iterator[Problem]:
+        value = self.tree.get("phases")
+        if not isinstance(value, Map) or not len(value):
+            place = value.span if value is not None else self._where("phases")
+            hint = f"phases are {', '.join(registry.names('phase'))}"
+            yield Problem("a run needs 'phases', a mapping", place, hint=hint)
+            return
+        for name, body in value:
+            span = value.key_span(name)
+            body = Map((), span) if body == Leaf(None) else body
+            if isinstance(body, Map):
+                yield from self.phase(name, body, span)
+            else:
+                hint = f"for instance {name}: {{}}"
+                yield Problem(f"phase '{name}' must be a mapping of options", body.span, hint=hint)
+
+    def phase(self, name: str, body: Map, span: Span | None) -> Iterator[Problem]:
+        kind = str(plain(body.get("phase", Leaf(name))))
+        try:
+            entry = registry.lookup("phase", kind)
+        except AssemblerError as error:
+            yield from error.at(body.get("phase").span if "phase" in body else span).problems
+            return
+        if name in _TAKEN:
+            yield Problem(
+                f"a phase cannot be called '{name}'", span, hint="runs use that name for something of their own"
+            )
+        if kind in _ONCE and kind in self.kinds:
+            yield Problem(f"a run has one phase '{kind}'", span, hint="write a second run, it reads what this one made")
+        yield from arguments(entry, body.drop("phase"), body.span or span, ("phase",))
+        yield from self.searching(body) if kind == "search" else ()
+        yield from self.order(name, kind, plain(body.get("mode", Leaf("parts"))), span)
+        scene = self.scene(kind, body.get("train"))
+        options: dict[str, Callable[[Value], Iterator[Problem]]] = {
+            "train": training,
+            "objective": lambda v: objective(v, scene),
+            "turns": lambda v: turns(v, scene, beside="objective" in body),
+            "trained": lambda v: paths(v, scene, "trained"),
+            "sampler": lambda v: registered("sampler", v, "name"),
+            "budget": self.budget,
+            "model": lambda v: self.other(name, v, body.get("set")),
+            "set": lambda v: iter(()) if "model" in body else self.set(v),
+            "of": lambda v: check_rewrites.source(v, self.models),
+            "apply": lambda v: check_rewrites.rewrites(v, self._written(body)),
+        }
+        for key, look in options.items():
+            if key in body and entry.param(key) and body.get(key) != Leaf(None):
+                yield from look(body.get(key))
+        if kind == "incubate":
+            yield from self.host(body.get("host", Leaf("meta", span)))
+        self.kinds.add(kind)
+        if kind == "rewrite" or not {"set", "model"}.isdisjoint(body.keys()):
+            self.changed.add(name)
+        if kind == "incubate" and body.get("host", Leaf("meta")) in [Leaf(name) for name in self.changed]:
+            self.changed.add("host")
+        if kind in _MAKES_MODEL:
+            self.models.append("assembled" if kind == "assemble" else name)
+
+    def _written(self, body: Map) -> Graph | None:
+        """The graph of the model that a phase rewrites, if that is the recipe's."""
+        of = plain(body.get("of", Leaf("")))
+        return self.graph if self.sound and of in self.models and of not in {*self.changed, "assembled"} else None
+
+    def order(self, name: str, kind: str, mode: object, span: Span | None) -> Iterator[Problem]:
+        before, what = _NEEDS.get(kind, ("", "")) if mode == "parts" else ("", "")
+        if before and before not in self.kinds:
+            said = f"phase '{name}' needs {what}, and no phase before it gives any"
+            other = ", or search in another mode: trials, inherit, supernet" if kind == "search" else ""
+            yield Problem(said, span, hint=f"put a phase '{before}' before it{other}")
+
+    def searching(self, body: Map) -> Iterator[Problem]:
+        """What is wrong with how a phase searches, beside its options one by one."""
+        if any(key in body for key in ("mode", "screen", "prune", "supernet", "train", "objectives")):
+            from assembler.pipeline.checking.search import cheaper  # what a recipe does not have is not imported
+
+            yield from cheaper(body, "parts")
+        if plain(body.get("mode", Leaf("parts"))) == "parts" and self.decisions.moves:
+            said = "moves change graphs, and slots have no parts that are trained for that"
+            place = body.get("mode").span if "mode" in body else self.document.model.get("moves").span
+            yield Problem(said, place, hint="search: {mode: trials}, or take the moves out")
+
+    def host(self, value: Value) -> Iterator[Problem]:
+        name = plain(value)
+        if isinstance(name, str) and name not in self.models:
+            said = f"parts are trained inside the model '{name}', and no phase before this one makes it"
+            made = f"models made before it: {', '.join(self.models)}" if self.models else "put a phase 'meta' before it"
+            yield Problem(said, value.span, hint=near(name, self.models) or made)
+
+    def other(self, name: str, value: Value, changes: Value | None) -> Iterator[Problem]:
+        """What is wrong with the recipe that a phase names as its model, and with the changes to that."""
+        found: list[Problem] = []
+        self.graphs[name] = None
+        try:
+            model = (
+                changed(beside(self.document, value).default, entries(changes)) if isinstance(value, Leaf) else Map()
+            )
+        except AssemblerError as error:
+            yield from error.problems
+            return
+        self.graphs[name] = draft(model, found, name=f"'{name}'")
+        yield from found
+
+    def set(self, value: Value) -> Iterator[Problem]:
+        """What is wrong with the changes that a phase makes to the model."""
+        try:
+            model = changed(self.model, entries(value))
+        except RecipeError as error:
+            yield from error.problems
+            return
+        if self.sound:
+            found: list[Problem] = []
+            draft(model, found)
+            yield from found
+
+    def budget(self, value: Value) -> Iterator[Problem]:
+        section = value if isinstance(value, Map) else Map()
+        for name, limit in section:
+            if name not in COSTS:
+                hint = near(name, COSTS) or f"budgets: {', '.join(COSTS)}"
+                yield Problem(f"there is no budget for '{name}'", section.key_span(name), hint=hint)
+            said = plain(limit)
+            try:
+                said = (
+                    evaluate(parse(said, limit.span), dict.fromkeys(self.models, 1e6))
+                    if isinstance(said, str)
+                    else said
+                )
+            except RecipeError as error:
+                yield from error.at(limit.span).problems
+                continue
+            if isinstance(said, bool) or not isinstance(said, int | float) or said <= 0:
+                shown = checks.shown(plain(limit))
+                hint = "for instance 20000, or =0.5 * teacher"
+                yield Problem(f"the budget of '{name}' must be a number above 0, not {shown}", limit.span, hint=hint)
+
+    def scene(self, kind: str, train: Value | None = None) -> Scene:
+        """What an objective in a phase of that kind, with these settings, may read."""
+        sections = [s for s in (self.tree.get("train"), train) if isinstance(s, Map)]
+        averaged = any(plain(s.get("ema", Leaf(None))) for s in sections)
+        graph = self.graph if self.sound else None
+        return Scene(graph, tuple(self.models), frozenset(self.changed), kind, averaged, self.graphs)
+
+    def split(self) -> Iterator[Problem]:
+        value = self.tree.get("split")
+        if value is None and self.decisions.decisions and self.sound and "incubate" in self.kinds:
+            yield Problem("a run that incubates parts needs 'split'", self._where("space"), hint="split: [stage.*]")
+        yield from splitting.problems(self.document, self.graph, self.decisions, sound=self.sound)
+
+
+def settings_of(value: Value | None) -> Mapping[str, Any]:
+    """A mapping section as plain data, empty where it is not written."""
+    found = plain(value) if value is not None else {}
+    assert isinstance(found, dict)
+    return found

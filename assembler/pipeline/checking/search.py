@@ -1,0 +1,102 @@
+"""What is wrong with what makes the trials of a `search:` cheaper: screen, pruner, supernet; without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from assembler import registry
+from assembler.errors import Problem, RecipeError, near
+from assembler.pipeline.checking.given import arguments, registered
+from assembler.recipe.values import Leaf, Map, Value, plain
+
+MEASURED = ("validation", "loss", "train_flops", "steps")
+"""What a training gives that a search may be about, beside the costs."""
+COSTS = ("params", "flops")
+PARTS = "a run has them: split: [stage.*], and phases: {meta: {}, incubate: {}, search: {mode: parts}}"
+
+
+def cheaper(search: Map, default: str = "trials") -> Iterator[Problem]:
+    """The problems of what makes trials cheaper, each at its place; `default` is the mode if none is written."""
+    if (screen := _given(search, "screen")) is not None:
+        yield from _screen(screen)
+    if (prune := _given(search, "prune")) is not None:
+        yield from registered("pruner", prune, "name")
+        yield from _objectives(search, prune)
+    mode = plain(search.get("mode") or Leaf(default))
+    if (supernet := _given(search, "supernet")) is not None:
+        from assembler.train.supernet import SupernetSpec  # what a recipe does not have is not imported
+
+        yield from _section("supernet", supernet, lambda given: SupernetSpec(**given), "{train: spos, epochs: 10}")
+        if mode in ("trials", "inherit", "parts"):
+            hint = "write mode: supernet beside it"
+            yield Problem(f"'supernet' is for mode: supernet, not {mode}", search.key_span("supernet"), hint=hint)
+    if mode == "parts" and default != "parts":
+        yield Problem("a space has no slots with trained parts to search", search.get("mode").span, hint=PARTS)
+        return
+    for key in {"supernet": ("prune",), "parts": ("prune", "screen", "train")}.get(str(mode), ()):
+        if _given(search, key) is not None:
+            yield Problem(f"with mode: {mode} no trial is trained, so that {_NOTHING[key]}", search.key_span(key))
+
+    goals = search.get("objectives")
+    measured = ("loss", "validation") if mode == "parts" else MEASURED
+    for name, goal in goals if isinstance(goals, Map) else ():
+        for problem in goal_problems(name, plain(goal), measured):
+            yield replace(problem, span=goals.key_span(name), path="")
+
+
+def goal_problems(name: str, goal: object, measured: Sequence[str] | None = MEASURED) -> Iterator[Problem]:
+    """What is wrong with an objective: costs and what is `measured` are known; None: a function measures anything."""
+    path, known = f"search.objectives.{name}", (*(measured or ()), *COSTS)
+    if measured is not None and name not in known:
+        hint = near(name, known) or f"metrics and costs: {', '.join(known)}"
+        yield Problem(f"there is no metric '{name}'", path=path, hint=hint)
+    if goal not in ("maximize", "minimize"):
+        yield Problem(f"'{name}' is to maximize or to minimize, not to '{goal}'", path=path)
+
+
+def _given(search: Map, key: str) -> Value | None:
+    value = search.get(key)
+    return None if value is None or plain(value) is None else value
+
+
+_NOTHING = {
+    "prune": "none can be pruned",
+    "screen": "a screen spares nothing",
+    "train": "there is nothing to say of trainings",
+}
+
+
+def _screen(screen: Value) -> Iterator[Problem]:
+    from assembler.search.screenspec import PREDICTOR, ScreenSpec  # as above
+
+    yield from _section("screen", screen, lambda given: ScreenSpec(**{"by": "", **given}), "{by: synflow, keep: 0.25}")
+    by = screen.get("by") if isinstance(screen, Map) else None
+    if by is not None and plain(by) != PREDICTOR:
+        yield from registered("proxy", by, "name")
+
+
+def _section(name: str, value: Value, make: Callable[[dict[str, Any]], object], example: str) -> Iterator[Problem]:
+    """The problems of a mapping of settings: of its keys and types, then of each value by itself."""
+    if not isinstance(value, Map):
+        yield Problem(f"'{name}' must be a mapping", value.span, hint=f"for instance {example}")
+        return
+    found = list(arguments(registry.settings(name), value, value.span))
+    yield from found
+    for key, given in value:
+        if not any(f"'{key}'" in p.message for p in found):
+            try:
+                make({key: plain(given)})
+            except RecipeError as error:
+                yield from error.at(given.span).problems
+
+
+def _objectives(search: Map, prune: Value) -> Iterator[Problem]:
+    """A pruner has to take as many objectives as there are."""
+    goals = search.get("objectives")
+    name = plain(prune.get("name") or Leaf("")) if isinstance(prune, Map) else plain(prune)
+    entry = registry.find("pruner", str(name))
+    if entry and isinstance(goals, Map) and len(goals) > 1 and not entry.option("multi", False):
+        said = f"pruner '{name}' follows one objective, not {len(goals)}"
+        yield Problem(said, search.key_span("prune"), hint="use dominance")

@@ -1,0 +1,7 @@
+"""Base test classes for plug-ins: subclass one in a pytest file, fill in its attributes, and inherit the tests."""
+
+from assembler.testing.op import OpContract
+from assembler.testing.rewrite import RewriteContract
+from assembler.testing.sampler import SamplerContract
+
+__all__ = ["OpContract", "RewriteContract", "SamplerContract"]
