@@ -31,7 +31,8 @@ from assembler.graph.core import Graph
 from assembler.graph.text import from_text
 from assembler.infer.cost import total, train_flops
 from assembler.pipeline.search.candidates import Candidates
-from assembler.pipeline.search.run import search_recipe, settings
+from assembler.pipeline.search.run import search_recipe
+from assembler.pipeline.search.settings import settings
 from assembler.pipeline.training import test_task
 from assembler.recipe.document import parse
 from benchmarks.measure import Figure
@@ -207,8 +208,9 @@ def costs_of(found: Mapping[str, list[float]]) -> Iterator[Figure]:
     """
     for name, values in found.items():
         spent = [min(1.0, value) for value in values]
-        cost = sum(spent) / max(1, sum(value < math.inf for value in values))
-        goal, holds = ("<= 1", cost <= 1) if name in CHEAPER else ("reported", True)
+        there = sum(value < math.inf for value in values)
+        cost = sum(spent) / max(1, there)
+        goal, holds = ("<= 1", there > 0 and cost <= 1) if name in CHEAPER else ("reported", True)
         yield Figure(
             f"{name}: FLOPs to random's best / budget", cost, goal, holds, "random", _deviation(spent), len(spent)
         )

@@ -17,9 +17,12 @@ from assembler.graph.core import Graph
 from assembler.graph.diff import Diff
 from assembler.graph.diff import diff as diff_graphs
 from assembler.pipeline import run as running
+from assembler.pipeline.checking.search import MEASURED
 from assembler.pipeline.plan import Plan, plan_model, plan_run
-from assembler.pipeline.search import run as searching
+from assembler.pipeline.search.run import search_recipe
 from assembler.pipeline.search.scoring import ObjectiveFunction, begun
+from assembler.pipeline.search.settings import Running
+from assembler.pipeline.search.settings import settings as settings_of
 from assembler.pipeline.sources import Source, document, folder, graph, model_of, searched
 from assembler.pipeline.spec import TASK, read
 from assembler.recipe import document as documents
@@ -116,9 +119,9 @@ def search(
         raise InputError("'direction' is that of an objective function, and none is given", hint=hint)
     if objective is not None:
         settings = {"objectives": _objectives(direction or "maximize"), **settings}
-    how = searching.settings(found, settings, searching.MEASURED if objective is None else None)
-    running_ = searching.Running(workers, device, timeout, storage, study, engine, address, gpus)
-    return searching.search_recipe(found, how, running_, objective, on_trial=on_trial)
+    how = settings_of(found, settings, MEASURED if objective is None else None)
+    running = Running(workers, device, timeout, storage, study, engine, address, gpus)
+    return search_recipe(found, how, running, objective, on_trial=on_trial)
 
 
 def _objectives(direction: Direction | Sequence[Direction]) -> dict[str, str]:

@@ -34,7 +34,7 @@ _FOLDERS = {
 _SETTINGS = {
     "train": ("train/spec.py", "FitSpec"),
     "turn": ("train/spec.py", "TurnSpec"),
-    "search": ("pipeline/search/run.py", "Settings"),
+    "search": ("pipeline/search/settings.py", "Settings"),
     "screen": ("search/screenspec.py", "ScreenSpec"),
     "supernet": ("train/supernet.py", "SupernetSpec"),
 }

@@ -14,7 +14,8 @@ from assembler.assemble.runner import Event
 from assembler.errors import AssemblerError, InputError, RecipeError
 from assembler.pipeline.search.candidates import Candidates
 from assembler.pipeline.search.modes import Inherit, differing
-from assembler.pipeline.search.run import search_recipe, settings
+from assembler.pipeline.search.run import search_recipe
+from assembler.pipeline.search.settings import settings
 from assembler.recipe.document import Document, parse
 from assembler.search import Study, Trial
 

@@ -13,7 +13,8 @@ from inside import search_inside
 import assembler as asm
 from assembler.compile.model import Compiled
 from assembler.errors import AssemblerError
-from assembler.pipeline.search.run import search_recipe, settings
+from assembler.pipeline.search.run import search_recipe
+from assembler.pipeline.search.settings import settings
 from assembler.recipe.document import parse
 from assembler.search import Study
 

@@ -11,7 +11,8 @@ from inside import search_inside
 
 import assembler as asm
 from assembler.pipeline.checking.check import check
-from assembler.pipeline.search.run import search_recipe, settings
+from assembler.pipeline.search.run import search_recipe
+from assembler.pipeline.search.settings import settings
 from assembler.recipe.document import parse
 from assembler.registry import names
 from assembler.registry.live import LIVE

@@ -86,7 +86,9 @@ def search(
     from assembler.pipeline.progress import Progress
     from assembler.pipeline.run import new_folder
     from assembler.pipeline.search.page import write_page
-    from assembler.pipeline.search.run import Running, search_recipe, settings, write_search
+    from assembler.pipeline.search.rows import write_search
+    from assembler.pipeline.search.run import search_recipe
+    from assembler.pipeline.search.settings import Running, settings
     from assembler.search.storage import JOURNAL
 
     how = settings(document, given)

@@ -12,7 +12,7 @@ from assembler.errors import AssemblerError, InputError, RecipeError
 from assembler.infer.cost import total
 from assembler.pipeline.checking.budgets import fixed, limits
 from assembler.pipeline.search.found import searched
-from assembler.pipeline.search.run import Settings
+from assembler.pipeline.search.settings import Settings
 from assembler.recipe.choices import Decision, Space
 from assembler.recipe.write import to_yaml
 from assembler.registry import phase

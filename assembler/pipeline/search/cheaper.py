@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from assembler.assemble.plan import Failure
 from assembler.assemble.product import Product
@@ -16,14 +15,13 @@ from assembler.pipeline.search.modes import Inherit, Trials
 from assembler.pipeline.search.pruning import Past
 from assembler.pipeline.search.scoring import Scorer
 from assembler.pipeline.search.screening import screened
+from assembler.pipeline.search.settings import Settings
 from assembler.pipeline.search.supernets import OneShot, supernet_task
+from assembler.pipeline.search.trainer import Trainer
 from assembler.search.first import First
 from assembler.search.samplers import Sampler
 from assembler.search.trial import Study
 from assembler.train.supernet import SupernetSpec
-
-if TYPE_CHECKING:
-    from assembler.pipeline.search.run import Settings, Trainer
 
 
 def mode_of(how: Settings, maker: Trainer | Scorer) -> Trials:

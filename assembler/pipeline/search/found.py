@@ -12,7 +12,10 @@ from assembler.assemble.task import Task, module_code, task
 from assembler.infer.cost import train_flops
 from assembler.pipeline.search.assemblies import CANDIDATES
 from assembler.pipeline.search.candidates import Candidates
-from assembler.pipeline.search.run import Running, Search, Settings, Trainer, opened, row_of
+from assembler.pipeline.search.rows import row_of
+from assembler.pipeline.search.run import Search, opened
+from assembler.pipeline.search.settings import Running, Settings
+from assembler.pipeline.search.trainer import Trainer
 from assembler.search.study import Study
 from assembler.train.data.core import load
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assembler.pipeline.exporting import write_text
-from assembler.pipeline.search.run import Settings
+from assembler.pipeline.search.settings import Settings
 from assembler.recipe.choices import space
 from assembler.recipe.document import Document
 from assembler.recipe.values import plain

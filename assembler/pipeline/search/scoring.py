@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from multiprocessing import spawn
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -24,6 +24,7 @@ from assembler.graph.core import Graph
 from assembler.graph.text import from_text, to_text
 from assembler.pipeline.search.candidates import BUDGETED, Candidates
 from assembler.pipeline.search.pruning import Past, Watch, points, vector
+from assembler.pipeline.search.settings import Settings
 from assembler.pipeline.weights.loading import load_into
 from assembler.recipe.choices import decide
 from assembler.recipe.document import Document
@@ -32,9 +33,6 @@ from assembler.recipe.values import Map
 from assembler.recipe.write import to_yaml
 from assembler.search.evaluators import InProcess, Outcome, outcome
 from assembler.search.trial import Trial
-
-if TYPE_CHECKING:
-    from assembler.pipeline.search.run import Settings
 
 Score = float | Sequence[float]
 ObjectiveFunction = Callable[[Compiled], Score | Iterator[Score]]

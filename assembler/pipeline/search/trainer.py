@@ -1,0 +1,95 @@
+"""Trials as trainings of their candidates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from assembler.assemble.product import Product
+from assembler.assemble.store import Store
+from assembler.assemble.task import Task
+from assembler.pipeline.checking.search import MEASURED as MEASURED
+from assembler.pipeline.search.candidates import Candidates
+from assembler.pipeline.search.settings import Settings
+from assembler.pipeline.training import Setting, training_task
+from assembler.pipeline.weights.initial import needs_of
+from assembler.pipeline.weights.loading import places
+from assembler.recipe.choices import Choice, decide
+from assembler.recipe.document import Document
+from assembler.search.evaluators import Outcome
+from assembler.search.study import Trial
+from assembler.train.spec import FitSpec
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trials as trainings: the task of a trial, and what its product is worth; `loss` and `metric` as in `Setting`."""
+
+    document: Document
+    candidates: Candidates
+    how: Settings
+    store: Store
+    device: str
+    loss: Mapping[str, Any] | None = None
+    metric: str = "accuracy"
+    phase: str = "search"
+
+    seen = ("validation",)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the values of trials depend on beside their choices."""
+        how = self.how
+        found = {"data": how.data, "train": how.train or {}, "objectives": list(how.goals)}
+        return found | ({"mode": how.mode, "supernet": how.supernet or {}} if how.mode != "trials" else {})
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The data that candidates are trained on."""
+        return self.how.data_for("its candidates are trained")
+
+    @property
+    def steps(self) -> int | None:
+        """The epochs of a training, if it counts by them."""
+        spec = FitSpec.from_spec(self.how.train or {})
+        return None if spec.steps else math.ceil(spec.epochs)
+
+    def check(self) -> None:
+        """Look at the data and at the weights that each candidate begins with, before anything is trained."""
+        _ = self.data
+        for choice in self.candidates.space.covering():
+            self.begin(choice)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The GPUs that workers share out, where there are several and none is asked for by number."""
+        several = torch.cuda.device_count() if self.device == "cuda" else 0
+        return tuple(map(str, range(several))) if several > 1 else ()
+
+    def begin(self, choice: Choice) -> dict[str, Task]:
+        """The weights that a candidate begins with, as a need."""
+        where = places(decide(self.document.model, choice), self.document.folder)
+        return needs_of(self.store, self.candidates.graph(choice), where, phase=self.phase) if where else {}
+
+    def setting(self, repeat: int) -> Setting:
+        """What candidates are trained on and how; those that repeat others have seeds of their own."""
+        return Setting(self.data, self.how.train or {}, self.how.seed + repeat, self.device, self.loss, self.metric)
+
+    def task(self, trial: Trial, more: Mapping[str, Task]) -> Task:
+        """The training of a trial, which needs `more` than the weights that its recipe names."""
+        label = " ".join(trial.labels.values())
+        begin = {**self.begin(trial.choice), **more}
+        graph = self.candidates.graph(trial.choice)
+        return training_task(graph, self.setting(trial.repeat), begin, label=label, phase=self.phase)
+
+    def read(self, trial: Trial, product: Product) -> Outcome:
+        """The values of a trial."""
+        known = {**trial.costs, **product.result}
+        missing = [name for name in self.how.goals if not isinstance(known.get(name), int | float)]
+        if missing:
+            return Outcome(None, f"the training gives no '{missing[0]}'", "failed")
+        return Outcome(tuple(float(known[name]) for name in self.how.goals))
