@@ -35,8 +35,8 @@ def validating(width: int) -> int:
 
 def test_trainings_shared_weights_and_scores_count_once_and_only_trained_models_can_win() -> None:
     spent = Spent(1e9)
-    spent.hear(made(3, "supernets:train", train_flops=500))
-    spent.hear(made(3, "supernets:score", validation=0.9))
+    spent.hear(made(3, "search.supernets:train", train_flops=500))
+    spent.hear(made(3, "search.supernets:score", validation=0.9))
     assert spent.flops == 500 + validating(3) and spent.tasks == []
     first = made(2, train_flops=1000, validation=0.5)
     for event in (Event("started", first.task), first, first):
@@ -69,6 +69,7 @@ def test_the_cost_of_a_target_counts_the_seeds_that_miss_it() -> None:
     assert (rows["inherit"].value, rows["inherit"].holds) == (1.5, False)
     assert (rows["supernet"].value, rows["supernet"].holds) == (3.0, False)
     assert next(iter(cheaper.costs_of({"inherit": [0.5, 0.7]}))).holds
+    assert not next(iter(cheaper.costs_of({"inherit": [math.inf]}))).holds
 
 
 def test_cheaper_trials_are_held_against_trials() -> None:
