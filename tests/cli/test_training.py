@@ -86,7 +86,8 @@ def test_search_ranks_candidates_and_writes_the_best_recipe(call: Call, place: P
 
 
 def test_search_without_data_or_choices(call: Call) -> None:
-    assert "needs 'data'" in call("search", "tiny.yaml").stderr
+    open_width = ("-o", "graph.head.out={$int: [10, 11]}")
+    assert "'search' needs 'data': its candidates are trained" in call("search", "tiny.yaml", *open_width).stderr
     result = call("search", "tiny.yaml", "--data", "digits")
     assert result.exit_code == 2
     assert result.stderr.startswith("error: 'tiny' has no open choices to search")
