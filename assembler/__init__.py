@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from assembler.registry import phase as phase
     from assembler.registry import sampler as sampler
     from assembler.symbolic.recipe import Recipe as Recipe
+    from assembler.train.data.source import Source as Source
 
 __version__ = "0.1.0"
 
@@ -50,6 +51,7 @@ _HOME = {
     "AssemblerError": "errors",
     "Graph": "graph",
     "Recipe": "symbolic.recipe",
+    "Source": "train.data.source",
     "cuts": "pipeline.cutting",
     "export": "pipeline.exporting",
     "from_module": "importing",

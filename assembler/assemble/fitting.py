@@ -91,7 +91,7 @@ class Bench:
         if len(training.moves) > 1:
             module, graph = sharing(module, graph, self._read_by(move))
         forward = named(module, graph, self.names)
-        return Turn(_joined(beside, forward), move.objective, params, move.spec, move.name, move.every)
+        return Turn(joined(beside, forward), move.objective, params, move.spec, move.name, move.every)
 
     def _average(self, training: Training) -> tuple[Average | None, bool]:
         if training.spec.average is None:
@@ -121,7 +121,7 @@ class Bench:
         return replace(hooks, after=average.update) if average else hooks
 
 
-def _joined(beside: Sequence[Forward], forward: Forward) -> Forward:
+def joined(beside: Sequence[Forward], forward: Forward) -> Forward:
     """The values of the models beside and of the one in training, which may read theirs."""
     if not beside:
         return forward

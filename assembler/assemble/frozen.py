@@ -17,6 +17,7 @@ from assembler.graph.core import Graph
 from assembler.graph.values import with_items
 from assembler.infer.cost import total
 from assembler.train.data.core import Data, Split
+from assembler.wiring.resized import size_hint
 
 AVERAGE = "ema."
 """How the names of values of the averaged copy begin."""
@@ -118,5 +119,5 @@ def check_inputs(graph: Graph, split: Split) -> None:
             raise InputError(f"the model reads '{name}', the data has {have}", hint="name the model's inputs alike")
         shape = tuple(split.fields[name].shape[1:])
         if shape != kind.shape[1:]:
-            hint = f"write inputs: {{{name}: [B, {', '.join(map(str, shape))}]}}"
+            hint = size_hint(graph, name, shape)
             raise InputError(f"the model wants '{name}' {list(kind.shape[1:])}, the data has {list(shape)}", hint=hint)

@@ -11,7 +11,8 @@ from torch import nn
 from assembler.assemble.fitting import Bench
 from assembler.assemble.frozen import compared, own_values, piece
 from assembler.assemble.hybrid import SLOT, split, value_paths
-from assembler.assemble.models import Model, Task, Training, assess
+from assembler.assemble.judging import assess
+from assembler.assemble.models import Model, Task, Training
 from assembler.assemble.weights import Weights, copy_fitting, load_there, part_keys, whole_keys
 from assembler.compile.lower import lower
 from assembler.graph.core import Graph

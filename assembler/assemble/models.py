@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from assembler.assemble.weights import Weights
-from assembler.errors import RecipeError, TrainingError
 from assembler.graph.core import Graph
 from assembler.graph.structure import flatten, pack
 from assembler.graph.values import covers
-from assembler.train.data.core import Data, Split
-from assembler.train.evaluate import Forward, evaluating, measure
+from assembler.train.evaluate import Forward
 from assembler.train.objective import Objective
 from assembler.train.spec import FitSpec
-
-_MOST = 700.0  # e to the power of more overflows
 
 
 @dataclass(frozen=True)
@@ -36,10 +30,14 @@ class Task:
     """What a model is for: the loss on the data, and the metric that people read.
 
     The metric is "accuracy", "loss" (the task's own), "perplexity" (e to the power of it) or the name of a loss.
+    `beside` are the models whose values the task compares with, held still, as functions of a batch; `theirs` are the
+    names of those values (`teacher.logits`).
     """
 
     loss: Objective
     metric: str = "accuracy"
+    beside: Sequence[Forward] = ()
+    theirs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -89,38 +87,6 @@ class Training:
     def holds(self, path: str) -> bool:
         """Whether what lies at a path is kept as it is."""
         return bool(self.paths) and not any(covers(pattern, path) for pattern in self.paths)
-
-
-def assess(
-    module: nn.Module, graph: Graph, data: Data, task: Task, device: torch.device | str = "cpu"
-) -> tuple[float, float]:
-    """(metric, task loss) of a whole model on the validation split.
-
-    Raises TrainingError where the loss is not finite.
-    """
-    return score(module, named(module, graph), data.validation.to(device), task, f"the validation loss of {graph.name}")
-
-
-def score(module: nn.Module, forward: Forward, split: Split, task: Task, what: str = "the loss") -> tuple[float, float]:
-    """(metric, task loss) of a model on a split, in evaluation mode; `forward` gives its named values.
-
-    Random steps draw the same numbers whenever this is called. Raises TrainingError where the loss is not finite,
-    RecipeError for a metric that compares where the task has nothing to compare with.
-    """
-    with evaluating(module), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        loss = measure(forward, split, task.loss)
-        if not math.isfinite(loss):
-            raise TrainingError(f"{what} is {loss}")
-        if task.metric in ("loss", "perplexity"):
-            return loss if task.metric == "loss" else math.exp(min(loss, _MOST)), loss
-        term = next((t for t in task.loss.terms if t.target), None)
-        if term is None:
-            hint = "metric: loss, or a task that has a target"
-            raise RecipeError(f"the metric '{task.metric}' compares, and the task compares nothing", hint=hint)
-        torch.manual_seed(0)
-        axis = int(term.arg("axis", 1))
-        return measure(forward, split, task.metric, value=term.value, target=term.target, axis=axis), loss
 
 
 def named(

@@ -9,15 +9,17 @@ from torch import Tensor, nn
 from assembler.assemble.hybrid import values_of
 from assembler.compile.lower import lower
 from assembler.graph.core import Graph
-from assembler.graph.modes import in_mode
+from assembler.graph.modes import Mode, in_mode
 
 
-def sharing(module: nn.Module, graph: Graph, wanted: Mapping[str, str]) -> tuple[nn.Module, Graph]:
-    """A module that computes `wanted` (output name -> id) alone, as in training, and its graph.
+def sharing(
+    module: nn.Module, graph: Graph, wanted: Mapping[str, str], mode: Mode = "train"
+) -> tuple[nn.Module, Graph]:
+    """A module that computes `wanted` (output name -> id) alone, as in training or in evaluation, and its graph.
 
     Its steps are the very modules of `module`, which `graph` was lowered to: weights, buffers and modes are shared.
     """
-    inner = values_of(in_mode(graph, "train"), wanted)
+    inner = values_of(in_mode(graph, mode), wanted)
     made = lower(inner)
     for path in inner.nodes:
         step, owner = _step(module, path), path.rpartition(".")[0]

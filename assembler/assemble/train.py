@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,17 +10,16 @@ from torch import nn
 
 from assembler.assemble.fitting import Bench
 from assembler.assemble.frozen import check_inputs, compared, own_values
-from assembler.assemble.hybrid import value_paths, with_values
-from assembler.assemble.models import Model, Task, Training, named, score
+from assembler.assemble.judging import score, watched
+from assembler.assemble.models import Model, Task, Training
 from assembler.assemble.weights import Weights, load_there
 from assembler.compile.lower import lower
 from assembler.errors import RecipeError, near
 from assembler.graph.core import Graph
-from assembler.graph.values import covers, with_items
+from assembler.graph.values import covers
 from assembler.infer.cost import train_flops
 from assembler.train.data.core import Data
 from assembler.train.loop import FitResult, Hooks
-from assembler.train.steps import free
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,15 @@ def train_model(
     check_inputs(graph, data.train)
     teachers = teachers or {}
     needs = training.needs | task.loss.needs
-    module, whole, names = _watched(graph, own_values(needs, teachers, graph, data), training.seed)
+    whole, names = watched(graph, own_values(needs, teachers, graph, data))
+    module = lower(whole, seed=training.seed)
     if weights is not None:
         load_there(module, weights)
     module.to(device).train()
     trained = _trained(module, graph, training)
 
     def judged(one: nn.Module) -> tuple[float, float]:
-        return score(one, named(one, whole, names), data.validation.to(device), task, f"the loss of {graph.name}")
+        return score(one, whole, data.validation.to(device), task, f"the loss of {graph.name}", names)
 
     before = judged(module)
     frozen = compared(teachers, needs, device=device)
@@ -69,16 +69,6 @@ def train_model(
     state = {name: tensor.cpu() for name, tensor in module.state_dict().items()}
     spent = beside + (bench.flops(training, result) if training.turns else _flops(graph, training) * result.samples)
     return Trained(state, before, judged(module), result, spent)
-
-
-def _watched(graph: Graph, values: Sequence[str], seed: int) -> tuple[nn.Module, Graph, dict[str, str]]:
-    """The module, its graph with every one of `values` among the outputs, and the outputs that stand for them."""
-    whole = with_items(graph, values)
-    outputs, taken = dict(graph.outputs), set(dict(graph.outputs))
-    paths = {n: i for n, i in value_paths(whole, values).items() if n not in outputs}
-    names = {free(n, taken): n for n in paths}
-    whole = with_values(whole, {safe: paths[n] for safe, n in names.items()})
-    return lower(whole, seed=seed), whole, names
 
 
 def _trained(module: nn.Module, graph: Graph, training: Training) -> dict[str, nn.Parameter]:

@@ -16,14 +16,15 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from assembler.compile.files import whole
-from assembler.compile.free import Axes, axes_of, bound, held, said_of, spec
+from assembler.compile.free import Axes, axes_of, bound, held, listed, said_of, spec
 from assembler.compile.located import STEP, step_at
 from assembler.compile.model import Compiled, Model, Switched
-from assembler.errors import GraphError, Problem
-from assembler.graph.core import Graph, TensorType
+from assembler.errors import GraphError, InputError, Problem
+from assembler.graph.core import ITEM, SWITCH, Graph, TensorType
 from assembler.graph.modes import in_mode
 from assembler.graph.structure import flatten, pack
 from assembler.infer.shape import batched, dtype_of
+from assembler.registry import lookup
 
 EXAMPLES = 2
 """The batch of the inputs that a program is made with; torch.export takes one for a constant."""
@@ -33,49 +34,60 @@ EXAMPLES = 2
 class Exported:
     """A program with the graph in evaluation that it computes.
 
-    `fixed` says why its batch is not free, or is empty; `free` are further axes that are, and `bound` says why others
-    that were asked for are not.
+    `fixed` says why its batch is not free, or is empty; `free` are further axes that are.
     """
 
     program: ExportedProgram
     graph: Graph
     fixed: str = ""
     free: Axes = field(default_factory=dict)
-    bound: str = ""
-
-    @property
-    def told(self) -> str:
-        """What there is to say of its axes; "" where all are as they were asked for."""
-        return "; ".join(filter(None, (self.fixed, self.bound)))
 
 
 def exported(module: Compiled, free: Sequence[str] = ()) -> Exported:
     """Export a compiled model in evaluation, with its batch free; where a step forbids that, for its recipe's batch.
 
     `free` names further axes (`ids.1`, `image.2`) that are to be free. Modes of training are restored. Raises
-    InputError for an axis that there is not, GraphError, with the step's recipe path where it is known, for what torch
-    cannot export at all.
+    InputError for an axis that there is not or that cannot be free, GraphError, with the step's recipe path where it is
+    known, for what torch cannot export at all.
     """
     model: Model = module.__dict__["modes"][False] if isinstance(module, Switched) else module
     graph = in_mode(module.meta["graph"], "eval")
+    _check_eager(graph)
     wanted = axes_of(graph, free)
-    why_bound = bound(graph, wanted)
-    wanted = {} if why_bound else wanted
+    if why := bound(graph, wanted):
+        raise InputError(why)
     with evaluating(module):
         inputs = examples(graph, EXAMPLES)
         try:
             program = _program(model, inputs, spec(inputs, wanted))
             fixed = held(program, [name for name, _ in flatten(inputs)], wanted)
-            left = {n: tuple(a for a in axes if a not in fixed.get(n, ())) for n, axes in wanted.items()}
-            return Exported(program, graph, "", left, why_bound or said_of(fixed))
         except Exception as error:  # torch.export's errors have no common root
+            if wanted:
+                raise InputError(f"{listed(wanted)} cannot be free: {_reason(error)}") from error
             why = _reason(error)
+        else:
+            if fixed:
+                raise InputError(said_of(fixed))
+            return Exported(program, graph, "", wanted)
         batch = next((kind.shape[0] for _, kind in graph.inputs if kind.shape and kind.shape[0]), EXAMPLES)
         inputs = examples(graph, batch)
         try:
             return Exported(_program(model, inputs, None), graph, f"the batch is fixed at {batch}: {why}")
         except Exception as error:
             raise _refusal(error) from error
+
+
+def _check_eager(graph: Graph, prefix: str = "") -> None:
+    """Raises GraphError for a step, in bodies too, that says why no program can hold it."""
+    for i, node in graph.nodes.items():
+        if why := lookup("op", node.op).option("eager") if node.op not in (ITEM, SWITCH) else "":
+            raise GraphError(
+                Problem(
+                    f"the model cannot be exported because of {prefix}{i} ({node.op})", node.span, f"{prefix}{i}", why
+                )
+            )
+        if node.body is not None:
+            _check_eager(node.body, f"{prefix}{i}.")
 
 
 def save_pt2(module: Compiled, file: str | Path, free: Sequence[str] = ()) -> str:
@@ -87,7 +99,7 @@ def save_pt2(module: Compiled, file: str | Path, free: Sequence[str] = ()) -> st
     found = exported(module, free)
     with whole(file) as temporary, temporary.open("wb") as stream, quiet():
         torch.export.save(found.program, stream)
-    return found.told
+    return found.fixed
 
 
 def examples(

@@ -24,6 +24,12 @@ from assembler.graph.structure import flatten
 TOLERANCE = 1e-4
 """How far an output may be from the model's, relative to the largest of its values."""
 _NEEDED = ("onnx", "onnxscript")
+_INSTEAD = {
+    "constant_pad_nd.*complex": "an inverse FFT of fewer than n // 2 + 1 frequencies pads complex numbers: pad their "
+    "parts yourself, before aten.view_as_complex",
+    "_linalg_svd": "the largest singular value is also that of some rounds of power iteration, a loop of products",
+}
+"""What says the same with operators that ONNX has, by a pattern of the exporter's words."""
 _LARGEST = 1_900_000_000  # bytes of weights; protobuf ends at two gigabytes
 
 
@@ -45,7 +51,7 @@ def save_onnx(module: Compiled, file: str | Path, free: Sequence[str] = ()) -> s
     with whole(file) as temporary:
         program.save(str(temporary))
         told = _compared(module, found, temporary)
-    return "; ".join(filter(None, (found.told, told)))
+    return "; ".join(filter(None, (found.fixed, told)))
 
 
 def _translated(found: Exported) -> Any:
@@ -57,9 +63,9 @@ def _translated(found: Exported) -> Any:
         path = step_behind(error)
         where = f" because of {path}" if path else ""
         said = _cause(error)
-        raise GraphError(
-            Problem(f"the model has no ONNX form{where}: {said}", path=path, hint="export to pt2")
-        ) from error
+        instead = next((hint for pattern, hint in _INSTEAD.items() if re.search(pattern, said)), "")
+        hint = f"{instead}; or export to pt2" if instead else "export to pt2"
+        raise GraphError(Problem(f"the model has no ONNX form{where}: {said}", path=path, hint=hint)) from error
     assert program is not None  # it is where no file is named
     given = [name for name, _ in flatten(examples(found.graph, EXAMPLES))]
     _rename(program.model.graph, given, [name for name, _ in found.graph.outputs])

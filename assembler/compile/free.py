@@ -48,7 +48,7 @@ def bound(graph: Graph, free: Axes) -> str:
     if found is None:
         return ""
     node = graph.nodes[found[0]]
-    return f"{_listed(free)} cannot be free: {found[0]} ({node.op}) is made for the recipe's size, {found[1]}"
+    return f"{listed(free)} cannot be free: {found[0]} ({node.op}) is made for the recipe's size, {found[1]}"
 
 
 def spec(value: Any, free: Axes, path: str = "") -> Any:
@@ -75,8 +75,9 @@ def held(program: ExportedProgram, names: Sequence[str], free: Axes) -> dict[str
 
 def said_of(fixed: Axes) -> str:
     """What there is to say of axes that were to be free and are not."""
-    return f"{_listed(fixed)} cannot be free: a step is written out for each of its elements" if fixed else ""
+    return f"{listed(fixed)} cannot be free: a step is written out for each of its elements"
 
 
-def _listed(axes: Axes) -> str:
+def listed(axes: Axes) -> str:
+    """Axes as they are asked for: `image.2 and image.3`."""
     return " and ".join(f"{name}.{axis}" for name, found in axes.items() for axis in found)

@@ -58,7 +58,11 @@ class Switched(nn.Module):
         missing = [name for name in wanted if given.get(name) is None]
         if missing:
             mode = "training" if self.training else "evaluation"
-            raise InputError(f"the model needs {' and '.join(missing)} in {mode}", hint=f"it takes {', '.join(wanted)}")
+            hint = f"it takes {', '.join(wanted)}"
+            if unused := [name for name in self.inputs[: len(args)] if name not in wanted]:
+                what = f"{'the first argument is' if unused[0] == self.inputs[0] else 'an argument is'} '{unused[0]}'"
+                hint = f"{what}, which {mode} does not take: give by name what it does, {wanted[0]}=..."
+            raise InputError(f"the model needs {' and '.join(missing)} in {mode}", hint=hint)
         return module(**{name: given[name] for name in wanted})
 
     def train(self, mode: bool = True) -> Self:

@@ -6,7 +6,8 @@ import json
 import pickle
 import struct
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors
@@ -16,6 +17,9 @@ from torch import Tensor, nn
 
 from assembler.compile.files import whole
 from assembler.errors import InputError, Problem, near
+
+_MOST, _SHOWN = 10, 4
+"""How many misfits are all told, and how many of more are."""
 
 
 def save_weights(
@@ -86,7 +90,7 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], file: str = "the weight
     """Like `load_weights`, from tensors by recipe path; `file` is what messages call them."""
     problems = list(misfits(module.state_dict(), state, file))
     if problems:
-        raise InputError(problems)
+        raise InputError(few(problems, module.state_dict(), state))
     put(module, state)
 
 
@@ -104,6 +108,25 @@ def misfits(
         if k in state and state[k].shape != tensor.shape:
             given, needed = list(state[k].shape), list(tensor.shape)
             yield Problem(f"{file}: '{k}' is {given}, {owner} needs {needed}", path=k)
+
+
+def few(problems: Sequence[Problem], wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[Problem]:
+    """Problems of weights; of many the first ones, each kind counted in the very first."""
+    if len(problems) <= _MOST:
+        return list(problems)
+    file = problems[0].message.partition(": ")[0]
+    missing, unknown = (sum(k not in b for k in a) for a, b in ((wanted, state), (state, wanted)))
+    counts = {
+        f"{missing} of the {len(wanted)} tensors that it needs are missing": missing,
+        f"{unknown} that it has are not needed": unknown,
+        f"{len(problems) - missing - unknown} have another shape": len(problems) - missing - unknown,
+    }
+    what = f"{file}: these are another model's weights: {', '.join(said for said, n in counts.items() if n)}"
+    shown = [p for p in problems if p.path in wanted][:_SHOWN] or problems[:_SHOWN]
+    message = f"{what}; first {shown[0].message.removeprefix(f'{file}: ')}"
+    hint = "weights: {file: ..., map: {OURS: THEIRS}} maps names" if missing == len(wanted) else ""
+    first = replace(shown[0], message=message, hint=hint)
+    return [first, *(replace(p, hint="") for p in shown[1:])]
 
 
 def put(module: nn.Module, state: Mapping[str, Tensor]) -> None:

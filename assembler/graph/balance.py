@@ -58,6 +58,8 @@ def _fewer(graph: Graph, found: Cuts, chain: _Chain, count: int) -> GraphError:
         hint = "; ".join(filter(None, (hint or "no one value leads to its output", _by_name(graph, found))))
         return GraphError(f"{graph.name} cannot be cut into slots", hint=hint)
     if count > numbers[-1]:
+        number, said = _copies(found)
+        hint = "; ".join(filter(None, (hint, said * (number > numbers[-1]))))
         return GraphError(f"{graph.name} can be cut into {numbers[-1]} slots at most, not {count}", hint=hint)
     taps = [piece.output for piece, tapped in zip(found.chain[:-1], found.tapped, strict=False) if tapped]
     hint = hint or f"{' and '.join(taps)} {'is' if len(taps) == 1 else 'are'} read elsewhere too" * bool(taps)
@@ -67,16 +69,23 @@ def _fewer(graph: Graph, found: Cuts, chain: _Chain, count: int) -> GraphError:
 
 def _by_name(graph: Graph, found: Cuts) -> str:
     """What else there is to do: the repeated slots by name, and to give out less where that ties values down."""
-    copies: dict[str, int] = {}
-    for slot in found.slots:
-        if (copy := _COPY.fullmatch(slot.path)) and len(slot.ids) > 1:
-            copies[copy[1] or ""] = copies.get(copy[1] or "", 0) + 1
-    most = max(copies, key=lambda parent: copies[parent], default="")
-    said = [f"split: [{most}.*] has {copies[most]} slots"] if most and copies[most] > 1 else []
+    said = list(filter(None, (_copies(found)[1],)))
     ends = [name for name, i in graph.outputs if any(i == s.output for s in found.slots)]
     if len(graph.outputs) > 1 and ends:
         said.append(f"-o outputs.{ends[-1]}=null gives out less")
     return "; ".join(said)
+
+
+def _copies(found: Cuts) -> tuple[int, str]:
+    """How many slots the outermost repeated containers are, and how `split:` names these; "" where there are none."""
+    copies: dict[str, int] = {}
+    for slot in found.slots:
+        if (copy := _COPY.fullmatch(slot.path)) and copy[1] and len(slot.ids) > 1:
+            copies[copy[1]] = copies.get(copy[1], 0) + 1
+    several = [parent for parent, n in copies.items() if n > 1]
+    outer = [p for p in several if not any(p.startswith(f"{other}.") for other in several)]
+    number = sum(copies[parent] for parent in outer)
+    return number, f"split: [{', '.join(f'{parent}.*' for parent in outer)}] has {number} slots" if outer else ""
 
 
 @dataclass(frozen=True)

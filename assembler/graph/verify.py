@@ -247,7 +247,7 @@ def _body_faults(entry: Entry, node: Node) -> Iterator[Fault]:
     for name in sorted(ports - wanted):
         yield f"the step reads '{name}', which the body of {what} does not know", near(name, wanted)
     outputs = [name for name, _ in node.body.outputs]
-    for key in (*(entry.option("outputs_from") or ()), *(entry.option("asks") or ())):
+    for key in entry.of_body:
         said = node.arg(key)
         for name in said if isinstance(said, tuple) else (said,) if said else ():
             if isinstance(name, str) and name not in outputs:

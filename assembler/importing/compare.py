@@ -113,7 +113,8 @@ def _first(made: nn.Module, trace: Trace, draft: Draft, tolerance: float, output
             if found > tolerance * scale:
                 by = " ".join((f"{found:.2g}", *gap.split(" ")[1:]))
                 what = f"the graph differs from the module by {by}, first at '{i}' ({graph.nodes[i].op})"
-                return GraphError(Problem(what, path=i, hint="keep the part around it as it is: opaque=[...]"))
+                hint = "keep the part around it as it is: --opaque PATH (in Python opaque=[...])"
+                return GraphError(Problem(what, path=i, hint=hint))
     return GraphError(f"the graph's output '{output}' differs from the module's by {gap}", path=output)
 
 

@@ -23,9 +23,10 @@ from assembler.importing.folding import folded
 from assembler.importing.nodes import Converter, DirectUseError, Draft
 from assembler.importing.opaque import PREFIX
 from assembler.importing.provenance import untouched
+from assembler.importing.reasons import UntraceableError, checked
 from assembler.importing.references import connected
 from assembler.importing.sizes import Sizes, batches, resizings
-from assembler.importing.tracing import Trace, Tracer, UntraceableError
+from assembler.importing.tracing import Trace, Tracer
 
 Mode = Callable[[nn.Module], AbstractContextManager[None]]
 Opaque = Sequence[str] | Literal["auto"]
@@ -36,7 +37,8 @@ class Imported:
     """A module that was brought in: its graph, its weights by the graph's names, and how well they agree.
 
     `difference` is the greatest between an output of the graph and one of the module on the example inputs, in
-    evaluation; `opaque` are the paths of the modules that are kept as they are. `untrained` says why what the module
+    evaluation; `opaque` are the paths of the modules that are kept as they are, and `reasons` why those of them are
+    that `opaque="auto"` chose. `untrained` says why what the module
     does in training alone could not be kept, and is empty where it is: dropout, stochastic depth, batch statistics.
     `checked` are the axes that may have any size, "batch" among them, with the sizes beside the example's at which the
     graph was compared with the module.
@@ -48,6 +50,7 @@ class Imported:
     opaque: tuple[str, ...] = ()
     untrained: str = ""
     checked: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -102,9 +105,10 @@ def from_module(
         raise GraphError("from_module needs example inputs to trace a module with", hint="one batch is enough")
     inputs = inputs_of(module, example_inputs).single()
     auto = opaque == "auto" or "auto" in opaque
-    whole = [path for path in ([] if isinstance(opaque, str) else opaque) if path != "auto"]
+    whole = {path: "" for path in ([] if isinstance(opaque, str) else opaque) if path != "auto"}
     for path in whole:
         _check_path(module, path)
+    checked(single(module), inputs)
     given = Given(single(module), inputs, auto, name or type(module).__name__, tolerance, inputs.free_axes(free))
     plain = given.brought(whole, evaluating) if given.auto else None  # what has to be opaque is told by evaluation
     found, why = replace(given, auto=False).brought(whole, training), ""
@@ -115,7 +119,8 @@ def from_module(
         raise found
     theirs = module.state_dict()
     weights = {k: t.to(theirs[k].dtype) if k in theirs else t for k, t in found.weights.items()}
-    return replace(found, weights=weights, opaque=tuple(whole), untrained=why)
+    reasons = {path: told for path, told in whole.items() if told}
+    return replace(found, weights=weights, opaque=tuple(whole), untrained=why, reasons=reasons)
 
 
 @dataclass(frozen=True)
@@ -129,9 +134,9 @@ class Given:
     tolerance: float
     free: Axes = field(default_factory=dict)
 
-    def brought(self, whole: list[str], mode: Mode) -> Imported | AssemblerError:
+    def brought(self, whole: dict[str, str], mode: Mode) -> Imported | AssemblerError:
         """The graph as it is traced in a mode, compared with the module in evaluation; or why there is none."""
-        parts = list(whole)
+        parts = dict(whole)
         try:
             trace, made = self.traced(self.inputs, parts, mode, self.auto)
             free = trace.free(self.free)
@@ -150,16 +155,17 @@ class Given:
             graph, found = sizes.guarded((graph, made.draft.literals), free)
         except AssemblerError as error:
             return error
-        whole[:] = parts
-        checked = {"batch": sorted({n.batch for n in others} - {self.inputs.batch})}
+        whole.clear()
+        whole |= parts
+        tried = {"batch": sorted({n.batch for n in others} - {self.inputs.batch})}
         for name, axis in free:
-            checked[f"{name}.{axis}"] = sorted(
+            tried[f"{name}.{axis}"] = sorted(
                 {n.named[name].shape[axis] for n in others if n.batch == self.inputs.batch}
             )
-        checked |= {f"{name}.{axis}": sizes for (name, axis), sizes in found.items()}
-        return Imported(graph, weights, difference, checked=checked)
+        tried |= {f"{name}.{axis}": sizes for (name, axis), sizes in found.items()}
+        return Imported(graph, weights, difference, checked=tried)
 
-    def again(self, inputs: Inputs, whole: list[str], mode: Mode) -> tuple[Graph, Mapping[str, Tensor]]:
+    def again(self, inputs: Inputs, whole: dict[str, str], mode: Mode) -> tuple[Graph, Mapping[str, Tensor]]:
         """The graph of other inputs, with the tensors that it is too short to write."""
         made = self.traced(inputs, whole, mode, False)[1]
         return self.graph(made), made.draft.literals
@@ -170,7 +176,7 @@ class Given:
         verify(graph)
         return graph
 
-    def traced(self, inputs: Inputs, whole: list[str], mode: Mode, auto: bool) -> tuple[Trace, Converter]:
+    def traced(self, inputs: Inputs, whole: dict[str, str], mode: Mode, auto: bool) -> tuple[Trace, Converter]:
         """The trace and its conversion; with `auto`, `whole` grows by the parts that cannot be traced."""
         opened: set[str] = set()
         while True:
@@ -188,7 +194,9 @@ class Given:
                 culprit = error.culprit if isinstance(error, UntraceableError) else error.problems[0].path
                 if not auto or not culprit or culprit in whole:
                     raise
-                whole[:] = [*(p for p in whole if not p.startswith(f"{culprit}.")), culprit]
+                for inner in [path for path in whole if path.startswith(f"{culprit}.")]:
+                    del whole[inner]
+                whole[culprit] = error.problems[0].message.partition(": ")[2]
 
 
 def _weights(module: nn.Module, compiled: nn.Module, draft: Draft) -> dict[str, Tensor]:

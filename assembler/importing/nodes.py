@@ -19,6 +19,7 @@ from assembler.graph.reserved import RESERVED_STEPS
 from assembler.importing.batch import axes_of, is_batch, settled_sizes
 from assembler.importing.example import dotted
 from assembler.importing.operators import LATER, UnknownOperatorError, converted
+from assembler.importing.reasons import kept_by
 from assembler.importing.tracing import LEAF, Call, Trace
 from assembler.registry import lookup
 
@@ -266,7 +267,7 @@ class Converter:
     def refusal(self, node: fx.Node, why: str) -> GraphError:
         path = self.path(node)
         kind = type(self.module.get_submodule(path)).__name__
-        hint = f"keep it as it is: opaque=[{path!r}]" if path else "name the part that is the reason: opaque=[...]"
+        hint = kept_by(path) if path else "the module itself does it: move it into a part of its own, which can be kept"
         return GraphError(f"'{path}' ({kind}) cannot be a graph: {why}" if path else why, path=path, hint=hint)
 
 

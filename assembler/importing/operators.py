@@ -23,6 +23,8 @@ _NOTHING = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_c
 _RESHAPES = ("view", "reshape", "_unsafe_view")
 _ALONE = ("relu", "sigmoid", "tanh", "silu")
 _PAIRS = ("add", "mul", "sub")
+_VIEWS = {"_conj": "aten.conj_physical", "_conj_physical": "aten.conj_physical", "_neg_view": "aten.neg"}
+"""Views that only note what is to be done to their values, and the operators that do it."""
 PLAIN = (*_ALONE, *_PAIRS, "gelu", "softmax")
 """The ops of ours that operators become."""
 
@@ -53,6 +55,8 @@ def converted(call: fx.Node, ids: Callable[[fx.Node], str]) -> Made:
         return Made(
             "to", _node("aten.to.dtype", {"dtype": _name(call.meta["val"].dtype)}, [("self", ids(given["self"]))])
         )
+    if base in _VIEWS:
+        return Made(base.strip("_"), _node(_VIEWS[base], {}, [("self", ids(given["self"]))]))
     if (known := _trained(base, given, ids)) is not None:
         return Made(base, known)
     if (plain := _plain_op(base, given, ids)) is not None:

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from assembler.errors import GraphError, Problem
+from assembler.errors import GraphError
 from assembler.importing import leaves
 from assembler.importing.batch import is_batch, size_of
 from assembler.importing.example import Axes, Inputs, batched_experts, dotted, evaluating, known_values
 from assembler.importing.opaque import Made, Signature, register
+from assembler.importing.reasons import untraceable
 from assembler.importing.recording import flat_kind, recorded
-from assembler.infer.make import reason
 from assembler.registry import Entry, lookup
 
 
@@ -156,21 +156,8 @@ class Tracer:
                 if any(_writes(node.target) for node in program.graph.nodes):
                     program = program.run_decompositions({})
             except Exception as error:  # torch.export's errors have no common root, and the module's own may be any
-                raise self.refusal(error) from error
+                raise untraceable(self.module, self.failed.get(id(error), ""), error, self.inputs) from error
         return Trace(program, self.calls, self.inputs)
-
-    def refusal(self, error: Exception) -> UntraceableError:
-        path = self.failed.get(id(error), "")
-        kind = type(self.module.get_submodule(path)).__name__
-        why = reason(error).splitlines()[0]
-        if path:
-            what, hint = f"'{path}' ({kind}) cannot be traced: {why}", f"keep it as it is: opaque=[{path!r}]"
-        else:
-            what, hint = (
-                f"{kind} cannot be traced for any batch: {why}",
-                "name the part that is the reason: opaque=[...]",
-            )
-        return UntraceableError(Problem(what, path=path, hint=hint), culprit=path)
 
     @contextmanager
     def patched(self) -> Iterator[None]:
@@ -256,14 +243,6 @@ class Tracer:
         ports = tuple(given)
         named = entry.inputs if path in self.rates else ports  # a stranger's module, which may call its input anything
         return Call(module, lambda *xs: _by_name(run, ports, xs), entry.name, found, named), list(given.values())
-
-
-class UntraceableError(GraphError):
-    """A module cannot be traced; `culprit` is the path of the innermost part that is the reason, "" if unknown."""
-
-    def __init__(self, problems: Any, *, hint: str = "", path: str = "", culprit: str = "") -> None:
-        super().__init__(problems, hint=hint, path=path)
-        self.culprit = culprit
 
 
 def _wrapped(wrapper: Callable[..., Any], path: str, module: nn.Module) -> Callable[..., Any]:

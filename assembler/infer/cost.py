@@ -6,6 +6,7 @@ It has no formula for anything else; `uncounted` names what a graph does that ma
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, flop_regi
 from assembler.graph.core import ITEM, Graph, Node, TensorType
 from assembler.graph.modes import has_modes, in_mode
 from assembler.graph.reach import computed
+from assembler.infer.backward import stepwise
 from assembler.infer.interpret import Interpreter
 from assembler.infer.shape import (
     Args,
@@ -108,7 +110,7 @@ def total(graph: Graph, types: Mapping[str, TensorType] | None = None) -> Cost:
 
 
 def train_flops(graph: Graph, trainable: Collection[str] | None = None) -> int:
-    """FLOPs of one forward and backward pass for one sample, measured by running both on the `meta` device.
+    """FLOPs of one forward and backward pass for one sample, measured on the `meta` device, step by step.
 
     `trainable` are paths of the steps or containers whose parameters are trained; None trains all of them. Gradients
     of activations are counted through every frozen step after the first trained one, and none before it.
@@ -137,9 +139,18 @@ def counting() -> FlopCounterMode:
     """Torch's counter, with a formula of our own for the backward pass of convolutions.
 
     Torch's takes the gradient of the weights for a dense convolution: that of a depthwise one is counted once for
-    every group too often.
+    every group too often. It does not tell modules apart: what does that breaks where a module takes gradients itself.
     """
-    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward})
+    mapping = {torch.ops.aten.convolution_backward: _convolution_backward}
+    counter = FlopCounterMode(display=False, custom_mapping=mapping)
+    counter.mod_tracker = _Whole()  # type: ignore[assignment]
+    return counter
+
+
+class _Whole(contextlib.nullcontext[None]):
+    """Stands for what tracks the modules that are running: there is the whole alone."""
+
+    parents = frozenset({"Global"})
 
 
 def _convolution_backward(grad_out: Any, x: Any, weight: Any, *rest: Any, out_shape: Any = None) -> int:
@@ -191,6 +202,12 @@ def step_cost(
 @functools.lru_cache(maxsize=4096)
 def _train_flops(graph: Graph, codes: tuple[str, ...], trainable: frozenset[str] | None) -> int:
     types = shapes(graph)
+    flops = stepwise(graph, types, lambda i: _is_trained(i, trainable), counting)
+    return (_whole(graph, types, trainable) if flops is None else flops) // _batch(graph, types)
+
+
+def _whole(graph: Graph, types: Mapping[str, TensorType], trainable: frozenset[str] | None) -> int:
+    """FLOPs of both passes of a graph for the whole batch, run as one."""
     with torch.device("meta"):
         model = Interpreter(graph, types, shapes).train()
         for i, step in model.steps.items():
@@ -203,7 +220,7 @@ def _train_flops(graph: Graph, codes: tuple[str, ...], trainable: frozenset[str]
             ends = [value for value in made if value.requires_grad]
             if ends:
                 torch.autograd.backward(ends, [torch.empty_like(e) for e in ends])
-    return int(counter.get_total_flops()) // _batch(graph, types)
+    return int(counter.get_total_flops())
 
 
 def _is_trained(i: str, trainable: frozenset[str] | None) -> bool:

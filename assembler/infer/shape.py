@@ -14,6 +14,7 @@ import torch
 from assembler.errors import AssemblerError, GraphError, Problem, ShapeError
 from assembler.graph.core import ITEM, SWITCH, Arg, Graph, Node, TensorType
 from assembler.graph.modes import in_mode
+from assembler.infer.follow import followed
 from assembler.infer.interpret import Interpreter
 from assembler.infer.make import reason, written
 from assembler.infer.step import call_step, step_of
@@ -219,7 +220,7 @@ def run_step(
             _check_weights(step)
         values = meta_values(ports, types)
         with around:
-            return step, call_step(step, entry, node, values)
+            return step, followed(lambda given: call_step(step, entry, node, given), values)
 
 
 def _check_weights(step: torch.nn.Module) -> None:

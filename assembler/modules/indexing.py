@@ -72,9 +72,15 @@ def take(x: Tensor, index: Tensor, shapes: Shapes) -> Tensor:
 
 
 @op("scatter_add")
-def scatter_add(x: Tensor, index: Tensor, source: Tensor, dim: int = 1) -> Tensor:
-    """The first input with `source` added at the places `index` along an axis, torch's `scatter_add`."""
-    return x.scatter_add(dim, index, source)
+def scatter_add(x: Tensor, index: Tensor, source: Tensor, shapes: Shapes, dim: int = 1) -> Tensor:
+    """The first input with `source` added at the places `index` along an axis, torch's `scatter_add`.
+
+    An index of fewer axes, int64 [B, K] for [B, N, ...] and source [B, K, ...], is of whole rows, as `take` reads them.
+    """
+    rest = shapes[2][len(shapes[1]) :]
+    for _ in rest:
+        index = index.unsqueeze(-1)
+    return x.scatter_add(dim, index.expand(*(-1,) * len(shapes[1]), *rest) if rest else index, source)
 
 
 @op("where")

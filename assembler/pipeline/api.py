@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,17 @@ from assembler.graph.diff import Diff
 from assembler.graph.diff import diff as diff_graphs
 from assembler.pipeline import run as running
 from assembler.pipeline.checking.search import MEASURED
+from assembler.pipeline.checking.training import check as check_training
+from assembler.pipeline.checking.training import read_metric
 from assembler.pipeline.plan import Plan, plan_model, plan_run
 from assembler.pipeline.search.run import search_recipe
 from assembler.pipeline.search.scoring import ObjectiveFunction, begun
 from assembler.pipeline.search.settings import Running
 from assembler.pipeline.search.settings import settings as settings_of
 from assembler.pipeline.sources import Source, document, folder, graph, model_of, searched
-from assembler.pipeline.spec import TASK, read
+from assembler.pipeline.spec import read
+from assembler.pipeline.training import Setting
+from assembler.pipeline.weights.pins import relative
 from assembler.recipe import document as documents
 from assembler.recipe.document import Document
 from assembler.recipe.values import Map
@@ -44,7 +49,8 @@ def load(ref: str | Path, *overrides: str) -> Recipe:
 
     Raises RecipeError with every problem of the file, or InputError where there is none.
     """
-    return symbolic(documents.load(ref, overrides))
+    found = documents.load(ref, overrides)
+    return symbolic(replace(found, model=relative(found.model, found.folder)))
 
 
 def diff(a: Source, b: Source) -> Diff:
@@ -135,6 +141,8 @@ def train(
     data: str | Mapping[str, Any],
     *,
     settings: Mapping[str, Any] | None = None,
+    task: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    metric: str | None = None,
     weights: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -142,17 +150,20 @@ def train(
 ) -> Trained:
     """Train a model recipe on a data set (`digits`, `{"name": "fashion_mnist", "train": 5000}`).
 
-    `settings` are those of a recipe's `train:` (epochs, lr, batch, ...). It begins with the `weights` given, as in
-    `build`, or with those that the recipe names. The test split is not touched.
+    `settings` are a recipe's `train:` (epochs, lr, batch, ...), `task` is what a run's `task:` says: by default
+    the labels, `{"value": "loss"}` for a model that carries its own loss; `metric` is a run's. It begins with the
+    `weights` given, as in `build`, or with those that the recipe names. The test split is not touched.
     """
     spec = {"name": data} if isinstance(data, str) else data
     module = build(source, seed=seed, weights=weights)
     wanted = module.meta["graph"]
-    value = wanted.outputs[0][0]
-    objective = Objective.from_spec([{**TASK, "value": value}])
-    training = Training(objective, FitSpec.from_spec(settings or {}), seed)
-    data_, task, there = load_data(spec), Judged(objective), resolve(device)
-    return train_model(wanted, data_, task, training, weights=module.state_dict(), device=there, hooks=hooks)
+    how = Setting(spec, settings or {}, seed, task=task, metric=read_metric(metric, task))
+    check_training(wanted, how, Map())
+    objective = Objective.from_spec(how.term(wanted), path="task")
+    training = Training(objective, FitSpec.from_spec(how.train), seed)
+    judged, there = Judged(objective, how.metric), resolve(device)
+    begin = module.state_dict()
+    return train_model(wanted, load_data(spec), judged, training, weights=begin, device=there, hooks=hooks)
 
 
 def run(

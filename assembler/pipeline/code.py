@@ -16,6 +16,7 @@ METHOD = (
     "assembler.assemble.frozen",
     "assembler.assemble.hybrid",
     "assembler.assemble.incubate",
+    "assembler.assemble.judging",
     "assembler.assemble.models",
     "assembler.assemble.sharing",
     "assembler.assemble.train",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from assembler.compile.exported import save_pt2
+from assembler.compile.exported import exported, save_pt2
 from assembler.compile.exported_onnx import save_onnx
 from assembler.compile.files import whole
 from assembler.compile.model import Compiled
@@ -42,12 +42,14 @@ def export(
 
     The last two leave further axes of inputs free that `free` names: `["ids.1"]` is any length, `["image.2",
     "image.3"]` any height and width. `tell` is given what there is to say of a file, for instance that its batch is
-    fixed. Raises GraphError for what a format cannot hold, InputError where a file cannot be written or the extra is
-    not installed.
+    fixed. Raises GraphError for what a format cannot hold, InputError where an axis cannot be free, a file cannot be
+    written or the extra is not installed.
     """
     graph: Graph = module.meta["graph"]
-    # What cannot be written as source is refused before there is any file.
+    # What cannot be written as source, or not with these axes free, is refused before there is any file.
     text = to_source(graph) if "source" in formats else ""
+    if free and {"pt2", "onnx"} & set(formats):
+        exported(module, free)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from assembler.assemble.frozen import compared
 from assembler.assemble.incubate import Seat, incubate, judge
 from assembler.assemble.inherit import inherited
 from assembler.assemble.job import Job
-from assembler.assemble.models import Model, Move, Task, Training, assess, named, score
+from assembler.assemble.judging import assess, score
+from assembler.assemble.models import Model, Move, Task, Training
 from assembler.assemble.product import Product
 from assembler.assemble.supernet.library import Library, Sharing, from_tensors
 from assembler.assemble.supernet.score import candidate_weights
 from assembler.assemble.train import train_model
-from assembler.assemble.weights import Weights, load_there, whole_keys
+from assembler.assemble.weights import Weights, load_there, part_keys, whole_keys, within
 from assembler.compile.lower import lower
 from assembler.compile.weights import read_weights, save_weights
 from assembler.graph.core import Graph
@@ -44,7 +46,7 @@ def train(job: Job) -> dict[str, Any]:
     trained = train_model(
         graph,
         data_of(job),
-        task_of(job.inputs),
+        task_of(job),
         _training(job.inputs),
         weights=assembled(job) or weights,
         teachers=teachers,
@@ -68,7 +70,7 @@ def load_model(job: Job) -> dict[str, Any]:
     weights, told = begun(job, graph)
     module = lower(graph)
     load_there(module, weights or {})
-    score, loss = assess(module, graph, data_of(job), task_of(job.inputs))
+    score, loss = assess(module, graph, data_of(job), task_of(job))
     save_weights(module, job.out / WEIGHTS)
     return {"validation": score, "loss": loss, "before": score, "train_flops": 0, "steps": 0, **told}
 
@@ -79,14 +81,24 @@ def part(job: Job) -> dict[str, Any]:
     teachers = teachers_of(job)
     device = resolve(job.inputs["device"])
     own = read_weights(job.needs[NEED].file(FILE)) if NEED in job.needs else {}
-    seat = Seat(host, job.inputs["slot"], from_text(job.inputs["part"]), teachers, device, own)
+    slot, graph = job.inputs["slot"], from_text(job.inputs["part"])
+    seat = Seat(host, slot, graph, teachers, device, {**unchanged(host, slot, graph, job.inputs), **own})
     data = data_of(job)
     weights, result, spent = incubate(seat, data, _training(job.inputs), _hooks(job))
-    score, loss = judge(seat, weights, data, task_of(job.inputs))
+    score, loss = judge(seat, weights, data, task_of(job))
     save_weights(weights, job.out / WEIGHTS)
     judged = total(seat.graph).flops * len(data.validation)
     steps = result.steps if result else 0
     return {"score": score, "loss": loss, "train_flops": spent, "flops": judged, "steps": steps}
+
+
+def unchanged(host: Model, slot: str, part: Graph, inputs: Mapping[str, Any]) -> Weights:
+    """The host's weights, under the part's keys, of the steps of a slot that its variant left as they were."""
+    if "changed" not in inputs:
+        return {}
+    inside = holder(host.graph, slot)
+    stays = {n: t for n, t in host.weights.items() if inside(n) and not any(within(n, p) for p in inputs["changed"])}
+    return part_keys(stays, slot, part)
 
 
 def test(job: Job) -> dict[str, Any]:
@@ -96,8 +108,8 @@ def test(job: Job) -> dict[str, Any]:
     module = lower(model.graph)
     load_there(module, model.weights)
     split = load_test(job.inputs["data"]).to(device)
-    forward = named(module.to(device), model.graph)
-    return {"test": score(module, forward, split, task_of(job.inputs), "the test loss")[0], "samples": len(split)}
+    value = score(module.to(device), model.graph, split, task_of(job), "the test loss")[0]
+    return {"test": value, "samples": len(split)}
 
 
 def model_of(product: Product) -> Model:
@@ -128,7 +140,7 @@ def _library(file: Path, sharing: Sharing, seed: int) -> Library:
 
 def teachers_of(job: Job) -> dict[str, Model]:
     """The models that the objective compares with, by name."""
-    return {n: model_of(p) for n, p in job.needs.items() if n != "host" and ":" not in n}
+    return {n: model_of(p) for n, p in job.needs.items() if n != "host" and ":" not in n and "/" not in n}
 
 
 def assembled(job: Job) -> Weights | None:
@@ -155,9 +167,12 @@ def data_of(job: Job) -> Data:
     return load(job.inputs["data"])
 
 
-def task_of(inputs: Mapping[str, Any]) -> Task:
-    """The loss on the data and the metric."""
-    return Task(Objective.from_spec(inputs["task"], path="task"), inputs["metric"])
+def task_of(job: Job) -> Task:
+    """The loss on the data and the metric, and beside them the models whose values the loss compares with."""
+    loss = Objective.from_spec(job.inputs["task"], path="task")
+    frozen = compared(teachers_of(job), loss.needs, device=resolve(job.inputs["device"]))
+    theirs = frozenset(value for one in frozen for value in one.names.values())
+    return Task(loss, job.inputs["metric"], frozen, theirs)
 
 
 def _training(inputs: Mapping[str, Any]) -> Training:

@@ -8,7 +8,7 @@ from typing import Any, overload
 from torch import Tensor, nn
 
 from assembler.assemble.job import Job
-from assembler.assemble.models import assess
+from assembler.assemble.judging import assess
 from assembler.assemble.task import module_code
 from assembler.compile.weights import save_weights
 from assembler.graph.core import Graph
@@ -82,6 +82,6 @@ def rewrite_model(job: Job) -> dict[str, Any]:
     assert state is not None and graph == from_text(job.inputs["graph"])
     save_weights(state, job.out / WEIGHTS)
     device = resolve(job.inputs["device"])
-    score, loss = assess(filled(graph, state).to(device), graph, data_of(job), task_of(job.inputs), device)
+    score, loss = assess(filled(graph, state).to(device), graph, data_of(job), task_of(job), device)
     before = job.needs["model"].result.get("validation", score)
     return {"validation": score, "loss": loss, "before": before, "train_flops": 0, "steps": 0}

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assembler.errors import GraphError, InputError, Problem, RecipeError
+from assembler.errors import GraphError, InputError, Problem, RecipeError, ShapeError, Span
 from assembler.graph.core import Graph, TensorType
-from assembler.graph.edit import cut, extract
+from assembler.graph.edit import cut, extract, prune, with_outputs
 from assembler.graph.sides import sides_named
 from assembler.infer.shape import shapes
 from assembler.pipeline.spec import RunSpec, first, slot_of
 from assembler.recipe.choices import Decision, Space, decide
+from assembler.recipe.paths import get
 from assembler.recipe.values import Map
 from assembler.search.moves import every
 from assembler.wiring.build import build
@@ -63,14 +64,29 @@ def _variants(
     found: dict[tuple[str, ...], Variant] = {}
     for picks in every(inner):
         graph = build(written(spec, picks), name=spec.document.name)
-        kinds = shapes(graph)
-        part = extract(graph, slot, kinds, place.source)
-        gives = kinds[cut(graph, slot).output]
-        label = _label(inner, picks)
-        if gives != wanted:
-            raise GraphError(f"'{label}' gives {gives} in slot '{slot}', the slot gives {wanted}", path=slot)
+        label, end = _label(inner, picks), cut(graph, slot).output
+        gives = _given(graph, end)
+        if gives is not None and gives != wanted:
+            span = _span(spec, decisions)
+            what = f"'{label}' gives {gives} in slot '{slot}', the slot gives {wanted}"
+            raise GraphError(Problem(what, span, path=slot))
+        part = extract(graph, slot, shapes(graph), place.source)
         found.setdefault(_identity(part), Variant(slot, label, tuple(picks.items()), part))
     return list(found.values())
+
+
+def _given(graph: Graph, end: str) -> TensorType | None:
+    """The type of a step, whatever those behind it make of that; None where the graph fails before it."""
+    try:
+        return shapes(prune(with_outputs(graph, {"slot": end})))[end]
+    except ShapeError:
+        return None
+
+
+def _span(spec: RunSpec, decisions: tuple[Decision, ...]) -> Span | None:
+    """Where the recipe writes the choices of a slot."""
+    found = (get(spec.document.model, d.name) for d in decisions)
+    return next((value.span for value in found if value is not None and value.span), None)
 
 
 def _identity(part: Graph) -> tuple[str, ...]:

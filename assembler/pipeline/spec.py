@@ -18,6 +18,7 @@ from assembler.recipe.choices import first as first
 from assembler.recipe.document import Document
 from assembler.recipe.values import Leaf, Map, plain
 from assembler.registry import Entry
+from assembler.train.terms import Spec, usual_metric
 from assembler.wiring.build import build
 
 
@@ -39,7 +40,7 @@ class RunSpec:
     split: tuple[str, ...]
     train: Mapping[str, Any]
     seeds: tuple[int, ...]
-    task: Mapping[str, Any]
+    task: Spec
     metric: str
     phases: tuple[Phase, ...]
     space: Space
@@ -59,7 +60,8 @@ def read(document: Document) -> RunSpec:
         raise RecipeError(problems)
     tree, decisions = document.tree, space(document.model)
     split = split_of(document, build(document.default, name=document.name), decisions) if "split" in tree else Split()
-    data, task = plain(tree.get("data")), settings_of(tree.get("task")) or TASK
+    data, said = plain(tree.get("data")), tree.get("task")
+    task: Spec = (plain(said) if said is not None else None) or TASK
     return RunSpec(
         document,
         {"name": data} if isinstance(data, str) else data,
@@ -67,7 +69,7 @@ def read(document: Document) -> RunSpec:
         settings_of(tree.get("train")),
         tuple(plain(tree.get("seeds"))) if "seeds" in tree else (0,),
         task,
-        str(plain(tree.get("metric", Leaf("accuracy" if task.get("loss") == "cross_entropy" else "loss")))),
+        str(plain(tree.get("metric", Leaf(usual_metric(task))))),
         tuple(_phase(name, body) for name, body in tree.get("phases")),
         decisions,
         split.how,

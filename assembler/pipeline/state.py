@@ -24,7 +24,7 @@ from assembler.pipeline.weights.initial import needs_of
 from assembler.pipeline.weights.loading import places
 from assembler.train.data.core import fingerprint
 from assembler.train.spec import settings
-from assembler.train.terms import ordered, read
+from assembler.train.terms import as_objective, ordered, read, within
 
 Objective = list[dict[str, Any]] | dict[str, Any]
 
@@ -91,17 +91,19 @@ class Run:
         graph = self.graphs[name] = self.model_graph(which)
         begin = self.begin(graph, which)
         objectives = [turn["objective"] for turn in (more or {}).get("turns", ())] or [objective]
-        self.models[name] = {}
+        made = {}
         for seed in self.seeds:
-            needs = {n: t for said in objectives for n, t in self.teachers(seed, said).items()} | begin
-            self.models[name][seed] = self.training(name, graph, seed, train, objective, needs, more)
+            needs = {n: t for said in objectives for n, t in self.teachers(seed, said, name).items()} | begin
+            made[seed] = self.training(name, graph, seed, train, objective, needs, more)
+        self.models[name] = made
 
     def add_loaded(self, name: str, which: Which, weights: str) -> None:
         """Take a model's weights from a file instead of training it; every seed has the same one."""
         graph = self.graphs[name] = self.model_graph(which)
         where = of_model(self.spec, name, {"set": which.changes, "model": which.model, "weights": weights})
         begin = needs_of(self.runner.store, graph, where, phase=self.phase)
-        inputs = {"graph": to_text(graph), **self.common(0, None, None)}
+        inputs = {"graph": to_text(graph), **self.common(0, None, None, name)}
+        begin |= self.teachers(0, None, name)
         code = code_of(graph, (), {})
         made = task("assembler.pipeline.jobs:load_model", inputs, begin, label=name, phase=self.phase, code=code)
         self.models[name] = dict.fromkeys(self.seeds, made)
@@ -117,7 +119,7 @@ class Run:
         more: Mapping[str, Any] | None = None,
     ) -> Task:
         """The task that trains a whole model; `more` are its turns and the paths that are trained, where it has any."""
-        inputs = {"graph": to_text(graph), **self.common(seed, train, objective), **(more or {})}
+        inputs = {"graph": to_text(graph), **self.common(seed, train, objective, label), **(more or {})}
         if "turns" in inputs:
             inputs["turns"] = [{**turn, "objective": ordered(turn["objective"])} for turn in inputs["turns"]]
         return task(
@@ -129,23 +131,36 @@ class Run:
             code=code_of(graph, inputs["objective"], inputs["train"], inputs.get("turns", ())),
         )
 
-    def common(self, seed: int, train: Mapping[str, Any] | None, objective: Objective | None) -> dict[str, Any]:
-        """What every training task depends on."""
+    def common(
+        self, seed: int, train: Mapping[str, Any] | None, objective: Objective | None, model: str = ""
+    ) -> dict[str, Any]:
+        """What every training task depends on; of `model` itself, if the run's task compares with that."""
+        own = within(self.spec.task, model) if model in self.compared else self.spec.task
         return {
             "data": dict(self.spec.data),
             "data_id": fingerprint(self.spec.data),
-            "task": dict(self.spec.task),
+            "task": ordered(own),
             "metric": self.spec.metric,
             "train": settings(self.spec.train, train or {}),
-            "objective": ordered(objective or [dict(self.spec.task)]),
+            "objective": ordered(objective or as_objective(own)),
             "seed": seed,
             "device": self.device,
         }
 
-    def teachers(self, seed: int, objective: Objective | None) -> dict[str, Task]:
-        """The models that an objective reads values of (`teacher.logits`), as needs. Raises InputError without one."""
+    @property
+    def compared(self) -> frozenset[str]:
+        """The models that the run's task compares with."""
+        phases = {phase.name for phase in self.spec.phases}
+        return frozenset(n.partition(".")[0] for n in read(self.spec.task, "task").needs if "." in n) & phases
+
+    def teachers(self, seed: int, objective: Objective | None, model: str = "") -> dict[str, Task]:
+        """The models that an objective or the task reads values of (`teacher.logits`), as needs; `model` reads its own.
+
+        Raises InputError where the teacher is none that was made.
+        """
         values = [name.partition(".") for name in sorted(read(objective).needs)] if objective else []
         heads = dict.fromkeys(head for head, dot, _ in values if dot and head != "host")
+        heads |= dict.fromkeys(sorted(self.compared - {model}))
         if "teacher" in heads and "teacher" not in self.models:
             raise InputError(f"phase '{self.phase}' reads the teacher, and no phase before it makes one")
         return {head: self.models[head][seed] for head in heads if head in self.models}

@@ -28,6 +28,7 @@ from assembler.recipe.document import Document
 from assembler.recipe.write import to_yaml
 from assembler.train.data.core import fingerprint
 from assembler.train.spec import FitSpec
+from assembler.train.terms import Spec, as_objective, ordered, read
 
 METRICS = "metrics.jsonl"
 
@@ -43,12 +44,12 @@ class Setting:
     train: Mapping[str, Any]
     seed: int = 0
     device: str = "auto"
-    task: Mapping[str, Any] | None = None
+    task: Spec | None = None
     metric: str = "accuracy"
 
-    def term(self, graph: Graph) -> dict[str, Any]:
+    def term(self, graph: Graph) -> Spec:
         """The loss of a model."""
-        return {**TASK, "value": graph.outputs[0][0]} if self.task is None else dict(self.task)
+        return {**TASK, "value": graph.outputs[0][0]} if self.task is None else ordered(self.task)
 
 
 def training_task(
@@ -63,11 +64,11 @@ def training_task(
         "task": term,
         "metric": how.metric,
         "train": dict(how.train),
-        "objective": [term],
+        "objective": as_objective(term),
         "seed": how.seed,
         "device": how.device,
     }
-    code = code_of(graph, [term], how.train)
+    code = code_of(graph, as_objective(term), how.train)
     return task("assembler.pipeline.jobs:train", inputs, begin, label=label, phase=phase, code=code)
 
 
@@ -76,7 +77,9 @@ def test_task(trained: Task) -> Task:
     inputs = {name: trained.parameters[name] for name in ("data", "data_id", "task", "metric", "device")}
     code = [module_code("assembler.train.evaluate")]
     label = f"test of {trained.name}"
-    return task("assembler.pipeline.jobs:test", inputs, {"model": trained}, label=label, phase="test", code=code)
+    heads = {name.partition(".")[0] for name in read(inputs["task"], "task").needs}
+    needs = {"model": trained, **{name: need for name, need in trained.needs if name in heads}}
+    return task("assembler.pipeline.jobs:test", inputs, needs, label=label, phase="test", code=code)
 
 
 def train_graph(

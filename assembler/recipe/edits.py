@@ -89,6 +89,18 @@ def edits_text(tree: Map, path: str, sections: Collection[str]) -> bool:
     return bool(text) and (head not in sections or head in text_paths(text) or (head in ENDS and bool(rest)))
 
 
+def replaced(tree: Map) -> list[str] | None:
+    """The paths of an imported model's text at which other steps stand than its own; None for a recipe of steps."""
+    text, edits = graph_text(tree), tree.get(EDITS)
+    if not text:
+        return None
+    found: dict[str, None] = {}
+    for path, value in edits if isinstance(edits, Map) else ():
+        if value != Leaf(KEEP):
+            found |= dict.fromkeys(places(text_paths(text), path))
+    return list(found)
+
+
 def laid(tree: Map, path: str, value: Value, span: Span | None, *, new: bool = False) -> Map:
     """The tree with `value` put at a path of its graph's text. A mapping that is no step changes arguments one by one.
 

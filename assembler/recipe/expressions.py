@@ -257,7 +257,9 @@ def _binary(node: ast.BinOp, env: Mapping[str, Any]) -> Any:
     sign = SIGNS[type(node.op)]
     numbers = isinstance(left, int | float) and isinstance(right, int | float)
     if not numbers and not _joins(sign, left, right):
-        raise _BadError(f"{_shown(left)} {sign} {_shown(right)} makes no sense", node)
+        named = isinstance(left, str) and left.endswith(".") and isinstance(right, int)
+        hint = f"name the copies themselves, for: {{k: [{left}{right}, ...]}}, and write =k" if named else ""
+        raise _BadError(f"{_shown(left)} {sign} {_shown(right)} makes no sense", node, hint)
     if sign == "*" and not numbers:
         times, text = (left, right) if isinstance(left, int) else (right, left)
         if times * len(text) > MAX_LENGTH:

@@ -50,8 +50,9 @@ def _spread_text(tree: Map, path: str, span: Span | None) -> list[str]:
     if not found:
         before = path.partition("*")[0].rstrip(".")
         known = [p for p in text_paths(graph_text(tree)) if copies(tree, p)]
-        hint = near(before, known) or (f"there are numbers behind {', '.join(known[:4])}" if known else "")
-        raise RecipeError(Problem(f"'{path}' matches no number of anything", span, hint=hint))
+        hint = near(f"{before}.*", [f"{p}.*" for p in known])
+        hint = hint or (f"there are numbers behind {', '.join(known[:4])}" if known else "")
+        raise RecipeError(Problem(f"'{path}' matches nothing: no numbers stand behind '{before}'", span, hint=hint))
     return found
 
 

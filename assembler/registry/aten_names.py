@@ -121,6 +121,15 @@ def schema(name: str) -> Schema | None:
     return Schema(short, tuple(a for a in arguments if a and a.type not in _DROPPED), keywords, found[2])
 
 
+def overloads(name: str) -> list[str]:
+    """The forms of an operator that has none under its bare name: `aten.lt.Scalar` of `aten.lt`."""
+    short = name.removeprefix(PREFIX)
+    if not name.startswith(PREFIX) or not _NAME.fullmatch(short) or "." in short:
+        return []
+    found = re.findall(rf"^- func: ({re.escape(short)}\.\w+)\(", _text(), re.MULTILINE)
+    return [f"{PREFIX}{form}" for form in found if schema(f"{PREFIX}{form}")]
+
+
 def _argument(text: str) -> Argument | None:
     found = _ARGUMENT.fullmatch(text)
     if found is None:

@@ -172,6 +172,11 @@ def settings(section: str) -> Entry:
 
 def suggest(kind: str, name: str) -> str:
     """A "did you mean" among the names of a kind, or how to list them."""
+    if kind == "op" and name.startswith("aten."):
+        from assembler.registry import aten_names  # few recipes name one
+
+        if forms := aten_names.overloads(name):
+            return f"write which form is meant: {' or '.join(forms[:3])}"
     pool = names(kind, torch=True)
     if kind == "op":
         pool += [*torch_names.classes(), *names("loss")]

@@ -54,9 +54,8 @@ def problems(
             text = f"'{name}' of {what} must be {param.type.describe()}, not {shown(value)}"
             # `/` gives a float even where it comes out even.
             whole = isinstance(value, float) and value.is_integer() and param.type.accepts(int(value))
-            yield Problem(
-                text, place, "" if place else path, f"write {int(value)}, or // in an expression" if whole else ""
-            )
+            hint = f"write {int(value)}, or // in an expression" if whole else param.type.nearest(value)
+            yield Problem(text, place, "" if place else path, hint)
     for param in entry.params:
         if param.required and not any(n in given or n in written for n in (param.name, param.argument)):
             key = f"{_KEYS.get(entry.kind, 'name')}: {entry.name}, " if entry.name else ""

@@ -94,6 +94,12 @@ class Entry:
         return () if said == "numbered" else said
 
     @property
+    def of_body(self) -> tuple[str, ...]:
+        """The arguments that name outputs of the body; `inputs_from=("by",)` says which name inputs instead."""
+        lists = (*(self.option("outputs_from") or ()), *(self.option("asks") or ()))
+        return tuple(key for key in lists if key not in (self.option("inputs_from") or ()))
+
+    @property
     def makes(self) -> str:
         """What an op with several outputs makes, in words; "" for one that makes one tensor."""
         if lists := self.option("outputs_from"):

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NewType, Protocol
 
+from assembler.errors import near
+
 Channels = NewType("Channels", int)
 """An `int` taken from axis 1 of the first input, `[B, C, ...]`."""
 Features = NewType("Features", int)
@@ -91,6 +93,18 @@ class Type:
                 return isinstance(value, bool)
             case _:
                 return isinstance(value, _PLAIN[self.kind]) and not isinstance(value, bool)
+
+    def nearest(self, value: Any) -> str:
+        """A "did you mean" for the first text in a value, or in a list, that is none of a literal's; else ""."""
+        match self.kind:
+            case "union" | "list":
+                members = value if self.kind == "list" and isinstance(value, list | tuple) else [value]
+                found = (t.nearest(v) for t in self.of for v in members if not t.accepts(v))
+                return next(filter(None, found), "")
+            case "literal":
+                return near(value, [o for o in self.of if isinstance(o, str)]) if isinstance(value, str) else ""
+            case _:
+                return ""
 
     def describe(self) -> str:
         """The type in words, for messages: "an integer or a list of integers"."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from assembler.compile.lower import lower
 from assembler.errors import RecipeError, ShapeError, near
 from assembler.graph.core import Graph, TensorType
+from assembler.graph.edit import prune
 from assembler.infer.shape import shapes
 from assembler.train.terms import Spec, Term, Terms, read
 
@@ -62,6 +63,25 @@ class Objective:
             raise self._refused(given, error) from error
         total, *terms = found.values()
         return total, {term.name: part.detach() for term, part in zip(self.terms, terms, strict=True)}
+
+    def given(self, term: Term) -> Callable[[Values], dict[str, Tensor]]:
+        """A function from named values to what a term compares, "value" and "target", also where steps made them."""
+        sources = dict(self.said.graph.outputs)
+        i = sources[f"term{self.terms.index(term)}"]
+        node = self.said.graph.nodes[i]
+        if term.loss and node.op != term.loss:  # the mean of it
+            node = self.said.graph.nodes[node.sources[0]]
+        ends = dict(zip(("value", "target"), node.sources, strict=False))
+
+        def both(values: Values) -> dict[str, Tensor]:
+            named = {i: values[name] for i, name in self.said.names.items()}
+            if all(i in named for i in ends.values()):
+                return {name: named[i] for name, i in ends.items()}
+            graph = prune(replace(self._typed(list(named.values())), outputs=tuple(ends.items())))
+            found: dict[str, Tensor] = lower(graph, device=next(iter(named.values())).device)(*named.values())
+            return found
+
+        return both
 
     def _typed(self, given: list[Tensor]) -> Graph:
         kinds = [TensorType(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for t in given]

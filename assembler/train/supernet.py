@@ -16,11 +16,11 @@ class SupernetSpec:
     """How the shared weights of all candidates are trained, and what is made of the winner.
 
     `train` is "spos": every step trains one candidate, drawn uniformly (Guo et al. 2020); "sandwich": the largest, the
-    smallest and `paths` others at once, their sizes nested and the largest teaching the rest (Yu and Huang 2019, OFA);
-    "enas": a candidate drawn by a controller that learns from validation (Pham et al. 2018); "darts": all ops at once,
-    weighted by a softmax that is trained on validation batches and then discretised (Liu et al. 2019). `epochs` is how
-    long, that of `train:` if left out. `then` is what the winner is: trained from "scratch", tuned from the shared
-    weights ("tune"), or left as it is ("keep").
+    smallest and `paths` others at once, the largest teaching the rest (Yu and Huang 2019, OFA); "enas": a candidate
+    drawn by a controller that learns from validation (Pham et al. 2018); "darts": all ops at once, weighted by a
+    softmax that is trained on validation batches and then discretised (Liu et al. 2019). But for "darts" the sizes of a
+    step are cut out of the largest. `epochs` is how long, that of `train:` if left out. `then` is what the winner is:
+    trained from "scratch", tuned from the shared weights ("tune"), or left as it is ("keep").
     """
 
     train: Literal["spos", "sandwich", "enas", "darts"] = "spos"

@@ -106,6 +106,36 @@ def ordered(spec: Spec) -> Spec:
     return spec
 
 
+def as_objective(task: Spec) -> Spec:
+    """A task as the objective that trains for it: one term becomes a list of one."""
+    return task if not isinstance(task, Mapping) or "terms" in task or "graph" in task else [dict(task)]
+
+
+def usual_metric(task: Spec) -> str:
+    """What people read of a task that names no metric: accuracy where it tells classes apart, else its loss."""
+    found = as_objective(task)
+    terms = found.get("terms", ()) if isinstance(found, Mapping) else found
+    compared = [term for term in terms if "target" in term]
+    return "accuracy" if compared and compared[0].get("loss") == "cross_entropy" else "loss"
+
+
+def within(task: Spec, model: str) -> Spec:
+    """A task as `model` itself sees it, which others compare with: `teacher.logits` is the teacher's own `logits`."""
+
+    def own(value: Any) -> Any:
+        match value:
+            case str():
+                return value.removeprefix(f"{model}.")
+            case Mapping():
+                return {key: own(inner) for key, inner in value.items()}
+            case list() | tuple():
+                return [own(inner) for inner in value]
+        return value
+
+    found: Spec = own(task)
+    return found
+
+
 def _parts(spec: Spec, path: str) -> tuple[Map | None, Sequence[Mapping[str, Any]]]:
     """The steps and the terms of an objective."""
     if not isinstance(spec, Mapping):

@@ -352,9 +352,13 @@ class Builder:
 
 def _meant(problem: Problem, given: Mapping[str, Any], step: Step) -> Problem:
     """A problem of an argument that is the bare name of something, with a hint at the expression."""
-    for name, value in given.items() if " must be " in problem.message and not problem.hint else ():
+    for name, value in given.items() if " must be " in problem.message else ():
         bare = isinstance(value, str) and value.isidentifier() and step.written.get(name) == Leaf(value)
         if bare and problem.message.startswith(f"'{name}' "):
+            if name == "init" and value in registry.names("initializer"):
+                return replace(problem, hint=f"write initializers: {{weight: {value}}} in place of it")
+            if problem.hint:
+                return problem
             where = "" if value in step.scope else f", with {value} under vars:"
             return replace(problem, hint=f"an expression begins with =: write {name}: ={value}{where}")
     return problem

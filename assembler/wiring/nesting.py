@@ -53,9 +53,7 @@ def nest(builder: Builder, step: Step, current: str, names: Names) -> str:
     builder.nodes.pop(path)
     if all(source for _, source in inputs):
         builder.nodes[path] = node
-        for problem in _named_outputs(
-            step, node, (*(entry.option("outputs_from") or ()), *(entry.option("asks") or ()))
-        ):
+        for problem in _named_outputs(step, node, entry.of_body):
             builder.note(problem.message, problem.span, problem.hint)
     else:
         builder.nodes[path] = Node("identity", (), (("input", current),), step.span)

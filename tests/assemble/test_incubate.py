@@ -197,7 +197,7 @@ def test_another_seed_gives_another_part() -> None:
 def test_a_judged_part_is_the_grafted_model(tmp_path: Path) -> None:
     where = seat()
     weights, _, _ = incubate(where, data(), training(start="host"))
-    from assembler.assemble.models import assess
+    from assembler.assemble.judging import assess
     from assembler.assemble.weights import load_there
     from assembler.compile.lower import lower
 

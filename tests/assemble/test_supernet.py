@@ -91,10 +91,77 @@ def test_a_candidate_computes_what_its_own_module_would() -> None:
     assert torch.allclose(through(library, graph, training=True)(batch)["logits"], module(batch["image"]), atol=1e-6)
 
 
+TIED = """
+kind: model
+inputs: {image: [B, 1, 6, 6]}
+graph:
+  stem: {op: conv2d, out: 4, kernel_size: 3, padding: 1}
+  norm: batch_norm2d
+  mix: MIXER
+  again: AGAIN
+  look: {op: attention, num_heads: 2}
+  pool: global_avg_pool
+  head: {op: linear, out: 3}
+outputs: {logits: head}
+"""
+
+CONV = "{op: conv2d, out: 4, kernel_size: 3, padding: 1}"
+FROZEN, SHARED = CONV.replace("}", ", frozen: true}"), CONV.replace("}", ", share: mix}")
+
+
+@pytest.mark.parametrize("sharing", ["apart", "nested"])
+@pytest.mark.parametrize(("mixer", "again"), [("dwconv", "zero"), (FROZEN, "dwconv"), (CONV, SHARED), (FROZEN, SHARED)])
+def test_step_by_step_is_the_same_as_in_one_piece(sharing: Any, mixer: str, again: str) -> None:
+    model = parse(TIED.replace("MIXER", mixer).replace("AGAIN", again)).model
+    graph = build(model)
+    library = Library(sharing, seed=3)
+    whole = lower(graph, seed=3).train()
+    assert {name: tuple(t.shape) for name, t in library.weights(graph).items()} == {
+        name: tuple(t.shape) for name, t in whole.state_dict().items()
+    }
+    batch = {"image": torch.randn(5, 1, 6, 6, generator=torch.Generator().manual_seed(1))}
+    ours, theirs = through(library, graph, training=True)(batch)["logits"], whole(batch["image"])
+    assert torch.equal(ours, theirs)
+    ours.sum().backward()
+    theirs.sum().backward()
+    mine, own = library.weights(graph), dict(whole.named_parameters())
+    assert all((mine[name].grad is None) == (p.grad is None) for name, p in own.items())
+    assert all(torch.equal(mine[name].grad, p.grad) for name, p in own.items() if p.grad is not None)
+    state = whole.state_dict()
+    assert all(torch.equal(t, state[name]) for name, t in mine.items()), "running statistics too"
+
+
+def test_in_evaluation_running_statistics_stay_as_they_are() -> None:
+    where, library = places(), Library()
+    one, other = (where.graph(c) for c in list(where.space.covering())[:2])
+    library.reserve([one, other])
+    before = {key: t.clone() for key, t in library.tensors.items()}
+    batch = {"image": torch.randn(5, 1, 6, 6)}
+    judged = through(library, one, training=False)
+    trained = through(library, other, training=True)
+    judged(batch)
+    assert all(torch.equal(t, before[key]) for key, t in library.tensors.items())
+    trained(batch)
+    after = {key: t.clone() for key, t in library.tensors.items()}
+    assert any(not torch.equal(t, before[key]) for key, t in after.items())
+    judged(batch)
+    assert all(torch.equal(t, after[key]) for key, t in library.tensors.items())
+
+
+def test_a_step_is_made_once_for_all_candidates() -> None:
+    where, library = places(), Library()
+    graphs_ = graphs(where)
+    library.reserve(graphs_)
+    made = len(library.steps.made)
+    assert made == len(graphs_[0]) + len(graphs_) - 1, "the mixers alone differ"
+    library.reserve(graphs_)
+    assert len(library.steps.made) == made
+
+
 def test_a_step_trains_the_path_alone() -> None:
     where = places()
     library = trained(where, "spos", steps=1).library
-    fresh = Library()
+    fresh = Library("nested")
     fresh.reserve(graphs(where))
     moved = {key.split("|")[0] for key, t in library.params.items() if not torch.equal(t, fresh.tensors[key])}
     assert "stem.weight" in moved
@@ -122,7 +189,7 @@ def test_training_learns_and_is_the_same_every_time(how: str) -> None:
 def test_a_library_can_be_kept_and_taken_up_again() -> None:
     where = places(**SIZES)
     library = trained(where, "spos").library
-    again = from_tensors({key: t.detach().clone() for key, t in library.tensors.items()}, "apart")
+    again = from_tensors({key: t.detach().clone() for key, t in library.tensors.items()}, library.sharing)
     graph = where.graph(where.space.first)
     assert score_candidate(library, graph, data(), task()) == score_candidate(again, graph, data(), task())
 

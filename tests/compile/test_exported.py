@@ -14,7 +14,9 @@ from assembler.compile.exported_onnx import save_onnx
 from assembler.compile.lower import lower
 from assembler.errors import GraphError, InputError
 from assembler.graph.core import Graph, TensorType
+from assembler.recipe.document import parse
 from assembler.registry import Shape, op
+from assembler.wiring.build import build
 
 
 @op("compile_test_fixed")
@@ -76,6 +78,72 @@ def test_a_step_without_an_onnx_operator_is_named(tmp_path: Path) -> None:
     assert problem.message.startswith("the model has no ONNX form because of b.c: ")
     assert problem.hint == "export to pt2"
     assert os.listdir(tmp_path) == []
+
+
+FOURIER = """
+kind: model
+inputs: {x: [B, 8, 16]}
+graph:
+  f: {op: aten.fft_rfft, dim: 2}
+  low: {op: slice, dim: 2, stop: 4}
+  parts: aten.view_as_real
+  PAD
+  whole: aten.view_as_complex
+  y: {op: aten.fft_irfft, n: 16, dim: 2}
+"""
+SPECTRAL = """
+kind: model
+inputs: {x: [B, 8]}
+graph:
+  w: {op: parameter, shape: [16, 8], batched: false, from: x}
+  NORM
+  normed: {op: div, from: [w, s]}
+  y: {op: einsum, equation: "bi,oi->bo", from: [x, normed]}
+"""
+ROUNDS = """start: {op: parameter, shape: [8], init: ones, batched: false, frozen: true, from: x}
+  v:
+    op: loop
+    times: 4
+    carry: [v]
+    from: {v: start}
+    body:
+      u: {op: einsum, equation: "oi,i->o", from: [w, v]}
+      back: {op: einsum, equation: "oi,o->i", from: [w, u]}
+      unit: {op: normalize, dim: 0}
+    outputs: {v: unit}
+  u: {op: einsum, equation: "oi,i->o", from: [w, v]}
+  s: aten.linalg_vector_norm"""
+
+
+@pytest.mark.parametrize(
+    ("no", "yes", "said"),
+    [
+        (
+            FOURIER.replace("PAD", ""),
+            FOURIER.replace("PAD", "wide: {op: aten.constant_pad_nd, pad: [0, 0, 0, 5]}"),
+            "an inverse FFT of fewer than n // 2 + 1 frequencies pads complex numbers: pad their parts yourself, "
+            "before aten.view_as_complex; or export to pt2",
+        ),
+        (
+            SPECTRAL.replace("NORM", "s: {op: aten.linalg_matrix_norm, ord: 2, dim: [0, 1], from: w}"),
+            SPECTRAL.replace("NORM", ROUNDS),
+            "the largest singular value is also that of some rounds of power iteration, a loop of products; "
+            "or export to pt2",
+        ),
+    ],
+)
+def test_what_onnx_has_no_operator_for_is_told_with_what_it_has(no: str, yes: str, said: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    ours, other = (lower(build(parse(text, "page.yaml").model)) for text in (no, yes))
+    with pytest.raises(GraphError) as told:
+        save_onnx(ours, tmp_path / "model.onnx")
+    assert told.value.problems[0].hint == said
+    for p in ours.parameters():  # one direction is much longer than all others
+        torch.nn.init.normal_(p, 3.0, 0.3)
+    other.load_state_dict(ours.state_dict(), strict=False)  # where power iteration starts is its own
+    x = torch.randn(2, *ours.meta["graph"].inputs[0][1].shape[1:])
+    torch.testing.assert_close(other(x), ours(x), rtol=1e-3, atol=1e-3)
+    assert save_onnx(other, tmp_path / "model.onnx").startswith("onnxruntime is within")
 
 
 def test_onnx_tells_which_extra_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

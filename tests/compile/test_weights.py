@@ -145,3 +145,15 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match=r"cannot write .*: (File exists|Not a directory)"):
         save_weights({"a": torch.zeros(1)}, tmp_path / "file" / "m.safetensors")
+
+
+def test_another_models_weights_are_counted(tmp_path: Path) -> None:
+    theirs = {f"layer.{n}.weight": torch.zeros(2) for n in range(40)}
+    save_weights(theirs, tmp_path / "m.safetensors")
+    first, *rest = problems(tmp_path / "m.safetensors", module := lower(chain(4)))
+    names = list(module.state_dict())
+    assert first == (
+        f"FILE: these are another model's weights: {len(names)} of the {len(names)} tensors that it needs are missing, "
+        f"40 that it has are not needed; first no '{names[0]}', which the model has"
+    )
+    assert rest == [f"FILE: no '{name}', which the model has" for name in names[1:4]]

@@ -237,3 +237,19 @@ def test_what_cannot_be_cut_at_all():
     with pytest.raises(GraphError) as error:
         balanced(graph, cuts(graph), dict.fromkeys(nodes, 1), 2)
     assert str(error.value) == "error: model cannot be cut into slots\n    hint: no one value leads to its output"
+
+
+def test_a_tied_head_leaves_the_repeated_blocks_to_be_named():
+    nodes = {"embed": linear("x")}
+    for n in range(4):
+        before = f"block.{n - 1}" if n else "embed"
+        nodes |= {f"block.{n}.a": relu(before), f"block.{n}": relu(f"block.{n}.a")}
+    nodes["head"] = replace(linear("block.3"), share=(("weight", "embed.weight"),))
+    graph = Graph((("x", T),), nodes, (("y", "head"),))
+    with pytest.raises(GraphError) as error:
+        balanced(graph, cuts(graph), dict.fromkeys(nodes, 1), 4, [nodes])
+    assert str(error.value) == (
+        "error: model can be cut into 1 slots at most, not 4\n"
+        "    hint: 'embed': 'head' uses the weights of 'embed', which is on the other side; 'head': 'head' uses the "
+        "weights of 'embed', which is on the other side; split: [block.*] has 4 slots"
+    )

@@ -134,3 +134,15 @@ def test_mistakes(nets: tuple[Encoder, Pair], old: str, new: str, said: str) -> 
     with pytest.raises(AssemblerError) as caught:
         _build(RECIPE.replace(old, new, 1) if old in RECIPE else "")
     assert str(caught.value).split("\n")[0] == said
+
+
+def test_a_symbolic_recipe_finds_the_weights_of_the_models_in_it(
+    nets: tuple[Encoder, Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("new.yaml").write_text(RECIPE)
+    Path("more.yaml").write_text("extends: net\ngraph: {head: {op: linear, out: 3}}\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for file, path in (("new.yaml", "left.layers.1.0.weight"), ("more.yaml", "layers.1.0.weight")):
+        made = asm.build(asm.load(tmp_path / file))
+        assert torch.equal(made.get_parameter(path), nets[0].get_parameter("layers.1.0.weight"))

@@ -47,9 +47,87 @@ class Net(nn.Module):
 def test_the_error_names_the_part_and_offers_to_keep_it() -> None:
     with pytest.raises(GraphError) as caught:
         from_module(Net(), torch.randn(4, 8))
-    first, hint = str(caught.value).split("\n")
-    assert first.startswith("router: error: 'router' (Router) cannot be traced: could not guard on data-dependent")
-    assert hint == "    hint: keep it as it is: opaque=['router']"
+    assert str(caught.value) == (
+        "router: error: 'router' (Router) cannot be traced: `if x.mean() > 0:` (test_opaque.py:30) decides by values "
+        "that are known only when it runs\n"
+        "    hint: keep it as it is: --opaque router (in Python opaque=['router']); or write the choice without `if`, "
+        "as torch.where does"
+    )
+
+
+class Decides(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return -x if x.sum() > 0 else x
+
+
+class Noisy(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.randn(x.shape[0], 4, generator=torch.default_generator)
+
+
+@pytest.mark.parametrize(
+    ("module", "x", "said"),
+    [
+        (
+            Decides(),
+            torch.randn(2, 4),
+            "error: Decides cannot be traced for any batch: `return -x if x.sum() > 0 else x` (test_opaque.py:60) "
+            "decides by values that are known only when it runs\n"
+            "    hint: no part of it can be kept in its place: change what it does there, or move that into a part of "
+            "its own; or write the choice without `if`, as torch.where does",
+        ),
+        (
+            Noisy(),
+            torch.randn(2, 4),
+            "error: Noisy cannot be traced for any batch: SymIntArrayRef expected to contain only concrete integers "
+            "(test_opaque.py:65)\n"
+            "    hint: no part of it can be kept in its place: change what it does there, or move that into a part of "
+            "its own",
+        ),
+        (
+            nn.Linear(4, 2),
+            torch.randn(4),
+            "error: Linear cannot be traced for any batch: it computes something else at another batch than 4\n"
+            "    hint: axis 0 of every input is taken for the batch: input [4]",
+        ),
+    ],
+)
+def test_a_module_that_cannot_be_traced_says_its_line(module: nn.Module, x: Tensor, said: str) -> None:
+    with pytest.raises(GraphError) as caught:
+        from_module(module, x, opaque="auto")
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("module", "x", "said"),
+    [
+        (
+            nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(5, 2))),
+            torch.randn(2, 4),
+            "1.0: error: the module fails on these inputs, before any tracing: in '1.0' (Linear): mat1 and mat2 shapes "
+            "cannot be multiplied (2x4 and 5x2)\n"
+            "    hint: it was called with input [2, 4]",
+        ),
+        (
+            nn.Sequential(nn.Flatten(0), nn.Linear(4, 2)),
+            torch.randn(1, 4),
+            "1: error: the module takes one sample and fails on two, before any tracing: in '1' (Linear): mat1 and "
+            "mat2 shapes cannot be multiplied (1x8 and 4x2)\n"
+            "    hint: the graph of a model takes any batch: the module has to run on several samples",
+        ),
+    ],
+)
+def test_a_module_that_fails_by_itself_is_told_so(module: nn.Module, x: Tensor, said: str) -> None:
+    with pytest.raises(GraphError) as caught:
+        from_module(module, x)
+    assert str(caught.value) == said
+
+
+def test_what_auto_keeps_says_why() -> None:
+    found = from_module(Net(), torch.randn(4, 8), opaque="auto")
+    assert found.reasons == {
+        "router": "`if x.mean() > 0:` (test_opaque.py:30) decides by values that are known only when it runs"
+    }
 
 
 @pytest.mark.parametrize("opaque", [["router"], "auto"])

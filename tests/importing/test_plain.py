@@ -60,6 +60,18 @@ def agree(module: nn.Module, *example: Tensor) -> None:
             torch.testing.assert_close(found.build().eval()(*inputs), module.eval()(*inputs))
 
 
+class Correlation(nn.Module):
+    """Autocorrelation by the Fourier transform, as Autoformer's attention does it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = torch.fft.rfft(x)
+        return torch.fft.irfft(seen * torch.conj(seen), n=x.shape[1]) + torch.conj(seen).imag.sum(1, keepdim=True)
+
+
+def test_conjugates_of_complex_numbers() -> None:
+    agree(Correlation(), torch.randn(3, 8))
+
+
 def test_a_sequential_cnn() -> None:
     cnn = nn.Sequential(
         nn.Conv2d(3, 8, (3, 5), padding=(1, 2), bias=False),

@@ -190,7 +190,7 @@ def test_changes_of_an_imported_model(folder: Path, change: str, steps: int, par
         ),
         (
             "vit.*.mlp=identity",
-            "-o:1:1: error: 'vit.*.mlp' matches no number of anything\n"
+            "-o:1:1: error: 'vit.*.mlp' matches nothing: no numbers stand behind 'vit'\n"
             "    vit.*.mlp=identity\n"
             "    ^^^^^^^^^\n"
             "    hint: there are numbers behind vit.layers",
@@ -275,3 +275,15 @@ def test_a_slot_computes_something(folder: Path) -> None:
     )
     found = [str(p.message) for p in check(parse(text, "run.yaml"))]
     assert found == ["'vit.embeddings.cls_token' is a tensor of the weights and computes nothing"]
+
+
+def test_data_of_another_size_than_the_import_says_what_to_do(folder: Path) -> None:
+    text = SEARCH.replace("data: digits", "data: {name: blobs, channels: 1, size: 12, train: 32}")
+    (folder / "run.yaml").write_text(text)
+    with pytest.raises(AssemblerError) as caught:
+        asm.plan("run.yaml")
+    assert caught.value.problems[0].message == "the model wants 'image' [1, 8, 8], the data has [1, 12, 12]"
+    assert caught.value.problems[0].hint == (
+        "the model was imported at that size: take data of it, or import again with --free pixel_values.2 "
+        "--free pixel_values.3, or at the data's size"
+    )

@@ -7,7 +7,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from assembler.compile.lower import lower
 from assembler.graph.core import Graph, Node, TensorType
-from assembler.infer.cost import Cost, costs, total, train_flops, uncounted
+from assembler.infer.backward import stepwise
+from assembler.infer.cost import Cost, costs, counting, total, train_flops, uncounted
+from assembler.infer.shape import shapes
 from assembler.registry import op
 
 
@@ -24,6 +26,11 @@ def _(x: Tensor) -> Tensor:
 @op("infer_test_square")
 def squared(x: Tensor) -> Tensor:
     return square(x)
+
+
+@op("infer_test_still")
+def still(x: Tensor) -> Tensor:
+    return x.detach() * 1.0
 
 
 def mlp() -> Graph:
@@ -103,3 +110,35 @@ def test_training_a_depthwise_convolution_costs_three_forward_passes() -> None:
     graph = Graph((("x", TensorType((2, 32, 8, 8))),), nodes, (("y", "deep"),))
     forward = costs(graph)
     assert train_flops(graph) == 2 * forward["first"].flops + 3 * forward["deep"].flops
+
+
+def test_steps_one_by_one_take_what_the_whole_takes() -> None:
+    nodes = {
+        "a": node("linear", "x", out=6),
+        "still": node("infer_test_still", "a"),
+        "b": node("linear", "still", out=6),
+        "twice": node("add", "b", "b"),
+        "c": node("linear", "twice", out=5),
+        "unread": node("linear", "b", out=9),
+    }
+    g = graph(nodes, x=(2, 4))
+    g = Graph(g.inputs, g.nodes, (("y", "c"),))
+    for trained in (set(nodes), {"a"}, {"b"}, {"c"}, set()):
+        found = stepwise(g, shapes(g), trained.__contains__, counting)
+        module = lower(g).train()
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(name.split(".")[0] in trained)
+        with FlopCounterMode(display=False) as counter:
+            y = module(torch.randn(2, 4))
+            if y.requires_grad:
+                y.sum().backward()
+        unread = 2 * 2 * 6 * 9  # which the module computes, and nobody needs
+        assert found == counter.get_total_flops() - unread, trained
+
+
+def test_what_needs_its_surroundings_is_not_counted_by_steps() -> None:
+    g = mlp()
+    owned = Node("linear", (("out", 30),), (("input", "act"),), share=(("", "body.b"),))
+    tied = Graph(g.inputs, {**g.nodes, "d": owned}, (("y", "c"), ("z", "d")))
+    assert stepwise(tied, shapes(tied), lambda i: True, counting) is None
+    assert train_flops(tied) > train_flops(g)

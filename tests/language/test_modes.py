@@ -65,3 +65,20 @@ def test_it_compiles_and_exports(model) -> None:
     wanted = found(x)["logits"]
     torch.testing.assert_close(torch.compile(found, backend="eager", fullgraph=True)(x)["logits"], wanted)
     torch.testing.assert_close(torch.export.export(found, (x,)).module()(x)["logits"], wanted)
+
+
+def test_a_call_by_position_is_told_which_input_the_mode_does_not_take(model) -> None:
+    found = model("""
+        inputs: {noise: {shape: [B, 4], when: train}, point: [B, 4]}
+        graph:
+          drawn: {op: linear, out: 5, from: noise}
+          made: {op: linear, out: 5, from: point}
+        outputs: {made: made, drawn: {from: drawn, when: train}}
+    """)
+    with pytest.raises(InputError) as error:
+        found.eval()(torch.randn(2, 4))
+    assert str(error.value) == (
+        "error: the model needs point in evaluation\n"
+        "    hint: the first argument is 'noise', which evaluation does not take: give by name what it does, point=..."
+    )
+    assert found(point=torch.randn(2, 4))["made"].shape == (2, 5)

@@ -46,6 +46,23 @@ def test_copies_that_share_are_one_module(model) -> None:
     torch.testing.assert_close(found(x), ffn(wanted))
 
 
+@pytest.mark.parametrize(
+    "said", ["for: {k: [back.2, back.0]}, share: =k", """repeat: 2, share: "='back.' + str(2 - 2 * j)" """]
+)
+def test_copies_share_what_an_expression_names(model, said: str) -> None:
+    found = model(
+        f"""
+    inputs: {{x: [B, 8]}}
+    graph:
+      back: {{op: linear, out: 8, repeat: 3}}
+      on: {{op: linear, out: 8, {said}}}
+"""
+    )
+    zero, one, two = (found.get_submodule(f"back.{n}") for n in range(3))
+    x = torch.randn(2, 8)
+    torch.testing.assert_close(found(x), zero(two(two(one(zero(x))))))
+
+
 def test_shared_weights_are_counted_once(graph, model) -> None:
     for text in (TIED, COPIES):
         assert total(graph(text)).params == sum(p.numel() for p in model(text).parameters())

@@ -316,6 +316,18 @@ class TestScatterAdd(Indexed, OpContract):
         assert torch.equal(source.grad, torch.ones_like(source))
 
 
+class TestScatterAddOfRows(TestScatterAdd):
+    shapes = ((3, 4, 8), (3, 2), (3, 2, 8))
+
+    def test_it_adds_rows(self) -> None:
+        x, index, source = self.inputs()
+        wanted = x.clone()
+        for sample, places, rows in zip(wanted, index, source, strict=True):
+            for place, row in zip(places, rows, strict=True):
+                sample[place] += row
+        torch.testing.assert_close(self.build()(x, index, source), wanted)
+
+
 class TestWhere(Masked, OpContract):
     name = "where"
     mask = 0

@@ -66,6 +66,19 @@ CASES = {
         "accept image [2, 1, 8, 8]",
         "write {shape: ..., dtype: float32} and what takes it",
     ),
+    "axis": (
+        ("{op: linear, out: 10}\n  outputs: {logits: head}", "{op: linear, out: 640}\n"
+         "    places: {op: reshape, shape: [64, 10]}\n"
+         "    whole: {op: aten.to.dtype, dtype: int64, from: flat}\n  outputs: {logits: places, whole: whole}\n"
+         "task: {loss: cross_entropy, value: logits, target: whole}"),
+        "small.yaml:13:7: error: cross_entropy does not accept 'logits' [2, 64, 10] and 'whole' [2, 64]: expected ",
+        "write axis: -1, the axis of the classes",
+    ),
+    "slot": (
+        ("out: 16}]}}", "out: 12}]}}"),
+        "small.yaml:13:16: error: 'linear(out=12)' gives float32[2, 12] in slot 'slot1', the slot gives float32[2, 16]",
+        "",
+    ),
     "broadcast": (
         ("{op: linear, out: 10}\n  outputs: {logits: head}", "{op: linear, out: 1}\n  outputs: {logits: head}\n"
          "task: {loss: mse, value: logits, target: label}"),

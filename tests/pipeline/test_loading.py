@@ -116,3 +116,9 @@ def test_export_writes_nothing_beside_somebody_elses_weights(place: Path) -> Non
     assert call("export", "filed.yaml", "--out", "there", "--format", "safetensors")[0] == 0
     assert is_theirs(asm.build("mapped.yaml", weights="there/model.safetensors"))
     assert (place / "theirs" / "model.safetensors").read_bytes() == before
+
+
+def test_a_file_that_is_not_there_gets_no_hint_about_what_fits(place: Path) -> None:
+    with pytest.raises(InputError) as error:
+        asm.build(place / "mapped.yaml", weights=place / "nothere.safetensors")
+    assert str(error.value) == f"error: no weights file {place / 'nothere.safetensors'}"

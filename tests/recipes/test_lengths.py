@@ -20,6 +20,7 @@ from assembler.compile.weights import save_weights
 from assembler.errors import InputError, StepError
 from assembler.graph.core import Graph
 from assembler.graph.modes import in_mode
+from assembler.pipeline.exporting import export
 from assembler.recipe.document import load
 
 OTHER = {"size": lambda n: 2 * n, "attend": lambda n: 2 * n, "tokens": lambda n: n - 5, "length": lambda n: n - 2}
@@ -111,7 +112,7 @@ LONG = {
 def test_a_program_is_free_where_it_is_asked_to_be(name: str) -> None:
     module = small(name).eval()
     found = exported(module, LONG[name])
-    assert found.told == ""
+    assert found.fixed == ""
     for batch in (1, 5):
         inputs = examples(found.graph, batch, batch, sizes_at(found.graph, found.free, 0.5))
         made = outputs(lambda **given: found.program.module()(*given.values()), inputs)
@@ -141,9 +142,13 @@ def test_an_onnx_file_is_free_where_it_is_asked_to_be(tmp_path: Path) -> None:
         ("rnn", ["x.1"], "x.1 cannot be free: a step is written out for each of its elements"),
     ],
 )
-def test_what_cannot_be_free_is_told(name: str, free: list[str], said: str) -> None:
-    found = exported(small(name), free)
-    assert found.told == said and not any(found.free.values())
+def test_what_cannot_be_free_is_refused_and_nothing_is_written(
+    name: str, free: list[str], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as caught:
+        export(small(name), tmp_path / "out", free=free)
+    assert str(caught.value) == f"error: {said}"
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

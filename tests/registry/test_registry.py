@@ -87,6 +87,8 @@ def test_the_width_of_a_torch_op_is_called_out() -> None:
         ("op", "layernorm", "did you mean 'layer_norm'"),
         ("op", "atention", "did you mean 'attention'"),
         ("op", "zzzzzz", "`assembler ops` lists them"),
+        ("op", "aten.lt", "write which form is meant: aten.lt.Scalar or aten.lt.Tensor"),
+        ("op", "aten.zzzzzz", "`assembler ops` lists them"),
         ("loss", "cross_entrpy", "did you mean 'cross_entropy'"),
         ("loss", "zzzzzz", "`assembler ls losses` lists them"),
         ("dataset", "digit", "did you mean 'digits'?"),

@@ -9,9 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assembler.compile.lower import lower
 from assembler.errors import RecipeError
+from assembler.recipe.document import parse
 from assembler.registry import lookup, names
 from assembler.train.objective import Objective
+from assembler.wiring.build import build
 
 TASK = {"loss": "cross_entropy", "value": "logits", "target": "label"}
 TEACH = {"loss": "kl", "value": "logits", "target": "teacher.logits"}
@@ -62,6 +65,40 @@ def test_distillation_gives_the_teacher_no_gradient(name):
     value, target = torch.randn(3, 4, requires_grad=True), torch.randn(3, 4, requires_grad=True)
     lookup("loss", name).load()(value, target).backward()
     assert value.grad is not None and target.grad is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("some", [True, False])
+def test_ctc_loss_is_that_of_torch(dtype, some):
+    logits, labels = torch.randn(3, 12, 6, dtype=dtype), torch.randint(0, 5, (3, 4))
+    lengths = torch.tensor([12, 9, 11]) if some else torch.full((3,), 12)
+    target_lengths = torch.tensor([4, 1, 3]) if some else torch.full((3,), 4)
+    given = {"lengths": lengths, "target_lengths": target_lengths} if some else {}
+    scores = logits.float().log_softmax(2).transpose(0, 1)
+    wanted = torch.nn.functional.ctc_loss(scores, labels, lengths, target_lengths, blank=5)
+    assert call("ctc_loss", logits, labels, blank=5, **given) == pytest.approx(
+        wanted.item(), rel=1e-2 if dtype != torch.float32 else 1e-6
+    )
+
+
+def test_ctc_loss_of_labels_that_do_not_fit():
+    logits, labels = torch.randn(2, 3, 6), torch.ones(2, 4, dtype=torch.int64)
+    assert call("ctc_loss", logits, labels) == math.inf
+    assert call("ctc_loss", logits, labels, zero_infinity=True) == 0
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_a_model_has_a_ctc_loss_with_lengths_of_its_batch(batch):
+    text = """
+kind: model
+inputs: {x: [B, 12, 6], label: {shape: [B, 4], dtype: int64}, labels: {shape: [B], dtype: int64}}
+graph: {loss: {op: ctc_loss, from: {value: x, target: label, target_lengths: labels}}}
+"""
+    x, label, labels = torch.randn(batch, 12, 6), torch.randint(1, 6, (batch, 4)), torch.arange(batch) % 4 + 1
+    x.requires_grad_()
+    made = lower(build(parse(text, "ctc.yaml").model))(x, label, labels)
+    made.backward()
+    assert made.item() == pytest.approx(call("ctc_loss", x, label, None, labels)) and x.grad.isfinite().all()
 
 
 def test_an_objective_is_the_weighted_sum_of_its_terms():

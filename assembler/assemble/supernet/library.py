@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from assembler.assemble.inherit.matching import owner_of
 from assembler.assemble.inherit.resize import layout, parts
+from assembler.assemble.models import named
+from assembler.assemble.supernet.stepping import Place, Stepping, places_of, run
 from assembler.compile.lower import lower
-from assembler.graph.core import Graph
+from assembler.graph.core import Graph, Node
 from assembler.graph.text import value_text
+from assembler.train.evaluate import Forward
 
 Sharing = Literal["apart", "nested"]
 
@@ -33,59 +37,83 @@ class Library:
         self.tensors: dict[str, Tensor] = {}
         self._seed = seed
         self._device = device
-        self._module = functools.lru_cache(maxsize=128)(self._lowered)
+        self._module = functools.lru_cache(maxsize=128)(self._lowered)  # of graphs that have to be run as one
+        self.steps = Stepping(self._key, seed, device)
 
     @property
     def params(self) -> dict[str, nn.Parameter]:
         """What is trained."""
         return {key: tensor for key, tensor in self.tensors.items() if isinstance(tensor, nn.Parameter)}
 
-    def module(self, graph: Graph) -> nn.Module:
-        """The module of a candidate, in evaluation mode; its own weights are of no account. Kept for the next time."""
-        return self._module(graph)
-
     def reserve(self, graphs: Iterable[Graph]) -> None:
         """Make room for all weights of some candidates, before training: nested ones get the largest size."""
         for graph in graphs:
-            module = self.module(graph)
-            for name, key in self._keys(graph, module).items():
-                tensor = module.state_dict(keep_vars=True)[name]
-                if key not in self.tensors:
-                    self.tensors[key] = _like(tensor)
-                elif any(new > old for new, old in zip(tensor.shape, self.tensors[key].shape, strict=True)):
-                    self._enlarge(key, tensor)
+            for place in self._places(graph):
+                held, tensor = self.tensors.get(place.key), place.tensor
+                if held is None:
+                    self.tensors[place.key] = _like(tensor)
+                elif any(new > old for new, old in zip(tensor.shape, held.shape, strict=True)):
+                    self._enlarge(place.key, tensor)
 
     def weights(self, graph: Graph) -> dict[str, Tensor]:
         """The weights of a candidate by `state_dict` key: the library's own tensors, or pieces of them.
 
         What has no place in the library yet gets one.
         """
-        module = self.module(graph)
-        found = {}
-        for name, key in self._keys(graph, module).items():
-            tensor = module.state_dict(keep_vars=True)[name]
-            held = self.tensors.get(key)
-            if held is None or any(a < b for a, b in zip(held.shape, tensor.shape, strict=True)):
-                key = f"{key}|{list(tensor.shape)}" if held is not None else key
-                held = self.tensors.setdefault(key, _like(tensor))
-            found[name] = _piece(held, tuple(tensor.shape), _layer(module, name), name)
+        return {place.name: self._tensor(place) for place in self._places(graph)}
+
+    def forward(self, graph: Graph, mode: Callable[[nn.Module], None], *, kept: bool = True) -> Forward:
+        """A candidate as a function of a batch, the library's tensors in place of its own.
+
+        `mode` puts a module into the mode it is to have. Unless `kept`, buffers are copies, and stay as they are.
+        """
+        if not self.steps.takes(graph):
+            module = self._module(graph)
+            mode(module)
+            found = {place.name: self._lent(place, kept) for place in self._places(graph)}
+            called: Callable[..., object] = lambda **given: functional_call(module, found, (), given)  # noqa: E731
+            return named(called, graph)  # type: ignore[arg-type]
+        steps = self.steps.steps(graph)
+        lent = [(place, self._lent(place, kept)) for place in places_of(steps.values())]
+
+        def forward(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            for place, tensor in lent:  # when it is called, since other candidates have the same steps
+                place.put(tensor)
+            return run(graph, steps, batch, mode)
+
+        return forward
+
+    def _lent(self, place: Place, kept: bool) -> Tensor:
+        tensor = self._tensor(place)
+        return tensor if kept or isinstance(tensor, nn.Parameter) or tensor.requires_grad else tensor.clone()
+
+    def _tensor(self, place: Place) -> Tensor:
+        key, shape = place.key, place.tensor.shape
+        held = self.tensors.get(key)
+        if held is None or any(a < b for a, b in zip(held.shape, shape, strict=True)):
+            key = f"{key}|{list(shape)}" if held is not None else key
+            held = self.tensors.setdefault(key, _like(place.tensor))
+        return _piece(held, tuple(shape), place.layer, place.name)
+
+    def _places(self, graph: Graph) -> Iterable[Place]:
+        """Where in the library each tensor of a candidate is; tied ones are at one place."""
+        if self.steps.takes(graph):
+            return places_of(self.steps.steps(graph).values())
+        seen: dict[int, str] = {}
+        found = []
+        module = self._module(graph)
+        for name, tensor in module.state_dict(keep_vars=True).items():
+            node = graph.nodes.get(owner_of(name, graph))
+            key = self._key(seen.setdefault(id(tensor), name), node, tensor)
+            found.append(Place(name, key, tensor, module.get_submodule(name.rpartition(".")[0])))
         return found
 
-    def _keys(self, graph: Graph, module: nn.Module) -> dict[str, str]:
-        """Where in the library each tensor of a candidate is; tied ones are at one place."""
-        seen: dict[int, str] = {}
-        found = {}
-        for name, tensor in module.state_dict(keep_vars=True).items():
-            i = owner_of(name, graph)
-            key = seen.setdefault(id(tensor), f"{name}|{graph.nodes[i].op if i else ''}")
-            found[name] = key
-            if self.sharing == "apart":
-                args = dict(graph.nodes[i].args) if i else {}
-                said = ", ".join(f"{k}={value_text(v)}" for k, v in sorted(args.items()))
-                found[name] = f"{key}|{_digest(said)}|{list(tensor.shape)}"
-            else:
-                found[name] = f"{key}|{tensor.ndim}"
-        return found
+    def _key(self, name: str, node: Node | None, tensor: Tensor) -> str:
+        key = f"{name}|{node.op if node else ''}"
+        if self.sharing == "nested":
+            return f"{key}|{tensor.ndim}"
+        said = ", ".join(f"{k}={value_text(v)}" for k, v in sorted(node.args)) if node else ""
+        return f"{key}|{_digest(said)}|{list(tensor.shape)}"
 
     def _enlarge(self, key: str, tensor: Tensor) -> None:
         held = self.tensors[key]
@@ -112,10 +140,6 @@ def _largest(held: Tensor, tensor: Tensor) -> Tensor:
     """A buffer that is as large as both along every axis."""
     sizes = [max(a, b) for a, b in zip(held.shape, tensor.shape, strict=True)]
     return held.reshape(-1)[:1].expand(sizes).clone() if held.ndim == 1 else held.new_zeros(sizes)
-
-
-def _layer(module: nn.Module, name: str) -> nn.Module:
-    return module.get_submodule(name.rpartition(".")[0])
 
 
 def _piece(tensor: Tensor, shape: tuple[int, ...], module: nn.Module, name: str) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from assembler.assemble.models import Task, named, score
+from assembler.assemble.judging import score
+from assembler.assemble.models import Task, named
 from assembler.assemble.supernet.library import Library
 from assembler.assemble.weights import Weights
 from assembler.compile.lower import lower
@@ -34,7 +35,7 @@ def score_candidate(
     module.to(device)
     forward = named(module, graph)
     calibrate(module, forward, data, device)
-    return score(module, forward, data.validation.to(device), task, f"the validation loss of {graph.name}")
+    return score(module, graph, data.validation.to(device), task, f"the validation loss of {graph.name}")
 
 
 def candidate_weights(library: Library, graph: Graph) -> Weights:

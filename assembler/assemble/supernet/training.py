@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from assembler.assemble.models import Task, Training, named
+from assembler.assemble.models import Task, Training
 from assembler.assemble.supernet.library import Library
 from assembler.assemble.supernet.policy import Policy
 from assembler.errors import RecipeError
@@ -113,7 +112,7 @@ def train_supernet(
 
 @dataclass
 class _Spos:
-    """One path a step, uniformly (Guo et al., 2020)."""
+    """One path a step, uniformly, its sizes cut out of the largest (Guo et al., 2020, sections 3.2 and 3.3)."""
 
     places: Places
     split: Split
@@ -129,7 +128,7 @@ class _Spos:
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.training.seed)
-        self.library = Library("apart", self.training.seed, self.device)
+        self.library = Library("nested", self.training.seed, self.device)
         self.objective = self.task.loss
 
     def prepare(self, steps: int) -> None:
@@ -156,7 +155,6 @@ class _Sandwich(_Spos):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.library = Library("nested", self.training.seed, self.device)
         value = self.task.loss.terms[0].value
         self.value = value
         terms = [{"loss": "cross_entropy", "value": value, "target": self.task.loss.terms[0].target}]
@@ -181,7 +179,6 @@ class _Enas(_Spos):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.library = Library("nested", self.training.seed, self.device)
         self.policy = Policy(self.places.space)
         self.judged = self.data.validation.head(_JUDGED).to(self.device)
 
@@ -214,14 +211,15 @@ def through(library: Library, graph: Graph, *, training: bool) -> Forward:
 
     In evaluation batch norms look at the batch, since the running statistics are those of all candidates.
     """
-    module = library.module(graph).train(training)
-    if not training:
-        for norm in module.modules():
-            norm.training = isinstance(norm, nn.modules.batchnorm._BatchNorm)
-    weights = library.weights(graph)
-    if not training:
-        weights = {
-            name: t if isinstance(t, nn.Parameter) or t.requires_grad else t.clone() for name, t in weights.items()
-        }
-    called: Callable[..., object] = lambda **given: functional_call(module, weights, (), given)  # noqa: E731
-    return named(called, graph)  # type: ignore[arg-type]
+    return library.forward(graph, _training if training else _evaluation, kept=training)
+
+
+def _training(module: nn.Module) -> None:
+    if not module.training:
+        module.train()
+
+
+def _evaluation(module: nn.Module) -> None:
+    module.eval()
+    for norm in module.modules():
+        norm.training = isinstance(norm, nn.modules.batchnorm._BatchNorm)

@@ -63,7 +63,8 @@ def import_(source: Source, out: Out, input: Inputs = None, opaque: Opaque = Non
     files = save(found, out, source)
     cost = total(found.graph)
     for path in found.opaque:
-        say.line(f"opaque       {path}")
+        why = found.reasons.get(path, "")
+        say.line(f"opaque       {path}{'; ' if why else ''}{why}")
     if found.opaque:
         say.line(f"needs code   name it where the model is used: --plugin {out / KEPT}")
     say.line(f"steps        {len(found.graph)}")

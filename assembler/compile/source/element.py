@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from assembler.compile.source.classes import Class, Classes
-from assembler.compile.source.forms import kind_of
+from assembler.compile.source.forms import MODULES, kind_of
 from assembler.compile.source.place import Place
 from assembler.compile.source.units import Unit
 from assembler.graph.core import ITEM
@@ -56,7 +56,7 @@ def elements(classes: Classes, place: Place, ids: Sequence[str], root: str = "")
             done |= set(unit.ids)
             yield Element(place, unit.path, unit.shared or unit.path, found)
         else:
-            module = kind_of(place.node(i)) in ("module", "loop")
+            module = kind_of(place.node(i)) in MODULES
             yield Element(place, i, classes.units.forms.owner(place, i) if module else i)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,16 +11,19 @@ from torch import fx, nn
 from assembler.compile.embed import Embedding
 from assembler.compile.expression import expressions
 from assembler.compile.literal import Leaf, literal, plain
-from assembler.compile.source.place import LOOP, Place
+from assembler.compile.source.place import GRADIENT, LOOP, Place
 from assembler.compile.trace import traced
 from assembler.errors import GraphError, Problem
 from assembler.graph.core import ITEM, SWITCH, Node, TensorType
 from assembler.graph.shares import TRANSPOSED
 from assembler.infer.make import arguments, call_arguments
 from assembler.infer.ties import transposed
+from assembler.modules.gradient import followed, following, gradients
 from assembler.modules.loop import is_over, kept
 from assembler.registry import Entry, lookup
 
+MODULES = ("module", LOOP, GRADIENT)
+"""The kinds of steps that have a module."""
 _SCALARS = (type(None), bool, int, float, str)
 Lines = list[tuple[str, str]]
 """(variable, expression) pairs."""
@@ -74,9 +77,9 @@ class Forms:
             return "_"
 
         try:
-            if kind == "loop":
+            if kind in (LOOP, GRADIENT):
                 args = dict(node.args)
-                for part in (kept, is_over) if args.get("until") else ():
+                for part in _parts(kind, args):
                     self.embedding.add(part)
                 text = f"{literal(args.pop('times', None), note, 'times')} {sorted(args.items())}"
             elif kind == "module":
@@ -171,9 +174,16 @@ def _tensor(bound: Mapping[str, Any], leaf: Leaf) -> Made:
     return Made(callee, (("data", f"torch.zeros({size}{dtype})"),))
 
 
+def _parts(kind: str, args: Mapping[str, Any]) -> tuple[Callable[..., Any], ...]:
+    """The functions that the lines of a loop or a gradient call."""
+    if kind == GRADIENT:
+        return following, followed, gradients
+    return (kept, is_over) if args.get("until") else ()
+
+
 def kind_of(node: Node) -> str:
-    """How a step is written: as an item, a switch, a loop, a check, a function, or the call of a module."""
-    if node.op in (ITEM, SWITCH, LOOP):
+    """How a step is written: as an item, a switch, a loop, a gradient, a check, a function, or a module's call."""
+    if node.op in (ITEM, SWITCH, LOOP, GRADIENT):
         return node.op
     entry = lookup("op", node.op)
     return "check" if entry.option("checks") else "function" if entry.shape == "function" else "module"

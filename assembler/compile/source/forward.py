@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import keyword
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from assembler.compile.source.element import Element, Run, elements, numbered, r
 from assembler.compile.source.forms import Forms, Lines, kind_of
 from assembler.compile.source.lines import broken
 from assembler.compile.source.names import Names, Shapes, commented, short
-from assembler.compile.source.place import Place
+from assembler.compile.source.place import GRADIENT, LOOP, Place
 from assembler.graph.structure import pack
 from assembler.registry import lookup
 
@@ -72,10 +72,8 @@ class Forward:
             yield commented(line, self.said(place, element.exports[-1]) if len(kept) == 1 else "")
             return
         kind = kind_of(place.node(i))
-        if kind == "loop":
-            from assembler.compile.source.loops import loop
-
-            yield from loop(self, place, i, indent)
+        if kind in (LOOP, GRADIENT):
+            yield from self.body(kind)(self, place, i, indent)
         elif kind == "check":
             yield from self.check(place, i, indent)
         elif kind == "switch":
@@ -94,6 +92,13 @@ class Forward:
             name = self.variable(place, i)
             leaf = self.made.writer(self.address(place, i), forward=True)
             yield from self.assigned(place, i, self.forms.lines(place, i, values, name, leaf), indent, name)
+
+    def body(self, kind: str) -> Callable[[Forward, Place, str, str], Iterator[str]]:
+        """What writes the lines of a step whose body is written inline."""
+        from assembler.compile.source.gradients import gradient
+        from assembler.compile.source.loops import loop
+
+        return loop if kind == LOOP else gradient
 
     def check(self, place: Place, i: str, indent: str) -> Iterator[str]:
         """The lines of a step that passes its input on where its sizes are right."""

@@ -14,7 +14,7 @@ from assembler.compile.source.forms import Made, kind_of
 from assembler.compile.source.forward import Forward, access, joins, module_path
 from assembler.compile.source.lines import WIDTH
 from assembler.compile.source.names import Names, Shapes
-from assembler.compile.source.place import Place
+from assembler.compile.source.place import GRADIENT, LOOP, Place
 from assembler.graph.shares import TRANSPOSED, owner_of
 from assembler.infer.ties import transposed
 
@@ -39,6 +39,8 @@ class ClassText:
             self.made, self.classes, Names({*self.globals, "self"}), shapes, dict(_counts(self.tree, "")), {}
         )
         head = forward.head()
+        if any(kind_of(place.node(i)) == GRADIENT for _, place, i in unit.walk()):
+            head.insert(0, "    @torch.compiler.disable")  # which cannot follow gradients twice
         steps = list(forward.steps(unit.place, unit.ids, unit.path, "        "))
         body = [*head, *steps, *forward.returned()]
         lines = [f"class {self.made.name}(nn.Module):", f'    """{doc}"""', "", *self._init(), "", *body]
@@ -72,7 +74,7 @@ class ClassText:
                 self.borrowed.add(path)
                 continue
             kind = "unit" if element.made else kind_of(place.node(element.path))
-            if kind == "loop":
+            if kind in (LOOP, GRADIENT):
                 body = place.bodies[element.path]
                 self._plant(body, tuple(body.graph.nodes), "")
             elif kind in ("unit", "module"):

@@ -21,6 +21,8 @@ from assembler.registry import lookup
 
 LOOP = "loop"
 """The op whose body is written as a `for`."""
+GRADIENT = "gradient"
+"""The op whose body is written under a `with`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,7 @@ class Place:
     @property
     def inline(self) -> bool:
         """Whether its steps are written into the forward of the step's own model."""
-        return self.parent is not None and self.parent.graph.nodes[self.step].op == LOOP
+        return self.parent is not None and self.parent.graph.nodes[self.step].op in (LOOP, GRADIENT)
 
     @property
     def frozen(self) -> bool:

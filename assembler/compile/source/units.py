@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from assembler.compile.source.forms import Forms, kind_of
+from assembler.compile.source.forms import MODULES, Forms, kind_of
 from assembler.compile.source.place import Place
 from assembler.graph.core import SWITCH
 from assembler.graph.shares import is_across, parts
@@ -127,9 +127,9 @@ class Units:
             return False
         kinds = {i: kind_of(place.node(i)) for i in ids}
         below = {i[len(path) + 1 :].split(".")[0] for i in ids if i != path}
-        if kinds.get(path) in ("module", "loop") or any(name.isdecimal() for name in below):
+        if kinds.get(path) in MODULES or any(name.isdecimal() for name in below):
             return False
-        modules = [i for i, kind in kinds.items() if kind in ("module", "loop")]
+        modules = [i for i, kind in kinds.items() if kind in MODULES]
         return bool(modules) and SWITCH not in kinds.values()
 
     def _closed(self, place: Place, ids: tuple[str, ...]) -> bool:
@@ -146,7 +146,7 @@ class Units:
         """The container whose weights all steps use, "" where they have their own, None where neither is so."""
         homes: set[str | None] = set()
         for i in ids:
-            owner = self.forms.owner(place, i) if kind_of(place.node(i)) in ("module", "loop") else ""
+            owner = self.forms.owner(place, i) if kind_of(place.node(i)) in MODULES else ""
             if is_across(owner) or (owner in ids and self.forms.has_weights(place, i)):
                 homes.add("")
             elif owner and owner not in ids:
@@ -183,7 +183,7 @@ class Units:
                     (p, outer[s] if s in outer else s[len(base) + 1 :] if base else s) for p, s in node.inputs
                 )
                 mode = "" if base else place.mode(i)
-                owner = self.forms.owner(place, i) if form.kind in ("module", "loop") else i
+                owner = self.forms.owner(place, i) if form.kind in MODULES else i
                 near = owner in ids or is_across(owner)
                 own = owner[len(base) + 1 :] if base and near else address if base else owner
             else:

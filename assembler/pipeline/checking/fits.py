@@ -7,14 +7,19 @@ from dataclasses import replace
 
 from assembler.errors import InputError, Problem, RecipeError, ShapeError, Span, near
 from assembler.graph.core import Graph, TensorType
+from assembler.graph.modes import in_mode
 from assembler.infer.shape import shapes
 from assembler.pipeline.checking.budgets import Which, model_of, tree_of
 from assembler.pipeline.checking.terms import Said, Values, term_problems
 from assembler.pipeline.spec import Phase, RunSpec
+from assembler.recipe.edits import EDITS
 from assembler.recipe.notes import in_order, note_all
 from assembler.recipe.values import Leaf, Map, Seq, Value
 from assembler.train.data.core import declared
 from assembler.train.data.source import Declared
+from assembler.train.spec import FitSpec, settings
+from assembler.train.terms import Spec, read, within
+from assembler.wiring.resized import size_hint
 
 _MODELS = ("meta", "teacher", "train")
 _INSIDE = ("incubate", "assemble")
@@ -62,8 +67,10 @@ class _Fits:
     def model(self, phase: Phase) -> Iterator[Problem]:
         which = Which.of(phase.options)
         graph = self.graphs[phase.name] = model_of(self.spec, which)
-        section = tree_of(self.spec, which).get("inputs")
-        found = list(input_problems(graph, self.data.fields, section if isinstance(section, Map) else Map()))
+        tree = tree_of(self.spec, which)
+        section = tree.get("inputs")
+        section = section if isinstance(section, Map) else Map()
+        found = list(input_problems(graph, self.data.fields, section, tree.get(EDITS)))
         place = self.spec.document.tree.key_span("model")
         yield from (p if p.span else replace(p, span=place) for p in found)
         if found:  # whatever follows from it would only repeat it
@@ -72,8 +79,21 @@ class _Fits:
         values = Values(graph, self.graphs, self.data, strict=True)
         task = self.spec.document.tree.get("task")
         written = None if "task" in self.spec.document.tree else place
-        yield from term_problems([Said(self.spec.task, task, "task", written)], values)
+        said = within(self.spec.task, phase.name)
+        yield from self.itself(phase) if said != self.spec.task else ()
+        yield from unfed(graph, self.data.fields, said, section if isinstance(section, Map) else Map(), place)
+        yield from term_problems([Said(said, task, "task", written)], values)
         yield from self.objective(phase, phase.name)
+
+    def itself(self, phase: Phase) -> Iterator[Problem]:
+        """What is wrong with a model that the task compares others with: it would be trained to be what it is."""
+        how = FitSpec.from_spec(settings(self.spec.train, phase.options.get("train") or {}))
+        own = [key for key in ("objective", "turns", "weights") if phase.options.get(key)]
+        if own or not how.total_steps(1):
+            return
+        said = f"the task compares with '{phase.name}', which is trained for the task itself: it would learn nothing"
+        hint = f"train: {{epochs: 0}} takes it as it is; {phase.name}: {{phase: train, objective: [...]}} trains it"
+        yield Problem(said, self.spec.document.tree.get("phases").key_span(phase.name), hint=hint)
 
     def objective(self, phase: Phase, model: str) -> Iterator[Problem]:
         """What is wrong with the objectives of a phase that trains a model, or parts inside of it."""
@@ -106,10 +126,30 @@ def _inner(value: Value, key: str) -> Value | None:
     return value.get(key) if isinstance(value, Map) else None
 
 
-def input_problems(graph: Graph, fields: Mapping[str, TensorType], section: Map) -> Iterator[Problem]:
+def unfed(
+    graph: Graph, fields: Mapping[str, TensorType], task: Spec, section: Map, place: Span | None
+) -> Iterator[Problem]:
+    """Inputs of evaluation alone that the data has no field for, where the task is measured in evaluation."""
+    absent = [name for name, mode in graph.only if mode == "eval" and name in graph.input_names and name not in fields]
+    own = {n for n in read(task, "task").needs if n not in fields or n in dict(graph.outputs)}
+    evaluation = in_mode(graph, "eval")
+    if not absent or not own <= set(dict(evaluation.outputs)):
+        return  # as in training, or by the steps that it reads alone
+    losses = [n for n, mode in graph.only if mode == "train" and n in dict(graph.outputs)]
+    loss = losses[0] if losses else "loss"
+    for name in (name for name in absent if name in evaluation.input_names):
+        span = section.key_span(name) if name in section else place
+        said = f"the model reads '{name}' in evaluation, where the task is measured, the data has {', '.join(fields)}"
+        hint = f"task: {{value: {loss}}}, a value of training alone, is measured as in training, without '{name}'"
+        yield Problem(said, span, hint=hint)
+
+
+def input_problems(
+    graph: Graph, fields: Mapping[str, TensorType], section: Map, edits: Value | None = None
+) -> Iterator[Problem]:
     """Inputs of a model that the data has no field for, or one of another shape or kind of number.
 
-    `section` is the recipe's `inputs:`, where they are written.
+    `section` is the recipe's `inputs:`, where they are written, and `edits` are the changes to an imported model.
     """
     bound = dict(graph.only)
     for name, kind in graph.inputs:
@@ -121,11 +161,18 @@ def input_problems(graph: Graph, fields: Mapping[str, TensorType], section: Map)
             continue
         ours, theirs = kind.shape[1:], fields[name].shape[1:]
         if ours != theirs:
-            hint = f"write inputs: {{{name}: [{', '.join(map(str, ('B', *theirs)))}]}}"
+            hint = size_hint(graph, name, theirs, _renamed(edits, name) if isinstance(edits, Map) else "")
             yield Problem(f"the model wants '{name}' {list(ours)}, the data has {list(theirs)}", span, hint=hint)
         elif why := _refused(graph, name, fields[name]):
             said = f"the model reads '{name}' as {kind.dtype}, the data has {fields[name].dtype}: {why}"
             yield Problem(said, span, hint=f"write {{shape: ..., dtype: {fields[name].dtype}}} and what takes it")
+
+
+def _renamed(edits: Map, name: str) -> str:
+    """What an imported model itself calls an input that `set:` gives another name, or ""."""
+    begin = "inputs."
+    found = (key for key, value in edits if key.startswith(begin) and isinstance(value, Leaf) and value.value == name)
+    return next(found, "").removeprefix(begin)
 
 
 def _refused(graph: Graph, name: str, kind: TensorType) -> str:

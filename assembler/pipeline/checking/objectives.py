@@ -26,7 +26,7 @@ def objective(value: Value, scene: Scene, *, alone: bool = False) -> Iterator[Pr
     """What is wrong with an objective: a list of terms, or {graph: steps, terms: [...]}; or one term, if `alone`."""
     if isinstance(value, Map) and ("terms" in value or "graph" in value):
         yield from _with_steps(value, scene)
-    elif alone:
+    elif alone and not isinstance(value, Seq):
         yield from _terms(Seq((value,), value.span), scene, Map())
     else:
         yield from _terms(value, scene, Map())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from assembler import registry
@@ -84,13 +85,24 @@ class RunCheck:
         """What is wrong with the task, or with a model that has not what the usual one reads."""
         scene, written = self.scene(""), self.tree.get("task")
         if written is not None:
-            yield from objective(written, scene, alone=True)
+            models = tuple(self._making())
+            yield from objective(written, replace(scene, models=models, changed=frozenset(models)), alone=True)
         elif scene.graph is not None and not scene.has(TASK["value"]):
             outputs = [name for name, _ in scene.graph.outputs]
             said = f"the model has no '{TASK['value']}', which a run is about that has no 'task'"
             hint = f"call the output so, or write task: {{{', '.join(f'{k}: {v}' for k, v in TASK.items())}}}"
             hint = hint.replace(f"value: {TASK['value']}", f"value: {outputs[0]}") if outputs else hint
+            if losses := [name for name, mode in scene.graph.only if mode == "train" and name in outputs]:
+                hint = f"task: {{value: {losses[0]}}} if that is the loss that the model carries, or {hint}"
             yield Problem(said, self._where("model"), hint=hint)
+
+    def _making(self) -> Iterator[str]:
+        """The names of the phases that make models which a task may compare with."""
+        phases = self.tree.get("phases")
+        for name, body in phases if isinstance(phases, Map) else ():
+            kind = plain(body.get("phase", Leaf(name))) if isinstance(body, Map) else name
+            if kind in ("meta", "teacher", "train"):
+                yield name
 
     def data(self) -> Iterator[Problem]:
         value = self.tree.get("data")
@@ -210,8 +222,9 @@ class RunCheck:
         name = plain(value)
         if isinstance(name, str) and name not in self.models:
             said = f"parts are trained inside the model '{name}', and no phase before this one makes it"
-            made = f"models made before it: {', '.join(self.models)}" if self.models else "put a phase 'meta' before it"
-            yield Problem(said, value.span, hint=near(name, self.models) or made)
+            made = f"models made before it: {', '.join(self.models)}"
+            there = f"put a phase '{name}' before it{'' if name in _MAKES_MODEL else ', with phase: teacher'}"
+            yield Problem(said, value.span, hint=near(name, self.models) or (made if self.models else there))
 
     def other(self, name: str, value: Value, changes: Value | None) -> Iterator[Problem]:
         """What is wrong with the recipe that a phase names as its model, and with the changes to that."""
@@ -253,12 +266,21 @@ class RunCheck:
                     else said
                 )
             except RecipeError as error:
-                yield from error.at(limit.span).problems
+                yield from (self._unmade(p) for p in error.at(limit.span).problems)
                 continue
             if isinstance(said, bool) or not isinstance(said, int | float) or said <= 0:
                 shown = checks.shown(plain(limit))
                 hint = "for instance 20000, or =0.5 * teacher"
                 yield Problem(f"the budget of '{name}' must be a number above 0, not {shown}", limit.span, hint=hint)
+
+    def _unmade(self, problem: Problem) -> Problem:
+        """An unknown name in a budget, where only models that phases make are known."""
+        name = problem.message.removeprefix("unknown name '").rstrip("'")
+        if not problem.message.startswith("unknown name ") or near(name, self.models):
+            return problem
+        made = f"models made before it: {', '.join(self.models)}; " if self.models else ""
+        hint = f"{made}a phase '{name}' before it would make one" if name in _MAKES_MODEL else made.rstrip("; ")
+        return replace(problem, hint=hint or "a phase before it, for instance 'teacher', has to make a model")
 
     def scene(self, kind: str, train: Value | None = None) -> Scene:
         """What an objective in a phase of that kind, with these settings, may read."""

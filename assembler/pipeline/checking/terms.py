@@ -116,7 +116,19 @@ def _refused(problem: Problem, terms: Terms, types: Mapping[str, TensorType], sa
         return replace(problem, message=f"in the objective, {problem.message}", span=said.span(0), path="")
     term, why = terms.terms[at], problem.message.rpartition(": ")[2]
     read_ = " and ".join(f"'{name}'{f' {list(types[name].shape)}' if name in types else ''}" for _, name in term.reads)
-    return Problem(f"{term.loss or 'mean'} does not accept {read_}: {why}", said.span(at), said.path, problem.hint)
+    hint = problem.hint or _axis(term, types)
+    return Problem(f"{term.loss or 'mean'} does not accept {read_}: {why}", said.span(at), said.path, hint)
+
+
+def _axis(term: Term, types: Mapping[str, TensorType]) -> str:
+    """The other axis of the classes with which a loss takes its labels, or ""."""
+    value, target = types.get(term.value), types.get(term.target)
+    if value is None or target is None or not term.loss or loss_entry(term.loss).param("axis") is None:
+        return ""
+    last, places = len(value.shape) - 1, range(1, len(value.shape))
+    fits = [n for n in places if (*value.shape[:n], *value.shape[n + 1 :]) == target.shape]
+    found = next((n for n in reversed(fits) if n != term.arg("axis", 1)), 0)
+    return f"write axis: {-1 if found == last else found}, the axis of the classes" if found else ""
 
 
 def _ids(graph: Graph, i: str) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ import torch
 
 from assembler.assemble.hybrid import value_paths, values_of
 from assembler.assemble.job import Job
-from assembler.assemble.models import Model, Task, named, score
+from assembler.assemble.judging import score
+from assembler.assemble.models import Model, Task, named
 from assembler.assemble.weights import load_there
 from assembler.compile.lower import lower
 from assembler.graph.modes import in_mode
@@ -31,8 +32,8 @@ def assess(job: Job) -> dict[str, Any]:
         task = Task(Objective.from_spec(job.inputs["task"], path="task"), metric)
         module = lower(model.graph)
         load_there(module, model.weights)
-        forward = named(module.to(device), model.graph)
-        return {"value": score(module, forward, split.to(device), task, f"the {name} loss")[0], "samples": len(split)}
+        value = score(module.to(device), model.graph, split.to(device), task, f"the {name} loss")[0]
+        return {"value": value, "samples": len(split)}
     return {"value": _objective(model, split, metric, device), "samples": len(split)}
 
 

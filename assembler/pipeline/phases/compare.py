@@ -66,7 +66,8 @@ def _baseline(run: Run, name: str, seed: int, train: dict[str, Any] | None) -> T
     per_step = train_flops(graph) * samples / math.ceil(samples / batch)
     steps = max(1, round(flops / per_step))
     settings |= {"steps": steps, "validate_every": _every(steps, samples, batch)}
-    return run.training(name, graph, seed, settings, None, run.begin(graph, fitting=True))
+    needs = {**run.begin(graph, fitting=True), **run.teachers(seed, None)}
+    return run.training(name, graph, seed, settings, None, needs)
 
 
 def _every(steps: int, samples: int, batch: int) -> int:

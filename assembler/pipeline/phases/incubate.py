@@ -10,8 +10,9 @@ from assembler.errors import InputError
 from assembler.graph.text import to_text
 from assembler.infer.cost import total
 from assembler.pipeline.code import code_of
-from assembler.pipeline.slots import check_host
+from assembler.pipeline.slots import check_host, written
 from assembler.pipeline.weights.beginning import part_needs
+from assembler.recipe.edits import replaced
 from assembler.registry import phase
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def incubate(
     """Train each slot's variants inside the frozen `host`, independently of each other.
 
     The objective says how: on the task (the default; Deep Incubation), against the host's or the teacher's own value
-    at the slot (`{loss: normalized_mse, value: slot, target: host.slot}`; block-wise distillation), or both. With
-    `start: host` a part begins with the host's weights where they fit; steps with `weights:` begin with those.
+    at the slot (`{loss: normalized_mse, value: slot, target: host.slot}`; block-wise distillation), or both. Steps of
+    an imported model that a variant leaves as they are (`keep`) begin with the host's weights. With `start: host` all
+    do where they fit; steps with `weights:` begin with those.
     """
     graph = run.host_model(host)
     if not run.spec.split:
@@ -63,6 +65,8 @@ def _part(
         "start": start,
         **run.common(seed, train, objective),
     }
+    if (changed := replaced(written(run.spec, dict(variant.picks)))) is not None:
+        inputs["changed"] = changed
     needs = {"host": run.models[run.host][seed], **run.teachers(seed, objective)}
     return task(
         "assembler.pipeline.jobs:part",

@@ -64,7 +64,7 @@ def _rewriting(run: Run, seed: int, source: Task, graph: Graph, apply: list[str 
     return task(
         "assembler.pipeline.rewriting:rewrite_model",
         {"graph": to_text(graph), "apply": list(apply), **common},
-        {"model": source},
+        {"model": source, **run.teachers(seed, None)},
         label=run.say(run.phase, seed),
         phase=run.phase,
         code=[*code_of(graph, common["objective"], common["train"]), *code(apply)],

@@ -96,7 +96,7 @@ def assemblies(run: Run, seed: int, how: Settings) -> Task:
     """The task that searches assemblies of the parts that are trained."""
     if not run.parts:
         raise InputError(f"phase '{run.phase}' needs parts, and no phase before it incubates any")
-    needs: dict[str, Task] = {"host": run.models[run.host][seed]}
+    needs: dict[str, Task] = {"host": run.models[run.host][seed], **run.teachers(seed, None)}
     slots: dict[str, list[dict[str, Any]]] = {slot: [] for slot in run.variants}
     for slot, found in run.variants.items():
         for i, variant in enumerate(found):

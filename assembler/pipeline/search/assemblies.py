@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from assembler.assemble.job import Job
-from assembler.assemble.models import assess
+from assembler.assemble.judging import assess, needed, watched
 from assembler.assemble.weights import load_there
 from assembler.compile.lower import lower
 from assembler.compile.outline import outline, swap
@@ -90,7 +90,8 @@ class _Judge:
     def __init__(self, job: Job, slots: Mapping[str, list[dict[str, Any]]]) -> None:
         host = model_of(job.needs["host"])
         self.device = resolve(job.inputs["device"])
-        self.data, self.task, self.graph = data_of(job), task_of(job.inputs), host.graph
+        self.data, self.task = data_of(job), task_of(job)
+        self.graph, self.names = watched(host.graph, needed(self.task, self.data.train, dict(host.graph.outputs)))
         self.parts = {
             (slot, n): from_text(job.needs[f"{slot}/{n}"].card["inputs"]["part"])
             for slot, found in slots.items()
@@ -103,7 +104,7 @@ class _Judge:
             self.reads[slot] = tuple(dict.fromkeys((*self.reads[slot], *ids)))
         whole = {slot: tuple(dict.fromkeys((*cut(host.graph, slot).sides, *ids))) for slot, ids in self.reads.items()}
         self.reads = whole
-        self.base = outline(host.graph, list(slots), self.types, reads=whole)
+        self.base = outline(self.graph, list(slots), self.types, reads=whole)
         load_there(self.base, host.weights)
         self.base.to(self.device)
         self.slots = slots
@@ -118,7 +119,7 @@ class _Judge:
         key = _key(whole)
         if key not in self.seen:
             module = swap(self.base, {slot: self.module(slot, i) for slot, i in whole.items()})
-            self.seen[key] = assess(module, self.graph, self.data, self.task, self.device)
+            self.seen[key] = assess(module, self.graph, self.data, self.task, self.device, self.names)
         return self.seen[key]
 
     def module(self, slot: str, index: int) -> nn.Module:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from assembler.assemble.job import Job
 from assembler.assemble.task import Task, module_code, task
+from assembler.errors import InputError
 from assembler.infer.cost import train_flops
 from assembler.pipeline.search.assemblies import CANDIDATES
 from assembler.pipeline.search.candidates import Candidates
@@ -39,7 +40,13 @@ def searched(run: Run, seed: int, how: Settings) -> Task:
     """
     spec, how = run.spec, replace(how, seed=seed)
     candidates = opened(spec.document)
-    trainer = Trainer(spec.document, candidates, how, run.runner.store, run.device, spec.task, spec.metric, run.phase)
+    beside = run.teachers(seed, None)
+    if beside and how.mode == "supernet":
+        said = f"the task compares with '{next(iter(beside))}', which a supernet's training does not"
+        raise InputError(said, hint="search: {mode: trials}, or inherit, or parts")
+    trainer = Trainer(
+        spec.document, candidates, how, run.runner.store, run.device, spec.task, spec.metric, run.phase, beside
+    )
     search = Search.of(trainer)
     study = search.run(run.runner, Running(workers=run.runner.workers))
     best, mode = study.best, search.mode

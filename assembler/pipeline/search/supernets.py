@@ -30,9 +30,11 @@ from assembler.train.loop import Hooks
 from assembler.train.objective import Objective
 from assembler.train.spec import FitSpec
 from assembler.train.supernet import SupernetSpec
+from assembler.train.terms import as_objective
 
 METHOD = tuple(
-    f"assembler.assemble.supernet.{name}" for name in ("score", "library", "policy", "training", "darts", "relaxed")
+    f"assembler.assemble.supernet.{name}"
+    for name in ("score", "library", "stepping", "policy", "training", "darts", "relaxed")
 )
 
 
@@ -51,7 +53,7 @@ def train(job: Job) -> dict[str, Any]:
     found = train_supernet(
         Places(space, candidates.graph, refusal),
         data_of(job),
-        task_of(said),
+        task_of(job),
         Training(Objective.from_spec(said["task"]), FitSpec.from_spec(said["train"]), said["seed"]),
         SupernetSpec.from_spec(said["supernet"]),
         device=resolve(said["device"]),
@@ -74,7 +76,7 @@ def score(job: Job) -> dict[str, Any]:
     """What a candidate is worth with the shared weights."""
     library = library_of(job.needs[SHARED])
     graph = from_text(job.inputs["graph"])
-    metric, loss = score_candidate(library, graph, data_of(job), task_of(job.inputs), resolve(job.inputs["device"]))
+    metric, loss = score_candidate(library, graph, data_of(job), task_of(job), resolve(job.inputs["device"]))
     return {"validation": metric, "loss": loss}
 
 
@@ -92,13 +94,15 @@ def supernet_task(candidates: Candidates, how: SupernetSpec, setting: Setting, b
         "budget": dict(budget),
         "data": dict(setting.data),
         "data_id": fingerprint(setting.data),
-        "task": [term],
+        "task": term,
         "metric": setting.metric,
         "train": train,
         "seed": setting.seed,
         "device": setting.device,
     }
-    code = {digest for graph in graphs for digest in code_of(graph, [term], train)} | set(map(module_code, METHOD))
+    code = {digest for graph in graphs for digest in code_of(graph, as_objective(term), train)} | set(
+        map(module_code, METHOD)
+    )
     return task(f"{__name__}:train", inputs, label=f"supernet of {candidates.name}", phase="search", code=code)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,20 +23,25 @@ from assembler.recipe.document import Document
 from assembler.search.evaluators import Outcome
 from assembler.search.study import Trial
 from assembler.train.spec import FitSpec
+from assembler.train.terms import Spec
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """Trials as trainings: the task of a trial, and what its product is worth; `loss` and `metric` as in `Setting`."""
+    """Trials as trainings: the task of a trial, and what its product is worth; `loss` and `metric` as in `Setting`.
+
+    `beside` are the trained models that the loss compares with, by name.
+    """
 
     document: Document
     candidates: Candidates
     how: Settings
     store: Store
     device: str
-    loss: Mapping[str, Any] | None = None
+    loss: Spec | None = None
     metric: str = "accuracy"
     phase: str = "search"
+    beside: Mapping[str, Task] = field(default_factory=dict)
 
     seen = ("validation",)
 
@@ -82,7 +87,7 @@ class Trainer:
     def task(self, trial: Trial, more: Mapping[str, Task]) -> Task:
         """The training of a trial, which needs `more` than the weights that its recipe names."""
         label = " ".join(trial.labels.values())
-        begin = {**self.begin(trial.choice), **more}
+        begin = {**self.begin(trial.choice), **self.beside, **more}
         graph = self.candidates.graph(trial.choice)
         return training_task(graph, self.setting(trial.repeat), begin, label=label, phase=self.phase)
 

@@ -12,7 +12,7 @@ from assembler.compile.checkpoints import HUB, read_checkpoint
 from assembler.compile.lower import lower
 from assembler.compile.mapping import mapped, tie, unread
 from assembler.compile.model import Compiled
-from assembler.compile.weights import misfits, put
+from assembler.compile.weights import few, misfits, put
 from assembler.errors import AssemblerError, InputError, Problem, RecipeError
 from assembler.graph.core import Graph
 from assembler.recipe.edits import EDITS, graph_text
@@ -136,7 +136,8 @@ def _placed(problems: Sequence[Problem], place: Place) -> list[Problem]:
     first, *rest = problems
     if place.weights.file and first.span is None:
         first = replace(first, span=place.weights.span)
-    return [replace(first, hint=first.hint or ("" if place.weights.partial else _PARTIAL)), *rest]
+    helps = bool(first.path) and not place.weights.partial
+    return [replace(first, hint=first.hint or (_PARTIAL if helps else "")), *rest]
 
 
 def _read(place: Place, ours: Tensors, fitting: bool) -> tuple[Tensors, tuple[str, ...], bool]:
@@ -161,7 +162,7 @@ def _read(place: Place, ours: Tensors, fitting: bool) -> tuple[Tensors, tuple[st
     else:
         problems = list(misfits(ours, theirs, str(place.file), place.owner))
         if problems:
-            raise InputError([replace(p, path=_full(p.path, place)) for p in problems])
+            raise InputError([replace(p, path=_full(p.path, place)) for p in few(problems, ours, theirs)])
         made = theirs
     if not made and not fitting:
         some = ", ".join(list(theirs)[:4])

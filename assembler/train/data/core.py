@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from assembler.errors import InputError
+from assembler.errors import AssemblerError, InputError
 from assembler.graph.core import TensorType
 from assembler.registry import Entry
 from assembler.train.arguments import check, entry_of
+from assembler.train.data.returned import as_source, kind_of
 from assembler.train.data.source import Array, Arrays, Declared, Source
 
 _CHUNK = 4096
@@ -101,10 +103,12 @@ def declared(spec: Mapping[str, Any], *, read: bool = False) -> Declared | None:
 def fingerprint(spec: Mapping[str, Any]) -> str:
     """A digest of what the data is: name, arguments, the code that reads it and the bytes of its files."""
     entry, args = _resolve(spec)
-    source = _call(entry.load(), args)
+    source = _call(entry, args)
     digest = hashlib.blake2b(json.dumps([entry.name, entry.code, args], sort_keys=True).encode(), digest_size=16)
     for file in source.files:
         digest.update(_content(file, *_stat(file)))
+    if source.content:
+        digest.update(source.content())
     return digest.hexdigest()
 
 
@@ -117,25 +121,51 @@ def _resolve(spec: Mapping[str, Any]) -> tuple[Entry, dict[str, Any]]:
     return entry, check(entry, given, path="data", reserved=("name",), error=InputError)
 
 
-def _call(function: Any, args: Mapping[str, Any]) -> Source:
-    source = function(**args)
-    if not isinstance(source, Source):
-        raise InputError(f"data set '{function.__name__}' returned a {type(source).__name__}, not a Source")
+_HELD: dict[tuple[str, str, str], Source] = {}
+"""Data sets that lie in memory, by name, code and arguments: such a function is called once in a process."""
+_MOST_HELD = 4
+
+
+def _call(entry: Entry, args: Mapping[str, Any]) -> Source:
+    key = (entry.name, entry.code, json.dumps(args))
+    if key in _HELD:
+        return _HELD[key]
+    source = as_source(_returned(entry, args), entry.name)
+    if source.content:
+        for old in list(_HELD)[: len(_HELD) - _MOST_HELD + 1]:
+            del _HELD[old]
+        _HELD[key] = source
     return source
+
+
+def _returned(entry: Entry, args: Mapping[str, Any]) -> object:
+    """What the function of a data set returns. Raises InputError with its place where a plug-in's own code fails."""
+    function = entry.load()
+    try:
+        return function(**args)
+    except (AssemblerError, MemoryError):
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[1:][:1]
+        if entry.module.startswith("assembler.") or not frame:
+            raise
+        said = f"data set '{entry.name}' failed with {type(error).__name__}: {error}"
+        raise InputError(said, path="data", hint=f"{frame[0].filename}:{frame[0].lineno}: {frame[0].line}") from error
 
 
 def _source(spec: Mapping[str, Any]) -> Source:
     entry, args = _resolve(spec)
-    return _call(entry.load(), args)
+    return _call(entry, args)
 
 
-def _key(spec: Mapping[str, Any]) -> tuple[str, tuple[tuple[str, int, int], ...]]:
-    files = tuple((str(file), *_stat(file)) for file in _source(spec).files)
-    return json.dumps(dict(spec), sort_keys=True), files
+def _key(spec: Mapping[str, Any]) -> tuple[str, tuple[tuple[str, int, int], ...], bytes]:
+    source = _source(spec)
+    files = tuple((str(file), *_stat(file)) for file in source.files)
+    return json.dumps(dict(spec), sort_keys=True), files, source.content() if source.content else b""
 
 
 @functools.lru_cache(maxsize=4)
-def _development(spec: str, files: tuple[tuple[str, int, int], ...]) -> tuple[Data, Statistics]:
+def _development(spec: str, files: tuple[tuple[str, int, int], ...], content: bytes) -> tuple[Data, Statistics]:
     source = _source(json.loads(spec))
     train, validation = source.development()
     statistics = {name: _moments(train[name]) for name in train if _standardised(name, train[name], source)}
@@ -165,11 +195,12 @@ def _tensor(array: Array, moments: tuple[Array, Array] | None) -> Tensor:
     if moments is not None:
         mean, deviation = (torch.from_numpy(m) for m in moments)
         return torch.from_numpy(np.array(array, np.float32)).sub_(mean).div_(deviation)
-    kind = np.float32 if np.issubdtype(array.dtype, np.floating) else np.int64
-    return torch.from_numpy(np.array(array, kind))
+    return torch.from_numpy(np.array(array, kind_of(array).dtype))
 
 
 def _standardised(name: str, array: Array, source: Source) -> bool:
+    if source.standardised is not None:
+        return name in source.standardised
     return name not in source.targets and (array.dtype == np.uint8 or np.issubdtype(array.dtype, np.floating))
 
 

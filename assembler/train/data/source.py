@@ -36,7 +36,10 @@ class Source:
 
     `development` reads (train, validation) and `test` reads the test split; `files` is all that either reads.
     Fields not among `targets` are inputs of the model: float and uint8 ones are standardised, other integers (tokens)
-    are left as they are. `declared` tells what the fields are without reading them, where that can be told.
+    are left as they are; `standardised` names other ones to standardise. `declared` tells what the fields are without
+    reading them, where that can be told. `content` is a digest of data that lies in no file.
+
+    >>> Source(lambda: (read("train"), read("validation")), lambda: read("test"), files=(Path("a.npz"),))
     """
 
     development: Callable[[], tuple[Arrays, Arrays]]
@@ -44,6 +47,8 @@ class Source:
     files: tuple[Path, ...] = ()
     targets: tuple[str, ...] = ("label",)
     declared: Callable[[], Declared] | None = None
+    standardised: tuple[str, ...] | None = None
+    content: Callable[[], bytes] | None = None
 
 
 def sample(*shape: int, dtype: str = "float32") -> TensorType:
@@ -81,14 +86,23 @@ def images(array: Array) -> Array:
     return array[:, None] if array.ndim == 3 else array
 
 
+IGNORED = -100
+"""The label of what no loss or metric looks at, as in torch."""
+
+
 def labels(array: Array, where: str) -> Array:
-    """Labels as int64 [N], or float targets as they are. Raises InputError for negative or nested labels."""
+    """Labels as int64 [N] or [N, ...] (a class for every place of a map), or float targets as they are.
+
+    Raises InputError for labels below 0 other than -100, which losses and metrics leave out.
+    """
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if np.issubdtype(array.dtype, np.floating):
         return array
-    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
-        raise InputError(f"{where} must be integers [N] or floats, not {array.dtype} {list(array.shape)}")
-    if array.size and array.min() < 0:
-        raise InputError(f"{where} has the label {array.min()}", hint="labels count from 0")
-    return array.astype(np.int64)
+    if not array.ndim or not (np.issubdtype(array.dtype, np.integer) or array.dtype == np.bool_):
+        raise InputError(f"{where} must be integers [N] or [N, ...], or floats, not {array.dtype} {list(array.shape)}")
+    found = array.astype(np.int64)
+    if wrong := found[(found < 0) & (found != IGNORED)][:1].tolist():
+        hint = "labels count from 0; -100 is a place without one"
+        raise InputError(f"{where} has the label {wrong[0]}", hint=hint)
+    return found
