@@ -26,7 +26,8 @@ def test_only_the_test_job_loads_the_test_split() -> None:
         ("pipeline/claims/jobs.py", "assess"),
         ("pipeline/claims/exact.py", "_samples"),
     }  # nothing is chosen there
-    assert users == {("pipeline/jobs.py", "test")} | claims
+    contract = {("testing/dataset.py", "DatasetContract")}  # which looks at data, and at no model
+    assert users == {("pipeline/jobs.py", "test")} | claims | contract
 
 
 def test_wrong_test_labels_change_the_table_and_no_choice(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:

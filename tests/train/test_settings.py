@@ -45,7 +45,8 @@ def test_settings_do_not_need_torch():
         ({"epoch": 3}, "fit: error: 'training' has no setting 'epoch'\n    hint: did you mean 'epochs'?"),
         (
             {"schedule": "cos"},
-            "fit: error: 'schedule' of 'training' must be one of 'cosine', 'linear', 'constant', not 'cos'",
+            "fit: error: 'schedule' of 'training' must be one of 'cosine', 'linear', 'constant', not 'cos'\n"
+            "    hint: did you mean 'cosine'?",
         ),
         ({"batch": 0}, "fit: error: 'batch' must be at least 1, not 0"),
         (
