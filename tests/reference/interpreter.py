@@ -116,7 +116,10 @@ class Reference:
         carried = {name: given[name] for name in carry}
         rows: dict[str, list[Tensor]] = {name: [] for name in collect}
         over = torch.zeros((), dtype=torch.bool)
-        for n in range(said["times"] if "times" in said else given[scan[0]].shape[1]):
+        times = said["times"] if "times" in said else given[scan[0]].shape[1]
+        for n in range(times):
+            if over.all():  # what is seen of it are the statistics of rounds that there are not
+                break
             inner = {**given, **carried, **{name: given[name][:, n] for name in scan}}
             if "index" in said:
                 inner[said["index"]] = torch.tensor(n)
@@ -126,7 +129,8 @@ class Reference:
                 last = rows[name][-1][:, 0] if n else made[name]
                 rows[name].append(_unless(over, last, made[name]).unsqueeze(1))
             over = over | made[said["until"]] if "until" in said else over
-        return {**carried, **{name: torch.cat(found, 1) for name, found in rows.items()}}
+        padded = {name: found + found[-1:] * (times - len(found)) for name, found in rows.items()}
+        return {**carried, **{name: torch.cat(found, 1) for name, found in padded.items()}}
 
     def _experts(self, node: Node, levels: tuple[Level, ...], inside: Level, given: Values, training: bool) -> Values:
         count, k = dict(node.args)["count"], dict(node.args).get("k", 1)

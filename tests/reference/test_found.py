@@ -27,6 +27,22 @@ SOUND = {
               other: {op: batch_norm2d, from: input}
               way: {op: switch, from: {train: norm, eval: other}}
     """,
+    "a loop that ends keeps the statistics of the rounds that there were": """
+        inputs: {x: [B, 1, 3, 3]}
+        graph:
+          rounds:
+            op: loop
+            times: 3
+            carry: [h]
+            until: over
+            from: {h: x}
+            body:
+              norm: {op: batch_norm2d, from: h}
+              flat: flatten
+              mean: {op: mean, dim: 1}
+              over: {op: aten.lt.Scalar, other: 100.0}
+            outputs: {h: norm, over: over}
+    """,
     "copies that share may hold loops that read the copy's own steps": """
         inputs: {x: [B, 3]}
         graph:
