@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from assembler.pipeline.checking.search import MEASURED as MEASURED
 from assembler.pipeline.exporting import write_text
 from assembler.pipeline.search.candidates import recipe_of
 from assembler.recipe.document import Document

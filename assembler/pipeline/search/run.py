@@ -12,7 +12,6 @@ from assembler.assemble.engines import make_pool
 from assembler.assemble.runner import Event, Runner
 from assembler.assemble.store import Store
 from assembler.errors import RecipeError
-from assembler.pipeline.checking.search import MEASURED as MEASURED
 from assembler.pipeline.exporting import silent
 from assembler.pipeline.search.candidates import Candidates
 from assembler.pipeline.search.cheaper import finished, mode_of, sampler_of

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from assembler.errors import InputError, Problem, RecipeError
-from assembler.pipeline.checking.search import MEASURED as MEASURED
-from assembler.pipeline.checking.search import goal_problems
+from assembler.pipeline.checking.search import MEASURED, goal_problems
 from assembler.recipe.document import Document
 from assembler.recipe.values import Map, plain
 from assembler.registry import Entry, checks

@@ -12,7 +12,6 @@ import torch
 from assembler.assemble.product import Product
 from assembler.assemble.store import Store
 from assembler.assemble.task import Task
-from assembler.pipeline.checking.search import MEASURED as MEASURED
 from assembler.pipeline.search.candidates import Candidates
 from assembler.pipeline.search.settings import Settings
 from assembler.pipeline.training import Setting, training_task
