@@ -21,7 +21,6 @@ from assembler.importing.compare import agrees, compared
 from assembler.importing.example import Axes, Inputs, evaluating, inputs_of, single, training
 from assembler.importing.folding import folded
 from assembler.importing.nodes import Converter, DirectUseError, Draft
-from assembler.importing.opaque import PREFIX
 from assembler.importing.provenance import untouched
 from assembler.importing.reasons import UntraceableError, checked
 from assembler.importing.references import connected
@@ -210,8 +209,3 @@ def _check_path(module: nn.Module, path: str) -> None:
     if path not in known:
         what = f"there is no part '{path}' in {type(module).__name__}"
         raise GraphError(what, hint=near(path, known) or f"parts: {', '.join(known[:8])}")
-
-
-def is_opaque(op: str) -> bool:
-    """Whether an op is a module of this process that was kept as it is."""
-    return op.startswith(PREFIX)

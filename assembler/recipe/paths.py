@@ -85,12 +85,6 @@ def join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def is_container(step: Map) -> bool:
-    """Whether a step holds other steps: it has a body, or is a residual or branches."""
-    op = step.get("op")
-    return "body" in step or (isinstance(op, Leaf) and op.value in ("residual", "branches"))
-
-
 def get(tree: Map, path: str) -> Value | None:
     """The value at a path, or None."""
     if isinstance(edits := tree.get(EDITS), Map) and path in edits:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -173,7 +172,3 @@ class Space:
     def unmoved(self) -> Space:
         """This space without its moves."""
         return Space(tuple(d for d in self.decisions if d.kind != MOVES), self.where)
-
-    def log_size(self) -> float | None:
-        """The decimal logarithm of the size, which may be beyond what anybody reads; None where it is countless."""
-        return None if self.size is None else math.log10(max(1, self.size))
