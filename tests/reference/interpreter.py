@@ -5,7 +5,7 @@ It knows of the package what an op's callable and signature are, and nothing els
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -28,13 +28,15 @@ class Level(NamedTuple):
 class Reference:
     """A graph with the weights of `state` (by recipe path), in double precision.
 
-    `modules` are those of the steps that have run so far, by recipe path. Widths are read from the tensors themselves.
+    `modules` are those of the steps that have run so far, by recipe path; `held` are the bodies among them of which
+    both modes have run. Widths are read from the tensors themselves.
     """
 
     def __init__(self, graph: Graph, state: Mapping[str, Tensor]) -> None:
         self.graph = graph
         self.state = state
         self.modules: dict[str, nn.Module] = {}
+        self.held: set[str] = set()
 
     def __call__(self, inputs: Values, *, training: bool) -> Values:
         """The outputs of this mode by dotted name; `inputs` as well."""
@@ -74,7 +76,14 @@ class Reference:
         frozen = owner.frozen or there[-1].frozen
         if node.op in ("loop", "experts"):
             run = self._loop if node.op == "loop" else self._experts
-            return run(node, levels, Level(node.body, f"{there[-1].prefix}{whole}.", frozen), given, training)
+            inside = Level(node.body, f"{there[-1].prefix}{whole}.", frozen)
+            made = run(node, levels, inside, given, training)
+            if (
+                inside.prefix not in self.held
+            ):  # a body has modes of its own, whichever of them the graph around it runs
+                self.held.add(inside.prefix)
+                self._unseen(lambda: run(node, levels, inside, given, not training))
+            return made
         entry = lookup("op", node.op)
         call = entry.load()
         bound = _arguments(entry, owner, list(given.values()))
@@ -86,6 +95,21 @@ class Reference:
                 module.__dict__[name] = self._tied(there, target.removesuffix(".T")).T
         module.train(training and not frozen)
         return _named(entry, node, _called(entry, module, given, {}))
+
+    def _unseen(self, run: Callable[[], object]) -> None:
+        """Run something for the modules that it makes, without a trace in the statistics of those that there are."""
+        inner = [module for one in self.modules.values() for module in one.modules()]
+        kept = [(module, name, buffer) for module in inner for name, buffer in module.named_buffers(recurse=False)]
+        for module, name, buffer in kept:
+            module._buffers[name] = buffer.clone()
+        before = set(self.modules)
+        with torch.no_grad():
+            run()
+            for path in self.modules.keys() - before:
+                for name, buffer in self.modules[path].named_buffers():
+                    buffer.copy_(self.state[f"{path}.{name}"])
+        for module, name, buffer in kept:
+            module._buffers[name] = buffer
 
     def _module(self, levels: tuple[Level, ...], i: str, make: Any) -> nn.Module:
         path, node = f"{levels[-1].prefix}{i}", levels[-1].graph.nodes[i]

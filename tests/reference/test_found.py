@@ -13,6 +13,23 @@ from assembler.graph.verify import verify
 from assembler.infer.shape import shapes
 
 SOUND = {
+    "a body holds both ways of its switch, though training alone runs it": """
+        inputs: {x: [B, 3], y: {shape: [B], dtype: int64, when: train}}
+        graph:
+          flat: {op: relu, from: x}
+          rounds:
+            op: loop
+            times: 1
+            carry: [h]
+            from: {h: x}
+            body:
+              a: {op: batch_norm1d, from: h}
+              b: {op: linear, out_features: 3, bias: false, from: h}
+              way: {op: switch, from: {train: a, eval: b}}
+            outputs: {h: way}
+          loss: {op: cross_entropy, from: {value: rounds, target: y}}
+        outputs: {out: flat, loss: {from: loss, when: train}}
+    """,
     "a frozen switch goes the way of evaluation": """
         inputs: {x: [B, 3]}
         graph:
