@@ -10,7 +10,7 @@ from assembler.recipe.document import Document
 from assembler.recipe.notes import in_order, note_all
 from assembler.wiring.lint import lint
 
-MOST_COMBINATIONS = 20_000
+MOST_COMBINATIONS = 1_000
 """Of the decisions that constraints read, so many are looked at for a contradiction; an editor waits for it."""
 
 

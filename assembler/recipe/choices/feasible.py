@@ -57,7 +57,7 @@ class Feasible:
     def contradiction(self, most: int) -> Problem | None:
         """The fewest rules that leave nothing, in words, at the place of the first of them."""
         for one in self.tied:
-            if self._fill(one, most) and not one.found:
+            if not one.countless and one.inner.total <= most and next(self._kept(one, one.rules), None) is None:
                 return self._said(self._fewest(one), one)
         return None
 
