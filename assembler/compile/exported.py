@@ -52,7 +52,7 @@ def exported(module: Compiled, free: Sequence[str] = ()) -> Exported:
     """
     model: Model = module.__dict__["modes"][False] if isinstance(module, Switched) else module
     graph = in_mode(module.meta["graph"], "eval")
-    _check_eager(graph)
+    check_eager(graph)
     wanted = axes_of(graph, free)
     if why := bound(graph, wanted):
         raise InputError(why)
@@ -77,8 +77,8 @@ def exported(module: Compiled, free: Sequence[str] = ()) -> Exported:
             raise _refusal(error) from error
 
 
-def _check_eager(graph: Graph, prefix: str = "") -> None:
-    """Raises GraphError for a step, in bodies too, that says why no program can hold it."""
+def check_eager(graph: Graph, prefix: str = "") -> None:
+    """Raises GraphError for a step of a graph of one mode, in bodies too, that says why no program can hold it."""
     for i, node in graph.nodes.items():
         if why := lookup("op", node.op).option("eager") if node.op not in (ITEM, SWITCH) else "":
             raise GraphError(
@@ -87,7 +87,7 @@ def _check_eager(graph: Graph, prefix: str = "") -> None:
                 )
             )
         if node.body is not None:
-            _check_eager(node.body, f"{prefix}{i}.")
+            check_eager(node.body, f"{prefix}{i}.")
 
 
 def save_pt2(module: Compiled, file: str | Path, free: Sequence[str] = ()) -> str:

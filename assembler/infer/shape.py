@@ -15,6 +15,7 @@ from assembler.errors import AssemblerError, GraphError, Problem, ShapeError
 from assembler.graph.core import ITEM, SWITCH, Arg, Graph, Node, TensorType
 from assembler.graph.modes import in_mode
 from assembler.infer.follow import followed
+from assembler.infer.hints import way_out
 from assembler.infer.interpret import Interpreter
 from assembler.infer.make import reason, written
 from assembler.infer.step import call_step, step_of
@@ -255,19 +256,5 @@ def _problem(i: str, node: Node, given: Types, found: Refusal) -> Problem:
     refused = f"does not accept {inputs}" if inputs else "cannot run"
     args = f" with {written(dict(node.args))}" if node.args else ""
     return Problem(
-        f"{i} ({node.op}) {refused}{args}: {found.why}", node.span, i, found.hint or _way_out(i, node, given, found)
+        f"{i} ({node.op}) {refused}{args}: {found.why}", node.span, i, found.hint or way_out(node, i, given, found.why)
     )
-
-
-def _way_out(i: str, node: Node, given: Types, found: Refusal) -> str:
-    """A hint at what is usually meant where a residual's arms differ, or an op for whole numbers gets others."""
-    inside = [s.startswith(f"{i}.") for s in node.sources]
-    if node.op == "add" and len(inside) == 2 and inside == [False, True]:  # a residual without a shortcut
-        return (
-            "a body that changes the shape needs a shortcut: that changes what enters alike, for instance {proj: ...}"
-        )
-    floats = [s for s, kind in zip(node.sources, given, strict=True) if kind.dtype.startswith("float")]
-    if floats and "Long" in found.why:
-        what = f"'{floats[0]}' has to be whole numbers: {{shape: [...], dtype: int64}} where it is an input"
-        return f"{what}, {{op: cast, dtype: int64}} elsewhere"
-    return ""

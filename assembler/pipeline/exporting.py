@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from assembler.compile.exported import exported, save_pt2
+from assembler.compile.exported import check_eager, exported, save_pt2
 from assembler.compile.exported_onnx import save_onnx
 from assembler.compile.files import whole
 from assembler.compile.model import Compiled
 from assembler.compile.source import to_source
 from assembler.compile.weights import save_weights
+from assembler.errors import GraphError
 from assembler.graph.core import Graph
+from assembler.graph.modes import in_mode
 from assembler.pipeline.saved import config_text
 from assembler.resources import CONFIG
 
@@ -29,7 +31,7 @@ def silent(said: str) -> None:
 def export(
     module: Compiled,
     folder: str | Path,
-    formats: Sequence[Format] = FORMATS,
+    formats: Sequence[Format] | None = None,
     tell: Callable[[str], None] = silent,
     free: Sequence[str] = (),
 ) -> list[Path]:
@@ -40,12 +42,14 @@ def export(
     - `pt2`: `model.pt2`, for `torch.export.load`, in evaluation and for any batch;
     - `onnx`: `model.onnx`, in evaluation and for any batch, compared with the model; it needs the extra `onnx`.
 
-    The last two leave further axes of inputs free that `free` names: `["ids.1"]` is any length, `["image.2",
-    "image.3"]` any height and width. `tell` is given what there is to say of a file, for instance that its batch is
-    fixed. Raises GraphError for what a format cannot hold, InputError where an axis cannot be free, a file cannot be
-    written or the extra is not installed.
+    All of `FORMATS` that can hold the model are written where none are named. The last two leave further axes of inputs
+    free that `free` names: `["ids.1"]` is any length, `["image.2", "image.3"]` any height and width. `tell` is given
+    what there is to say of a file, for instance that its batch is fixed. Raises GraphError for what a format cannot
+    hold, InputError where an axis cannot be free, a file cannot be written or the extra is not installed.
     """
     graph: Graph = module.meta["graph"]
+    if formats is None:
+        formats = _held(graph, tell)
     # What cannot be written as source, or not with these axes free, is refused before there is any file.
     text = to_source(graph) if "source" in formats else ""
     if free and {"pt2", "onnx"} & set(formats):
@@ -66,6 +70,16 @@ def export(
             if said := save(module, written[-1], free):
                 tell(f"model.{kind}: {said}")
     return written
+
+
+def _held(graph: Graph, tell: Callable[[str], None]) -> tuple[Format, ...]:
+    """The formats that are written unasked; it tells which of them cannot hold the model."""
+    try:
+        check_eager(in_mode(graph, "eval"))
+    except GraphError as error:
+        tell(f"no model.pt2: {error.problems[0].message}")
+        return tuple(kind for kind in FORMATS if kind != "pt2")
+    return FORMATS
 
 
 def write_text(file: Path, text: str) -> None:

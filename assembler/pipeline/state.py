@@ -16,7 +16,7 @@ from assembler.graph.text import to_text
 from assembler.infer.cost import Cost, total
 from assembler.pipeline.checking.budgets import OWN, Which, model_of, tree_of
 from assembler.pipeline.code import code_of
-from assembler.pipeline.exporting import FORMATS, Format
+from assembler.pipeline.exporting import Format
 from assembler.pipeline.slots import Variant, variants
 from assembler.pipeline.spec import RunSpec
 from assembler.pipeline.weights.beginning import of_model
@@ -50,7 +50,7 @@ class Run:
     tuning: tuple[Objective | None, dict[str, Any] | None] = (None, None)
     assembled: dict[int, Graph] = field(default_factory=dict)
     baselines: dict[str, str] = field(default_factory=dict)
-    exports: tuple[Format, ...] = FORMATS
+    exports: tuple[Format, ...] | None = None
     results: dict[Task, Product | Failure] = field(default_factory=dict)
     on_tasks: Callable[[list[Task]], None] | None = None
     _variants: dict[str, tuple[Variant, ...]] | None = None

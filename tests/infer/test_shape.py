@@ -208,6 +208,11 @@ def test_shapes_are_those_of_the_real_run(b: int, c: int, size: int, out: int, k
             "'tokens' has to be whole numbers: {shape: [...], dtype: int64} where it is an input, {op: cast, dtype: "
             "int64} elsewhere",
         ),
+        (
+            "inputs: {x: [B, 6, 8], y: {shape: [B, 6], dtype: int64}}\n"
+            "graph: {c: {op: linear, out: 5, from: x}, l: {op: cross_entropy, from: {value: c, target: y}}}",
+            "write axis: -1, the axis of the classes",
+        ),
         ("inputs: {x: [B, 8]}\ngraph: {a: {op: linear, out: 4}, s: {op: add, from: [x, a]}}", ""),
     ],
 )

@@ -18,6 +18,7 @@ from assembler.compile.source import to_source
 from assembler.errors import AssemblerError, GraphError
 from assembler.infer.cost import train_flops
 from assembler.infer.shape import shapes
+from assembler.pipeline.exporting import export
 from assembler.recipe.document import parse
 from assembler.registry import op
 from assembler.wiring.build import build
@@ -205,6 +206,13 @@ def test_shapes_and_costs_are_told_before() -> None:
     types = shapes(graph)
     assert {name: types[i].shape for name, i in graph.outputs}["curve"] == (2, 3)
     assert train_flops(graph) > 0
+
+
+def test_what_can_hold_it_is_written_unasked(tmp_path: Path) -> None:
+    said: list[str] = []
+    files = export(made(), tmp_path, tell=said.append)
+    assert [file.name for file in files] == ["model.safetensors", "config.json", "model.py"]
+    assert said == ["no model.pt2: the model cannot be exported because of curve (gradient)"]
 
 
 def test_programs_that_cannot_hold_it_say_so(tmp_path: Path) -> None:

@@ -58,14 +58,13 @@ def export(
         assembler export gpt2 --weights hf:gpt2 --out exported/ --free ids.1
     """
     folder = _folder(source)
-    from assembler.pipeline.exporting import FORMATS
     from assembler.pipeline.exporting import export as write
 
     if folder is not None and override:
         raise InputError("-o changes a recipe, and the model in a folder is trained already")
     module = _loaded(str(folder or source), override or [], weights)
     place = out or folder or _beside(weights, module)
-    files = write(module, place, [one.value for one in format] if format else FORMATS, say.line, free or ())
+    files = write(module, place, [one.value for one in format] if format else None, say.line, free or ())
     for file in files:
         say.line(f"wrote {file}")
     return {"files": [str(file) for file in files], "fingerprint": module.meta["graph"].fingerprint}

@@ -12,6 +12,7 @@ from assembler.errors import AssemblerError, Problem, RecipeError, ShapeError, S
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.modes import in_mode
 from assembler.graph.values import with_items
+from assembler.infer.hints import other_axis
 from assembler.infer.shape import meta_values, shapes
 from assembler.recipe.values import Map, Seq, Value
 from assembler.train.data.source import Declared
@@ -125,10 +126,7 @@ def _axis(term: Term, types: Mapping[str, TensorType]) -> str:
     value, target = types.get(term.value), types.get(term.target)
     if value is None or target is None or not term.loss or loss_entry(term.loss).param("axis") is None:
         return ""
-    last, places = len(value.shape) - 1, range(1, len(value.shape))
-    fits = [n for n in places if (*value.shape[:n], *value.shape[n + 1 :]) == target.shape]
-    found = next((n for n in reversed(fits) if n != term.arg("axis", 1)), 0)
-    return f"write axis: {-1 if found == last else found}, the axis of the classes" if found else ""
+    return other_axis(value, target, term.arg("axis", 1))
 
 
 def _ids(graph: Graph, i: str) -> tuple[str, ...]:

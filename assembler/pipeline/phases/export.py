@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from assembler.pipeline.exporting import FORMATS
 from assembler.registry import phase
 
 if TYPE_CHECKING:
@@ -14,4 +13,4 @@ if TYPE_CHECKING:
 @phase
 def export(run: Run, *, formats: list[Literal["safetensors", "source", "pt2", "onnx"]] | None = None) -> None:
     """Write the winner as weights (`model.safetensors`), stand-alone source (`model.py`), `model.pt2`, `model.onnx`."""
-    run.exports = tuple(formats or FORMATS)
+    run.exports = tuple(formats) if formats else None
