@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from assembler.pipeline.claims.verify import verify as verify
     from assembler.pipeline.cutting import cuts as cuts
     from assembler.pipeline.exporting import export as export
+    from assembler.pipeline.merging import merge as merge
     from assembler.pipeline.rewriting import rewrite as rewrite
     from assembler.pipeline.sources import graph as graph
     from assembler.registry import Channels as Channels
@@ -55,6 +56,7 @@ _HOME = {
     "cuts": "pipeline.cutting",
     "export": "pipeline.exporting",
     "from_module": "importing",
+    "merge": "pipeline.merging",
     "rewrite": "pipeline.rewriting",
     "verify": "pipeline.claims.verify",
     **dict.fromkeys(("build", "diff", "load", "plan", "run", "search", "train"), "pipeline.api"),

@@ -29,6 +29,7 @@ KINDS = {
     "optimizer": "Optimisers",
     "phase": "Phases",
     "rewrite": "Rewrites",
+    "merge": "Merges of several models",
     "check": "Checks of claims",
 }
 

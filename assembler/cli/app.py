@@ -30,6 +30,7 @@ VERBS = (
         "train",
         "search",
         "rewrite",
+        "merge",
         "verify",
         "export",
         "report",

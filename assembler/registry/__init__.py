@@ -2,7 +2,7 @@
 
 from assembler.registry.catalog import add_plugin, find, has_body, lookup, names, plugins, settings, suggest
 from assembler.registry.entry import REQUIRED, Entry, Param
-from assembler.registry.live import check, dataset, loss, op, optimizer, phase, proxy, pruner, rewrite, sampler
+from assembler.registry.live import check, dataset, loss, merge, op, optimizer, phase, proxy, pruner, rewrite, sampler
 from assembler.registry.types import Body, Channels, Features, Shape, Shapes
 from assembler.registry.wanted import wanted
 
@@ -22,6 +22,7 @@ __all__ = [
     "has_body",
     "lookup",
     "loss",
+    "merge",
     "names",
     "op",
     "optimizer",

@@ -30,6 +30,7 @@ _FOLDERS = {
     "check": ("checks",),
     "proxy": ("assemble/proxies",),
     "pruner": ("search/pruners",),
+    "merge": ("assemble/merging",),
 }
 _SETTINGS = {
     "train": ("train/spec.py", "FitSpec"),

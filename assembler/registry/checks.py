@@ -17,6 +17,7 @@ _WORDS = {
     "sampler": "option",
     "pruner": "option",
     "proxy": "option",
+    "merge": "option",
     "train": "setting",
     "training": "setting",
     "turn": "setting",

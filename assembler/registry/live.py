@@ -55,6 +55,7 @@ rewrite = Decorator("rewrite")
 check = Decorator("check")
 proxy = Decorator("proxy")
 pruner = Decorator("pruner")
+merge = Decorator("merge")
 
 
 def describe(kind: str, name: str, obj: Any, options: dict[str, Any]) -> Entry:

@@ -17,7 +17,7 @@ from assembler.registry.entry import REQUIRED, Entry, Param
 from assembler.registry.types import INFERRED, parse
 
 _HEAD = re.compile(
-    r"^@(?:\w+\.)?(?P<kind>op|loss|dataset|sampler|optimizer|phase|rewrite|check|proxy|pruner)\b"
+    r"^@(?:\w+\.)?(?P<kind>op|loss|dataset|sampler|optimizer|phase|rewrite|check|proxy|pruner|merge)\b"
     r"(?P<call>\((?:[^()]|\([^()]*\))*\))?[ \t]*\n"
     r"(?:@.*\n)*(?P<what>def|class) (?P<name>\w+)",
     re.MULTILINE,
@@ -25,7 +25,7 @@ _HEAD = re.compile(
 _NEXT = re.compile(r"^(?![ \t)\]}]|$)", re.MULTILINE)
 
 
-CALLED = {"phase": (), "sampler": (), "check": (), "proxy": (), "pruner": ()}
+CALLED = {"phase": (), "sampler": (), "check": (), "proxy": (), "pruner": (), "merge": ()}
 """Kinds whose callers give the positional arguments (and these): only what stands behind the `*` is for recipes."""
 
 

@@ -10,7 +10,21 @@ from cli_case import last
 from typer.testing import Result
 
 Call = Callable[..., Result]
-VERBS = ["new", "run", "plan", "lint", "show", "cuts", "build", "train", "search", "rewrite", "verify", "export"]
+VERBS = [
+    "new",
+    "run",
+    "plan",
+    "lint",
+    "show",
+    "cuts",
+    "build",
+    "train",
+    "search",
+    "rewrite",
+    "merge",
+    "verify",
+    "export",
+]
 VERBS += ["report", "status", "steer", "why", "diff", "pick", "ls", "ops", "parts", "schema", "fmt", "import", "bench"]
 
 

@@ -18,6 +18,7 @@ from assembler.registry import checks
 KINDS = {
     "phases": "phase",
     "rewrites": "rewrite",
+    "merges": "merge",
     "checks": "check",
     "losses": "loss",
     "datasets": "dataset",
@@ -36,8 +37,8 @@ def ls(what: What = None) -> dict[str, Any]:
     """List recipes, those of papers, spaces and registered things.
 
     Of a paper it tells the family, and what `assembler verify` measures. The registered things are phases, rewrites,
-    checks, losses, data sets, samplers, proxies of untrained models, pruners and optimisers. Ops have a verb of their
-    own, `assembler ops`.
+    merges, checks, losses, data sets, samplers, proxies of untrained models, pruners and optimisers. Ops have a verb of
+    their own, `assembler ops`.
 
     \b
         assembler ls
