@@ -19,6 +19,7 @@ from assembler.assemble.hybrid import value_paths, values_of
 from assembler.assemble.weights import load_there
 from assembler.checks.derived import Derived
 from assembler.compile.lower import lower
+from assembler.compile.model import graph_of
 from assembler.errors import AssemblerError, InputError, RecipeError, near
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.edit import prune
@@ -28,7 +29,6 @@ from assembler.graph.structure import flatten, pack
 from assembler.graph.values import with_items
 from assembler.infer.shape import dtype_of, shapes
 from assembler.recipe.values import Map
-from assembler.rewrites.modules import graph_of
 from assembler.train.steps import free
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class Subject:
                 f"the data has no field '{missing[0]}', an input of the model", hint=near(missing[0], inputs)
             )
         fed = {n: inputs[n] for n in self.plain.input_names} | {f"given{n}": t for n, t in enumerate(given.values())}
-        taken = graph_of(module).input_names  # what does not depend on a value that is given does not take it
+        taken = graph_of(module, "check").input_names  # what does not depend on a value that is given does not take it
         fed = {name: tensor for name, tensor in fed.items() if name in taken}
         kept = {name: buffer.clone() for name, buffer in module.named_buffers()}
         with torch.random.fork_rng(devices=[]):

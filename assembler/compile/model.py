@@ -9,9 +9,19 @@ from torch import fx, nn
 
 from assembler.compile.located import Located
 from assembler.errors import InputError
+from assembler.graph.core import Graph
 
 AROUND = "_around"
 """Where a body has the modules of steps around it, which are no sub-modules of it."""
+
+
+def graph_of(module: nn.Module, use: str) -> Graph:
+    """The graph that a module was made of, which is there to `use`. Raises InputError for one not made here."""
+    graph = getattr(module, "meta", {}).get("graph")
+    if not isinstance(graph, Graph):
+        what = f"a {type(module).__name__} that was not built here has no graph to {use}"
+        raise InputError(what, hint="asm.build makes what has one, and asm.from_module(...).build()")
+    return graph
 
 
 class Model(Located):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from assembler.compile.exported import check_eager, exported, save_pt2
 from assembler.compile.exported_onnx import save_onnx
 from assembler.compile.files import whole
-from assembler.compile.model import Compiled
+from assembler.compile.model import Compiled, graph_of
 from assembler.compile.source import to_source
 from assembler.compile.weights import save_weights
-from assembler.errors import GraphError
+from assembler.errors import GraphError, InputError, near
 from assembler.graph.core import Graph
 from assembler.graph.modes import in_mode
 from assembler.pipeline.saved import config_text
@@ -47,7 +47,10 @@ def export(
     what there is to say of a file, for instance that its batch is fixed. Raises GraphError for what a format cannot
     hold, InputError where an axis cannot be free, a file cannot be written or the extra is not installed.
     """
-    graph: Graph = module.meta["graph"]
+    graph = graph_of(module, "export")
+    if strange := [kind for kind in formats or () if kind not in get_args(Format)]:
+        known = ", ".join(get_args(Format))
+        raise InputError(f"there is no format '{strange[0]}'", hint=near(strange[0], get_args(Format)) or known)
     if formats is None:
         formats = _held(graph, tell)
     # What cannot be written as source, or not with these axes free, is refused before there is any file.
@@ -55,7 +58,10 @@ def export(
     if free and {"pt2", "onnx"} & set(formats):
         exported(module, free)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
     written = []
     if "safetensors" in formats:
         save_weights(module, folder / WEIGHTS, {"fingerprint": graph.fingerprint})

@@ -13,7 +13,7 @@ from assembler.assemble.merging.depth import Along
 from assembler.assemble.models import Model
 from assembler.assemble.weights import load_there
 from assembler.compile.lower import lower
-from assembler.compile.model import Compiled
+from assembler.compile.model import Compiled, graph_of
 from assembler.errors import InputError
 from assembler.pipeline.api import build
 from assembler.pipeline.sources import Source, document
@@ -42,23 +42,20 @@ def merge(
     made = merged(held, method, base=there, weights=weights, seed=seed)
     assert found is not None
     load_there(found, made)
-    if "recipe" in modules[0].meta:
-        found.meta["recipe"] = modules[0].meta["recipe"]
+    if recipe := getattr(modules[0], "meta", {}).get("recipe"):
+        found.meta["recipe"] = recipe
     return found
 
 
-def _module(source: nn.Module | Source) -> Compiled:
+def _module(source: nn.Module | Source) -> nn.Module:
     if not isinstance(source, nn.Module):
         held = document(source).model.get("weights") if isinstance(source, str | Path) else {"file": ""}
         if not held or "file" not in held:
             raise InputError(f"'{source}' has no weights to merge", hint="name a folder with a trained model, or a run")
         return build(source)
-    if "graph" not in getattr(source, "meta", {}):
-        raise InputError(
-            f"a {type(source).__name__} has no graph to merge by", hint="asm.from_module(module, inputs) makes one"
-        )
-    return source  # type: ignore[return-value]
+    return source
 
 
-def _model(module: Compiled) -> Model:
-    return Model(module.meta["graph"], {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()})
+def _model(module: nn.Module) -> Model:
+    state = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
+    return Model(graph_of(module, "merge"), state)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from assembler.compile.lower import lower
-from assembler.errors import InputError
+from assembler.compile.model import graph_of
 from assembler.graph.core import Graph
 from assembler.rewrites.core import Rewrite
 from assembler.rewrites.drive import ALL, rewritten
@@ -20,7 +20,7 @@ def rewritten_module(module: nn.Module, rewrite: Rewrite, at: str = ALL) -> nn.M
     Mode, dtype, device and what is trained are those of the given one. Raises InputError for a module that `build` or
     `lower` did not make, GraphError where `at` means no site.
     """
-    graph = graph_of(module)
+    graph = graph_of(module, "rewrite")
     new, state = rewritten(graph, rewrite, module.state_dict(), at)
     assert state is not None
     made = filled(new, state).train(module.training)
@@ -28,15 +28,6 @@ def rewritten_module(module: nn.Module, rewrite: Rewrite, at: str = ALL) -> nn.M
     for name, parameter in made.named_parameters():
         parameter.requires_grad_(trained.get(name, parameter.requires_grad))
     return made
-
-
-def graph_of(module: nn.Module) -> Graph:
-    """The graph that a module was made of."""
-    graph = getattr(module, "meta", {}).get("graph")
-    if not isinstance(graph, Graph):
-        what = f"a {type(module).__name__} that was not built here has no graph to rewrite"
-        raise InputError(what, hint="asm.build and asm.graph make what can be rewritten")
-    return graph
 
 
 def filled(graph: Graph, state: Mapping[str, Tensor]) -> nn.Module:

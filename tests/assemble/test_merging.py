@@ -182,7 +182,8 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "module": (
         lambda: [torch.nn.Linear(1, 1)],
         {},
-        "a Linear has no graph to merge by\n    hint: asm.from_module(module, inputs) makes one",
+        "a Linear that was not built here has no graph to merge\n"
+        "    hint: asm.build makes what has one, and asm.from_module(...).build()",
     ),
 }
 

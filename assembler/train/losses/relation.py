@@ -26,5 +26,5 @@ def _scores(x: Tensor, heads: int) -> Tensor:
     """The log of the relations [N, heads, tokens, tokens]."""
     if x.ndim != 3 or x.shape[2] % heads:
         raise ValueError(f"it takes [N, tokens, channels] with channels a multiple of its {heads} heads")
-    parts = x.unflatten(2, (heads, -1)).transpose(1, 2)
+    parts = x.reshape(*x.shape[:2], heads, -1).transpose(1, 2)
     return functional.log_softmax(parts @ parts.transpose(-1, -2) / parts.shape[-1] ** 0.5, dim=-1)
