@@ -108,7 +108,21 @@ def _argument(param: Param) -> str:
 
 
 CALLS = (
-    *("load", "graph", "build", "plan", "diff", "cuts", "rewrite", "search", "train", "run", "verify", "export"),
+    *(
+        "load",
+        "graph",
+        "build",
+        "plan",
+        "diff",
+        "cuts",
+        "rewrite",
+        "merge",
+        "search",
+        "train",
+        "run",
+        "verify",
+        "export",
+    ),
     "from_module",
 )
 """The calls of the Python interface, in the order in which they are met."""

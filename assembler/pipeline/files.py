@@ -18,8 +18,8 @@ from assembler.pipeline.checking.budgets import Which, tree_of
 from assembler.pipeline.exporting import export, silent, write_text
 from assembler.pipeline.jobs import model_of
 from assembler.pipeline.phases.assemble import NAME
-from assembler.pipeline.search.assemblies import CANDIDATES
 from assembler.pipeline.search.candidates import recipe_of as candidate_of
+from assembler.pipeline.search.rows import CANDIDATES
 from assembler.pipeline.slots import written
 from assembler.pipeline.state import Run
 from assembler.pipeline.summary import main_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
@@ -96,7 +96,6 @@ class Progress:
         self._view: View = _Bars(stream) if on_terminal else _Lines(stream)
         self._phases: dict[str, Phase] = {}
         self._running: dict[Task, Running] = {}
-        self._board = Board({}, 0)
 
     def __enter__(self) -> Self:
         return self
@@ -112,14 +111,11 @@ class Progress:
         """`count` tasks are to be made in a phase."""
         self._phase(name).expected = count
 
-    def search(self, name: str, goals: Mapping[str, Direction], trials: int) -> None:
-        """A phase is a search: so many trials, and what is to become of their values."""
-        self.expect(name, trials)
-        self._board = Board(goals, trials)
-
-    def trial(self, trial: Trial) -> None:
-        """A trial of the search has ended."""
-        self._view.tried(self._board, trial, better=self._board.enter(trial))
+    def search(self, name: str, goals: Mapping[str, Direction], trials: int) -> Callable[[Trial], None]:
+        """A phase searches: what is to become of values, and how many trials. Tell what it gives of each trial."""
+        self._phase(name).expected += trials
+        board = Board(goals, trials, name)
+        return lambda trial: self._view.tried(board, trial, better=board.enter(trial))
 
     def tasks(self, tasks: Iterable[Task]) -> None:
         """These tasks are wanted."""
@@ -177,7 +173,7 @@ class _Lines:
     def tried(self, board: Board, trial: Trial, *, better: bool) -> None:
         if better:
             head = "best so far" if len(board.goals) == 1 else f"on the front of {len(board.front)}"
-            self._say(f"[search {board.evaluated}/{board.wanted}] {head}: {board.said(trial)}")
+            self._say(f"[{board.name} {board.evaluated}/{board.wanted}] {head}: {board.said(trial)}")
 
     def _say(self, text: str) -> None:
         self._told = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -15,20 +14,19 @@ from assembler.assemble.product import Product
 from assembler.assemble.runner import Event, Runner
 from assembler.assemble.store import Store
 from assembler.assemble.task import Task
-from assembler.errors import InputError, TaskError
+from assembler.errors import InputError
 from assembler.pipeline import files
 from assembler.pipeline.checking import budgets
 from assembler.pipeline.checking import fits as check_fits
 from assembler.pipeline.exporting import silent
-from assembler.pipeline.phases import search as searches
+from assembler.pipeline.folders import Place
 from assembler.pipeline.spec import read
 from assembler.pipeline.spending import path_tasks
-from assembler.pipeline.state import Run
+from assembler.pipeline.state import OnSearch, Run
 from assembler.pipeline.summary import summary
 from assembler.pipeline.training import test_task
 from assembler.pipeline.weights import beginning
 from assembler.recipe.document import Document
-from assembler.recipe.write import to_yaml
 from assembler.train.device import resolve
 
 OnEvent = Callable[[Event], None]
@@ -42,62 +40,41 @@ def run_recipe(
     on_event: OnEvent | None = None,
     on_phase: Callable[[str], None] | None = None,
     on_tasks: Callable[[list[Task]], None] | None = None,
+    on_search: OnSearch | None = None,
     tell: Callable[[str], None] = silent,
 ) -> tuple[Path, dict[str, Any]]:
     """Run a recipe of kind `run`; what is finished in the parts store is read instead of being made again.
 
-    `on_tasks` is told which tasks are wanted next, before any of them is looked at, `tell` what there is to say of the
-    files that come out. Returns the run folder and its
-    summary. Raises RecipeError for a wrong recipe and TaskError where a phase cannot go on; parts that fail alone are
-    named in the summary.
+    A search that was interrupted goes on, trial by trial, in the folder that it has left. `on_tasks` is told which
+    tasks are wanted next, before any of them is looked at, `on_search` that a search begins, `tell` what there is to
+    say of the files that come out. Returns the run folder and its summary. Raises RecipeError for a wrong recipe and
+    TaskError where a phase cannot go on; parts that fail alone are named in the summary.
     """
     spec = read(document)
-    searches.check(spec)
     budgets.check(spec)
     check_fits.check(spec)
     beginning.check(spec)
     start = time.monotonic()
-    with Runner(Store(resources.store_home()), workers or default_workers(), on_event) as runner:
-        state = Run(spec, runner, str(resolve(device)), on_tasks=on_tasks)
-        for phase in spec.phases:
-            state.phase = phase.name
+    with Place(document) as place:
+        with Runner(Store(resources.store_home()), workers or default_workers(), on_event) as runner:
+            state = Run(spec, runner, str(resolve(device)), place=place, on_tasks=on_tasks, on_search=on_search)
+            for phase in spec.phases:
+                state.phase = phase.name
+                if on_phase:
+                    on_phase(phase.name)
+                phase.entry.load()(state, **phase.options)
+            state.phase = "test"
             if on_phase:
-                on_phase(phase.name)
-            phase.entry.load()(state, **phase.options)
-        state.phase = "test"
-        if on_phase:
-            on_phase("test")
-        tests = _test(state)
-    found = summary(state, tests, time.monotonic() - start)
-    folder = new_folder(document)
-    files.write(folder, state, found, tell)
-    return folder, found
+                on_phase("test")
+            tests = _test(state)
+        found = summary(state, tests, time.monotonic() - start)
+        files.write(place.folder, state, found, tell)
+        return place.folder, found
 
 
 def default_workers() -> int:
     """One worker a core, eight at most: each takes memory for a model and its data."""
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def new_folder(document: Document) -> Path:
-    """A new folder `<runs>/<name>/<time>-<hash of the recipe>`."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    base = resources.runs_home() / document.name
-    base.mkdir(parents=True, exist_ok=True)
-    for n in range(1000):
-        folder = base / (f"{stamp}-{recipe_hash(document)}" + (f"-{n}" if n else ""))
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        return folder
-    raise TaskError(f"cannot make a run folder in {base}")
-
-
-def recipe_hash(document: Document) -> str:
-    """Six hex digits that stand for the resolved recipe."""
-    text = to_yaml(document.tree) + to_yaml(document.model)
-    return hashlib.blake2b(text.encode(), digest_size=3).hexdigest()
 
 
 def _test(state: Run) -> dict[Task, Task]:

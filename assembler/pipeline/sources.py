@@ -35,7 +35,9 @@ def searched(source: Source) -> Document:
     if not isinstance(source, Recipe | Graph):
         return document(source)
     name, model = model_of(source)
-    return Document("model", name, model, model, model, folder(source) / name)
+    section = source.searching if isinstance(source, Recipe) else None
+    said = model if section is None else model.set("search", section)
+    return Document("model", name, said, model, model, folder(source) / name)
 
 
 def folder(source: Source) -> Path:

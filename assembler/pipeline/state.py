@@ -12,28 +12,35 @@ from assembler.assemble.runner import Runner
 from assembler.assemble.task import Task, closure, task
 from assembler.errors import AssemblerError, InputError, TaskError
 from assembler.graph.core import Graph
+from assembler.graph.edit import graft
 from assembler.graph.text import to_text
 from assembler.infer.cost import Cost, total
 from assembler.pipeline.checking.budgets import OWN, Which, model_of, tree_of
 from assembler.pipeline.code import code_of
 from assembler.pipeline.exporting import Format
+from assembler.pipeline.folders import Place
 from assembler.pipeline.slots import Variant, variants
 from assembler.pipeline.spec import RunSpec
 from assembler.pipeline.weights.beginning import of_model
 from assembler.pipeline.weights.initial import needs_of
 from assembler.pipeline.weights.loading import places
+from assembler.search.pareto import Direction
+from assembler.search.trial import Trial
 from assembler.train.data.core import fingerprint
 from assembler.train.spec import settings
 from assembler.train.terms import as_objective, ordered, read, within
 
 Objective = list[dict[str, Any]] | dict[str, Any]
+OnSearch = Callable[[str, Mapping[str, Direction], int], Callable[[Trial], None]]
+"""Told that a phase searches, for which objectives and with how many trials; gives what is told of each trial."""
 
 
 @dataclass
 class Run:
     """A run under way. `models` and `parts` are tasks by name and seed; `make` turns tasks into products.
 
-    `winners` of searches that train candidates are graphs, with what a training needs that goes on with their weights.
+    `studies` are what a report says of searches by seed, `winners` of those that train candidates graphs, with what a
+    training needs that goes on with their weights. Without a `place` searches are not written down.
     """
 
     spec: RunSpec
@@ -46,13 +53,16 @@ class Run:
     graphs: dict[str, Graph] = field(default_factory=dict)
     parts: dict[int, dict[tuple[str, int], Task]] = field(default_factory=dict)
     searches: dict[int, Task] = field(default_factory=dict)
+    studies: dict[int, dict[str, Any]] = field(default_factory=dict)
     winners: dict[int, tuple[Graph, dict[str, Task]]] = field(default_factory=dict)
     tuning: tuple[Objective | None, dict[str, Any] | None] = (None, None)
     assembled: dict[int, Graph] = field(default_factory=dict)
     baselines: dict[str, str] = field(default_factory=dict)
     exports: tuple[Format, ...] | None = None
     results: dict[Task, Product | Failure] = field(default_factory=dict)
+    place: Place | None = None
     on_tasks: Callable[[list[Task]], None] | None = None
+    on_search: OnSearch | None = None
     _variants: dict[str, tuple[Variant, ...]] | None = None
 
     @property
@@ -164,6 +174,14 @@ class Run:
         if "teacher" in heads and "teacher" not in self.models:
             raise InputError(f"phase '{self.phase}' reads the teacher, and no phase before it makes one")
         return {head: self.models[head][seed] for head in heads if head in self.models}
+
+    def assembly(self, seed: int, picks: Mapping[str, int]) -> tuple[Graph, dict[str, Task]]:
+        """The graph of an assembly, with the host and the trained parts as needs; `picks` are variants by slot."""
+        graph, needs = self.graphs[self.host], {"host": self.models[self.host][seed]}
+        for slot, pick in picks.items():
+            graph = graft(graph, slot, self.variants[slot][pick].graph)
+            needs[f"part:{slot}"] = self.parts[seed][slot, pick]
+        return graph, needs
 
     def say(self, label: str, seed: int) -> str:
         """A task's label for people."""

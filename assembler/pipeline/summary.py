@@ -40,6 +40,7 @@ def summary(run: Run, tests: Tests, wall: float) -> dict[str, Any]:
         "baselines": [_baseline(run, tests, name) for name in run.baselines],
         "host": run.host or None,
         "search": _search(run),
+        "studies": [{"seed": seed, **study} for seed, study in run.studies.items()],
         "slots": [{"name": s, "variants": [v.label for v in found]} for s, found in _slots(run).items()],
         "failures": _failures(run),
         "device": run.device,

@@ -160,11 +160,13 @@ class _Loader:
         said = tree.get("set")
         if said is not None and not isinstance(said, Map):
             self.note("'set' must be a mapping of paths to values", said.span, "for instance {vars.dim: 96}")
-        base = model = _changed(model, [*entries(said), *inner], self.problems)
+        space = self.named(tree.get("space")) if kind == "run" else tree
+        theirs = entries(space.get("set")) if kind == "run" else []
+        base = model = _changed(model, [*theirs, *entries(said), *inner], self.problems)
         tree = model if kind == "model" else tree
         name = plain(tree.get("name", Leaf(self.file.stem if self.file else "recipe")))
         if kind != "model":
-            model = self.laid(model, tree if kind == "space" else self.named(tree.get("space")))
+            model = self.laid(model, space)
             kept = [(c.path, c.value) for c in (*entries(said), *inner)]
             tree = tree.set("set", Map(tuple(dict(kept).items()))) if inner else tree
         model, base = (unrolled(one, self.problems) for one in (model, base))

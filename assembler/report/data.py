@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from assembler.graph.core import Graph
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One assembly or trial that the search looked at. Costs are counts; `score` is validation, or the first of its
-    `values` by objective; `estimate` is lower-is-better.
+    """One assembly or trial that the search looked at. Costs are counts; `score` is validation, or of a trial that was
+    trained the first of its `values` by objective; `estimate` is lower-is-better.
     """
 
     choice: Mapping[str, str]
@@ -28,6 +28,11 @@ class Candidate:
     reason: str = ""
     number: int = 0
     values: tuple[float, ...] = ()
+
+    @property
+    def first(self) -> float | None:
+        """The first objective."""
+        return self.values[0] if self.values else self.score
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,18 @@ class Run:
         for name in names:
             found = found.get(name) if isinstance(found, Mapping) else None
         return found if isinstance(found, Mapping) else {}
+
+    @property
+    def studies(self) -> list[Run]:
+        """The searches of the run, each as the folder of a search would hold it."""
+        return [
+            replace(
+                self,
+                summary={**self.summary, "study": study},
+                candidates=tuple(c for c in self.candidates if c.seed == whole(study.get("seed"))),
+            )
+            for study in items(self.summary.get("studies"))
+        ]
 
     @property
     def metric(self) -> str:

@@ -55,6 +55,7 @@ def render(run: Run) -> str:
     searched = bool(run.section("study"))
     body = _header(run, name) + (search.happened(run) if searched else _happened(run))
     body += "".join(_section(key, title, draw(run)) for key, title, draw in (search.SECTIONS if searched else SECTIONS))
+    body += "".join(_study(study, several=len(run.studies) > 1) for study in run.studies)
     body += _recipe(run) + _footer(run)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -63,6 +64,14 @@ def render(run: Run) -> str:
         f"<title>{esc(name)} · assembler report</title><style>{sheet()}</style></head>"
         f"<body><main>{body}</main></body></html>\n"
     )
+
+
+def _study(run: Run, *, several: bool) -> str:
+    """What the page of a search shows, of a search in a run; of several the seed tells which one."""
+    seed = text(run.section("study").get("seed"))
+    of, mark = (f" · seed {seed}", f"-{seed}") if several else ("", "")
+    sections = (_section(key + mark, title + of, draw(run)) for key, title, draw in search.SECTIONS)
+    return search.happened(run, f"What the search did{of}") + "".join(sections)
 
 
 def _section(key: str, title: str, figure: Figure) -> str:

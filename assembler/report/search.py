@@ -18,7 +18,7 @@ def goals(run: Run) -> dict[str, str]:
     return {str(name): text(goal) for name, goal in run.section("study", "goals").items()} or {"value": "maximize"}
 
 
-def happened(run: Run) -> str:
+def happened(run: Run, title: str = "What happened") -> str:
     """How the trials ended, with reasons."""
     study = run.section("study")
     size = number(study.get("log10_size"))
@@ -32,7 +32,7 @@ def happened(run: Run) -> str:
     ]
     why = f'<ul class="bad">{"".join(lines)}</ul>' if lines else ""
     return (
-        f"<section><h2>What happened</h2><p>{esc(said + text(study.get('stopped')))}.</p><p>{states}</p>{why}</section>"
+        f"<section><h2>{esc(title)}</h2><p>{esc(said + text(study.get('stopped')))}.</p><p>{states}</p>{why}</section>"
     )
 
 
@@ -62,7 +62,7 @@ def front(run: Run) -> Figure:
 
 def _point(c: Candidate, several: bool) -> tuple[float, float] | None:
     x = (c.values[1] if len(c.values) > 1 else None) if several else c.params
-    return None if x is None or c.score is None else (x, c.score)
+    return None if x is None or c.first is None else (x, c.first)
 
 
 def _words(names: Sequence[str], c: Candidate) -> str:
@@ -80,7 +80,7 @@ def _form(name: str) -> plots.Format:
 def history(run: Run) -> Figure:
     """The first objective trial by trial, and the best so far."""
     (name, goal), *_ = goals(run).items()
-    points = sorted((float(c.number), c.score) for c in run.candidates if c.score is not None)
+    points = sorted((float(c.number), c.first) for c in run.candidates if c.first is not None)
     if not points:
         return Figure(missing="No trial has a value (candidates.jsonl).")
     better: Callable[..., float] = max if goal == "maximize" else min
@@ -105,7 +105,7 @@ def importance(run: Run) -> Figure:
     for name, share in list(shares.items())[:_MOST]:
         bar = f'<td style="width:50%"><div class="bar"><i style="width:{100 * min(1.0, share):.1f}%"></i></div></td>'
         rows.append([tables.cell(name), bar, tables.cell(f"{100 * share:.0f} %")])
-    done = sum(c.score is not None for c in run.candidates)
+    done = sum(c.first is not None for c in run.candidates)
     words = f"The share of the variance of {next(iter(goals(run)))} over {plural(done, 'trial')} that each decision "
     words += "explains on its own, adjusted for the number of its candidates: 0 where it says nothing. What decisions "
     words += "do together is left out, and a sampler looks where it is good, so it is no cause."

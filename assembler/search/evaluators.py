@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 from assembler.errors import InputError, PrunedError
 from assembler.search.judge import say
 from assembler.search.samplers.base import Values
-from assembler.search.trial import Trial
+from assembler.search.trial import Inherited, Trial
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Outcome:
     reason: str = ""
     state: Literal["complete", "pruned", "failed"] = "complete"
     curve: tuple[tuple[int, Values], ...] = ()
+    inherited: Inherited | None = None
 
 
 class Evaluator(Protocol):

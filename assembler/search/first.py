@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from assembler.recipe.choices import Choice, Pick
 from assembler.search.moves import frozen
-from assembler.search.samplers.base import Sampler, Values
+from assembler.search.samplers.base import Origin, Sampler, Values
 
 
 class First(Sampler):
@@ -24,6 +24,12 @@ class First(Sampler):
     def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:
         self._choices = deque(c for c in self._choices if frozen(c) != frozen(choice))
         self.inner.tell(choice, values)
+
+    def parent(self, choice: Mapping[str, Pick]) -> Choice | None:
+        return self.inner.parent(choice)
+
+    def origin(self, choice: Mapping[str, Pick]) -> Origin | None:
+        return self.inner.origin(choice)
 
     def renewed(self, choice: Mapping[str, Pick]) -> bool:
         return self.inner.renewed(choice)

@@ -32,24 +32,44 @@ class Edit:
 
 @dataclass(frozen=True)
 class Link:
-    """A trial of a chain, and what it has otherwise than the one before it; the first follows the seed."""
+    """A trial of a chain, what it has otherwise than the one before it, and what else is known of where it came from.
+
+    The first follows the seed.
+    """
 
     trial: Trial
     edits: tuple[Edit, ...]
+    notes: tuple[str, ...] = ()
 
 
 def lineage(trials: Sequence[Trial], trial: Trial, seed: Mapping[str, str]) -> tuple[Link, ...]:
     """The chain to a trial, the oldest first: parent by parent where its sampler made it from another one.
 
+    A trial that its sampler made from no other one, but that inherited weights, follows the trial that had them.
     `seed` is the choice of all first candidates, by label.
     """
     by_number = {t.number: t for t in trials}
     chain = [trial]
-    while (parent := chain[-1].parent) is not None and parent < chain[-1].number and parent in by_number:
+    while (parent := _parent(chain[-1])) is not None and parent < chain[-1].number and parent in by_number:
         chain.append(by_number[parent])
     chain.reverse()
     before = [seed, *(t.labels for t in chain)]
-    return tuple(Link(t, tuple(edits(before[i], t.labels))) for i, t in enumerate(chain))
+    return tuple(Link(t, tuple(edits(before[i], t.labels)), tuple(_notes(t, by_number))) for i, t in enumerate(chain))
+
+
+def _parent(trial: Trial) -> int | None:
+    return trial.inherited.trial if trial.parent is None and trial.inherited else trial.parent
+
+
+def _notes(trial: Trial, by_number: Mapping[int, Trial]) -> Iterator[str]:
+    """How a sampler proposed a trial that has no parent, and whose weights it began with."""
+    best = by_number.get(trial.best_known) if trial.best_known is not None else None
+    if best and (other := ", ".join(map(str, edits(best.labels, trial.labels)))):
+        yield f"{trial.origin}; from the best of them, trial {best.number}, it differs by {other}"
+    elif trial.origin:
+        yield trial.origin + (f", the best of which, trial {best.number}, is the same" if best else "")
+    if trial.inherited:
+        yield f"it began with the weights of trial {trial.inherited.trial}: {trial.inherited.account}"
 
 
 def edits(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Edit]:

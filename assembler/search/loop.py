@@ -29,7 +29,10 @@ _PAUSE = 0.2  # seconds between two looks at what others did
 
 @dataclass
 class Loop:
-    """A search under way. `trials` have ended, `open` are being evaluated, `waiting` wait for an equal one, by key."""
+    """A search under way. `trials` have ended, `open` are being evaluated, `waiting` wait for an equal one, by key.
+
+    The choice `ahead` was asked for and is to be taken next; `lost` ones were begun and are begun again.
+    """
 
     space: Space
     sampler: Sampler
@@ -50,6 +53,8 @@ class Loop:
     idle: int = 0
     dry: bool = False
     heard: float = -math.inf
+    ahead: Choice | None = None
+    lost: set[Frozen] = field(default_factory=set)
 
     def run(self, timeout: float | None) -> Stop:
         """Search until something ends it; trials that are open then are waited for."""
@@ -100,7 +105,8 @@ class Loop:
         for queued in self.others.queued:
             self.others = replace(self.others, queued=self.others.queued[1:])
             return queued.choice, queued
-        choice = self.sampler.ask()
+        choice = self.ahead or self.sampler.ask()
+        self.ahead = None
         if choice is not None and len(self.seen) == self.space.size and not self.sampler.renewed(choice):
             choice = None
         self.dry = choice is None
@@ -113,8 +119,7 @@ class Loop:
                 self.enter(wrong)
             return
         trial = self.judge.trial(choice, self.sampler.estimate(choice))
-        if queued is None and (parent := self.sampler.parent(choice)):
-            trial = replace(trial, parent=self.seen.get(frozen(parent)))
+        trial = self.descended(trial) if queued is None else trial
         if trial.state == "running" and trial.key in self.known and not self.sampler.renewed(choice):
             trial = self.same(trial)
         started = self.log.start(trial, queued)
@@ -127,6 +132,15 @@ class Loop:
         if self.log.shared:
             self.hear()
         self.place(started)
+
+    def descended(self, trial: Trial) -> Trial:
+        """A trial with where its sampler has it from."""
+        if parent := self.sampler.parent(trial.choice):
+            return replace(trial, parent=self.seen.get(frozen(parent)))
+        if origin := self.sampler.origin(trial.choice):
+            best = self.seen.get(frozen(origin.best)) if origin.best else None
+            return replace(trial, origin=origin.words, best_known=best)
+        return trial
 
     def place(self, trial: Trial) -> None:
         """Evaluate a trial that has begun, unless the same is known, is being evaluated, or there are enough."""
@@ -161,7 +175,7 @@ class Loop:
 
     def finished(self, trial: Trial, outcome: Outcome) -> Trial:
         """A trial with what came of it."""
-        values, trial = outcome.values, replace(trial, curve=outcome.curve)
+        values, trial = outcome.values, replace(trial, curve=outcome.curve, inherited=outcome.inherited)
         if values is None:
             return replace(trial, state="pruned" if outcome.state == "pruned" else "failed", reason=outcome.reason)
         if len(values) != len(self.directions):
@@ -214,15 +228,30 @@ class Loop:
     def hear(self) -> None:
         """Take in what others did."""
         self.others = news = self.log.news()
+        past = self.heard == -math.inf
         self.heard = time.monotonic() if self.log.shared else math.inf
         self.judge.bans = news.orders.bans
-        self.remember(t for t in news.ended if t.number not in self.trials)
+        self.remember((t for t in news.ended if t.number not in self.trials), past=past)
 
-    def remember(self, trials: Iterable[Trial]) -> None:
-        """Take in trials that ended elsewhere or before."""
+    def remember(self, trials: Iterable[Trial], *, past: bool = False) -> None:
+        """Take in trials that ended elsewhere or, in the `past`, before this search began."""
         for trial in trials:
             self.open.pop(trial.number, None)
+            if past and trial.choice:
+                self.retrace(trial)
             self.learn(trial)
+
+    def retrace(self, trial: Trial) -> None:
+        """Let the sampler ask for a trial of the past, so that it goes on as if the search had not been interrupted."""
+        key = frozen(trial.choice)
+        if key in self.lost:  # begun again: it was asked for once
+            self.lost.discard(key)
+            return
+        self.ahead = self.ahead or self.sampler.ask()
+        if self.ahead == trial.choice:
+            self.ahead = None
+        if trial.again:
+            self.lost.add(key)
 
     def told(self, values: Values) -> Values:
         """Values as samplers hear them, more is better."""

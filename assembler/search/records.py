@@ -9,7 +9,7 @@ from typing import Any
 
 from assembler.errors import near
 from assembler.recipe.choices import Choice, Decision, Pick, Space
-from assembler.search.trial import State, Trial
+from assembler.search.trial import Inherited, State, Trial
 
 STATES = {"running": "RUNNING", "complete": "COMPLETE", "pruned": "PRUNED", "infeasible": "PRUNED", "failed": "FAIL"}
 _PLAIN: dict[str, State] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
@@ -32,7 +32,8 @@ def attributes(space: Space, trial: Trial) -> dict[str, Any]:
         "costs": trial.costs,
         "estimate": trial.estimate,
     }
-    return found if trial.parent is None else {**found, "parent": trial.parent}
+    from_ = {"parent": trial.parent, "origin": trial.origin or None, "best": trial.best_known}
+    return found | {name: said for name, said in from_.items() if said is not None}
 
 
 def known(frozen: Any) -> dict[str, Any]:
@@ -43,7 +44,8 @@ def known(frozen: Any) -> dict[str, Any]:
 def ending(trial: Trial) -> dict[str, Any]:
     """What is known of a trial as it ends."""
     said = {"state": trial.state, "reason": trial.reason, "repeat": trial.repeat, "again": trial.again}
-    return {**said, "curve": trial.curve} if trial.curve else said
+    said |= {"curve": trial.curve} if trial.curve else {}
+    return said | ({"inherited": trial.inherited} if trial.inherited else {})
 
 
 def trial_of(frozen: Any, space: Space | None = None) -> Trial:
@@ -67,6 +69,9 @@ def trial_of(frozen: Any, space: Space | None = None) -> Trial:
         "" if choice else kept.get("recipe", ""),
         kept.get("parent"),
         tuple((int(step), tuple(values)) for step, values in end.get("curve", ())),
+        kept.get("origin", ""),
+        kept.get("best"),
+        Inherited(*end["inherited"]) if "inherited" in end else None,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from assembler.recipe.choices import Choice, Pick
 from assembler.search.moves import Frozen, frozen
-from assembler.search.samplers.base import Sampler, Values
+from assembler.search.samplers.base import Origin, Sampler, Values
 
 _IDLE = 1000  # candidates without a score, after which a round is made of what there is
 
@@ -53,6 +53,9 @@ class Screen(Sampler):
 
     def parent(self, choice: Mapping[str, Pick]) -> Choice | None:
         return self.inner.parent(choice)
+
+    def origin(self, choice: Mapping[str, Pick]) -> Origin | None:
+        return self.inner.origin(choice)
 
     def renewed(self, choice: Mapping[str, Pick]) -> bool:
         return self.inner.renewed(choice)

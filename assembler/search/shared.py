@@ -115,6 +115,15 @@ class StudyLog:
             with suppress(StoreError):
                 member.leave()
 
+    def about(self, wanted: Mapping[str, Any]) -> list[str]:
+        """How what the study was made with differs from what is wanted, a line each."""
+        before = self.facts.get(ABOUT, {})
+        return [f"{k}: {before[k]} there, {v} here" for k, v in wanted.items() if k in before and before[k] != v]
+
+    def forget(self) -> None:
+        """Delete the study with all its trials."""
+        self.access(lambda s, again: s.delete_study(self.id))
+
     def _enter(self, space: Space, about: Mapping[str, Any]) -> list[str]:
         """Note what the study is about; returns how the space has changed."""
         facts, new = self.facts, described(space)
@@ -127,11 +136,10 @@ class StudyLog:
             if alive:
                 said = f"process {alive[0]['pid']} on {alive[0]['host']} works on {where}, and SQLite is for one"
                 raise InputError(said, hint="use journal:///study.log")
-        before = facts.get(ABOUT, {})
-        other = [f"{k}: {before[k]} there, {v} here" for k, v in about.items() if k in before and before[k] != v]
-        if other:
+        if other := self.about(about):
             said = f"{where} was made with other settings: {'; '.join(other)}"
             raise InputError(said, hint="give the study another name")
+        before = facts.get(ABOUT, {})
         old = facts.get(SPACE, {})
         lines = differences(old, new) if old else []
         if is_another(old, new):
@@ -343,7 +351,7 @@ class Shared:
 
 
 def _kin(frozen: Any) -> dict[str, Any]:
-    return {key: value for key, value in known(frozen).items() if key == "parent"}
+    return {key: value for key, value in known(frozen).items() if key in ("parent", "origin", "best")}
 
 
 def _words(frozen: Any) -> dict[str, Any]:

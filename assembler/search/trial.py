@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from assembler.recipe.choices import Choice, Pick
 from assembler.search.samplers.base import Values
 
 State = Literal["running", "complete", "pruned", "infeasible", "failed", "duplicate"]
 Stop = Literal["trials", "exhausted", "timeout", "idle", "stopped"]
+
+
+class Inherited(NamedTuple):
+    """The trial whose weights another began with, and what became of each tensor, in words."""
+
+    trial: int
+    account: str
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,11 @@ class Trial:
     parent: int | None = None
     curve: tuple[tuple[int, Values], ...] = ()
     """What it had come to at each step that it reported."""
+    origin: str = ""
+    """How its sampler came to propose it, where it was neither drawn nor made from a parent."""
+    best_known: int | None = None
+    """The number of the best trial that the sampler knew then."""
+    inherited: Inherited | None = None
 
     @property
     def value(self) -> float | None:

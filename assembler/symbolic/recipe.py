@@ -36,16 +36,22 @@ class Recipe(pg.Object):  # type: ignore[misc]
 
     allow_symbolic_assignment = True
     _folder = Path()
+    _search: Map | None = None
 
-    def at(self, folder: Path) -> Recipe:
-        """This recipe, the files that it names being in `folder`."""
-        self._folder = folder
+    def at(self, folder: Path, search: Map | None = None) -> Recipe:
+        """This recipe, the files that it names being in `folder`, searched as a `search:` section says."""
+        self._folder, self._search = folder, search
         return self
 
     @property
     def home(self) -> Path:
         """Where the files are that the recipe names."""
         return self._folder
+
+    @property
+    def searching(self) -> Map | None:
+        """How the space that it was loaded from says that it is searched."""
+        return self._search
 
     def rebind(
         self,
@@ -125,7 +131,8 @@ def symbolic(document: Document) -> Recipe:
         if step in SECTIONS:
             what = f"the step '{step}' bears the name of a part of every recipe, so its path is not its own"
             raise RecipeError(Problem(what, steps.key_span(step), hint="rename it"))
-    return Recipe(**_flat(model)).at(document.folder)
+    search = document.tree.get("search")
+    return Recipe(**_flat(model)).at(document.folder, search if isinstance(search, Map) else None)
 
 
 class Coder:

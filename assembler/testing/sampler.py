@@ -84,6 +84,10 @@ class SamplerContract:
                     break
                 parent = sampler.parent(choice)
                 assert parent is None or parent in told, f"a parent in '{name}' was never told: {parent}"
+                origin = sampler.origin(choice)
+                assert parent is None or origin is None, f"a choice in '{name}' has a parent and another origin"
+                best = origin.best if origin else None
+                assert best is None or best in told, f"the best known one in '{name}' was never told: {best}"
                 told.append(choice)
                 sampler.tell(choice, (OBJECTIVES[name](choice),))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -140,6 +141,7 @@ def settings(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, **own}
 
 
+@functools.cache
 def signature() -> Entry:
     """`FitSpec` as the schema of a training run, in the form of a registered thing's."""
     return describe("training", "", FitSpec, {})

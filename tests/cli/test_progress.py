@@ -116,9 +116,9 @@ TRIALS = [
 def test_lines_tell_each_new_best_trial() -> None:
     out = io.StringIO()
     with Progress(out) as progress:
-        progress.search("search", {"validation": "maximize"}, 8)
+        tell = progress.search("search", {"validation": "maximize"}, 8)
         for one in TRIALS:
-            progress.trial(one)
+            tell(one)
     assert out.getvalue().splitlines() == [
         "[search 1/8] best so far: trial 0, validation 0.5000, 0 params: mix=m0",
         "[search 3/8] best so far: trial 3, validation 0.7500, 3 k params: mix=m3",
@@ -130,9 +130,9 @@ def test_a_terminal_shows_the_best_the_pace_and_what_failed(monkeypatch: pytest.
     monkeypatch.setenv("COLUMNS", "100")
     out = Terminal()
     with Progress(out) as progress:
-        progress.search("search", {"validation": "maximize"}, 8)
+        tell = progress.search("search", {"validation": "maximize"}, 8)
         for one in TRIALS:
-            progress.trial(one)
+            tell(one)
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
     assert "best so far  trial 3, validation 0.7500, 3 k params: mix=m3" in shown
     assert "trials       6 of 8, 2 failed, 1 infeasible, " in shown and " left" in shown

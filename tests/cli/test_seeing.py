@@ -87,6 +87,18 @@ def test_each_link_is_one_mutation_of_its_parent(studies: str, call: Call) -> No
     assert lengths[:3] == [1, 1, 1] and max(lengths) > 2
 
 
+def test_why_tells_what_a_model_of_the_trials_before_proposed(call: Call, place: Path) -> None:
+    url = f"journal:///{place}/models.log"
+    asm.search(parse(NET), score, sampler={"name": "bayes", "startup": 3}, trials=6, storage=url, study="models")
+    said = call("why", url, "3").stdout.splitlines()[-1]
+    assert said == (
+        "trial 3: bayes proposed it from the values of 3 trials; from the best of them, trial 2, it differs by "
+        "mid: pool -> dwconv"
+    )
+    assert "bayes" not in call("why", url, "2").stdout
+    assert chain(call, url, "3")[-1]["notes"] == [said.removeprefix("trial 3: ")]
+
+
 def test_moves_are_edits(studies: str, call: Call) -> None:
     found = [one for n in range(6) for one in chain(call, studies, str(n), "--study", "moving")]
     moved = [e["after"] for one in found for e in one["edits"] if e["decision"] == "moves" and e["after"]]

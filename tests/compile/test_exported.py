@@ -172,3 +172,40 @@ def test_the_mode_of_every_module_is_as_it_was() -> None:
     before = {n: m.training for n, m in module.named_modules()}
     exported(module)
     assert {n: m.training for n, m in module.named_modules()} == before
+
+
+MASKED = """
+kind: model
+inputs: {tokens: {shape: [B, 6], dtype: int64}, mask: {shape: [B, 6], dtype: int64}}
+graph:
+  e: {op: embedding, num_embeddings: 9, out: 8, from: tokens}
+  a: {op: dot_product_attention, num_heads: 2, causal: true, from: {q: e, k: e, v: e, mask: mask}}
+  b: {op: dot_product_attention, num_heads: 2, causal: true, from: {q: a, k: a, v: a, mask: mask}}
+"""
+
+
+def test_a_token_that_sees_nothing_is_in_onnx_what_it_is_in_torch(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = lower(build(parse(MASKED, "page.yaml").model)).eval()
+    assert save_onnx(model, tmp_path / "model.onnx").startswith("onnxruntime is within")
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    tokens = torch.randint(0, 9, (3, 6))
+    for mask in ([1] * 6, [1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 1], [0] * 6):
+        given = {"tokens": tokens, "mask": torch.tensor([mask] * 3)}
+        [made] = session.run(None, {name: value.numpy() for name, value in given.items()})
+        torch.testing.assert_close(torch.as_tensor(made), model(**given).detach())
+
+
+def test_onnx_says_which_input_makes_it_differ(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    text = """
+kind: model
+inputs: {x: [B, 6], mask: {shape: [B, 6], dtype: bool}}
+graph:
+  hidden: {op: aten.logical_not, from: mask}
+  masked: {op: aten.masked_fill, value: -.inf, from: {self: x, mask: hidden}}
+  low: {op: aten.masked_fill, value: .nan, from: {self: x, mask: hidden}}
+  y: {op: aten.amax, dim: [1], from: low}
+"""
+    model = lower(build(parse(text, "page.yaml").model)).eval()
+    save_onnx(model, tmp_path / "model.onnx")

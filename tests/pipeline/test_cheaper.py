@@ -15,9 +15,12 @@ from assembler.errors import AssemblerError, InputError, RecipeError
 from assembler.pipeline.search.candidates import Candidates
 from assembler.pipeline.search.modes import Inherit, differing
 from assembler.pipeline.search.run import search_recipe
-from assembler.pipeline.search.settings import settings
+from assembler.pipeline.search.settings import Running, settings
 from assembler.recipe.document import Document, parse
 from assembler.search import Study, Trial
+from assembler.search.lineage import edits, lineage
+from assembler.search.status import status
+from assembler.search.storage import load_study
 
 SPACE = """
 kind: space
@@ -74,6 +77,18 @@ def test_children_inherit_from_the_nearest_trial_and_the_same_search_reads_them(
     again, events = searched(mode="inherit", trials=4)
     assert outline(again) == outline(study)
     assert {e.kind for e in events} == {"reused"}
+
+
+def test_a_trial_tells_whose_weights_it_began_with(tmp_path: Path) -> None:
+    found, url = document(), f"journal:///{tmp_path}/study.log"
+    study = search_recipe(found, settings(found, {"mode": "inherit", "trials": 3}), Running(storage=url))
+    first, *others = study.trials
+    assert first.inherited is None and all(t.inherited and " copied" in t.inherited.account for t in others)
+    kept = status(load_study(url)).trials
+    assert [t.inherited for t in kept] == [t.inherited for t in study.trials]
+    link = lineage(kept, kept[1], {})[-1]
+    assert kept[1].parent is None and set(link.edits) == set(edits(kept[0].labels, kept[1].labels))
+    assert link.notes[0].startswith("it began with the weights of trial 0: ")
 
 
 def test_the_parent_is_the_nearest_and_of_several_the_best() -> None:

@@ -126,6 +126,15 @@ def test_a_screen_goes_before_an_objective() -> None:
     assert [t.labels["a.out"] for t in study.trials] == ["12", "11", "10"] and study.refused == 9
 
 
+def test_a_loaded_space_is_searched_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search_inside(monkeypatch)
+    (tmp_path / "little.yaml").write_text(SPACE)
+    recipe = asm.load(tmp_path / "little.yaml").rebind({"head.bias": False})
+    found, same = asm.search(recipe), asm.search(parse(SPACE, overrides=["head.bias=false"]))
+    assert [(t.labels, t.values) for t in found.trials] == [(t.labels, t.values) for t in same.trials]
+    assert asm.search(recipe, trials=1).evaluated == 1 < found.evaluated
+
+
 MISTAKES: list[tuple[bool, dict[str, Any], str]] = [
     (True, {"trails": 4}, "'search' has no setting 'trails'"),
     (True, {"mode": "inherit"}, "mode: inherit trains candidates, and an objective scores them as they are built"),

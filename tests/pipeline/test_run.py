@@ -186,7 +186,7 @@ def test_the_folder_holds_all_files_and_latest_points_at_it(done: Done) -> None:
     names = {f.name for f in done.folder.iterdir()}
     assert names == {
         *("recipe.lock.yaml", "summary.json", "metrics.jsonl", "parts.jsonl", "candidates.jsonl", "graph.txt"),
-        *("model.safetensors", "config.json", "model.py", "model.pt2", "report.html"),
+        *("model.safetensors", "config.json", "model.py", "model.pt2", "report.html", "study.log"),
     }
     assert (done.folder.parent / "latest").resolve() == done.folder.resolve()
 

@@ -82,6 +82,13 @@ def test_a_space_without_choices(folder: Path) -> None:
     assert told("s.yaml", code=2) == "error: 'little' has no open choices to search\n" + hint
 
 
+def test_numbers_and_objectives_are_told_where_they_are_written(folder: Path) -> None:
+    (folder / "s.yaml").write_text(SPACE.replace("trials: 3", "trials: 0, objectives: {acuracy: maximize}"))
+    assert told("s.yaml", code=2).startswith("s.yaml:11:47: error: a search needs a trial, not 0\n")
+    (folder / "s.yaml").write_text(SPACE.replace("trials: 3", "objectives: {acuracy: maximize}"))
+    assert told("s.yaml", code=2).startswith("s.yaml:11:52: error: there is no metric 'acuracy'\n")
+
+
 def test_a_budget_that_nothing_fits() -> None:
     assert told("s.yaml", "--budget", "params=100", code=2) == (
         "error: none of 3 candidates fits the budget; the nearest has params 160 > 100\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_runs import Done, copy_store, run_tiny
+from tiny_runs import Done, changed, copy_store, run_tiny
 
 from assembler.errors import AssemblerError, InputError, RecipeError
 
@@ -73,7 +73,7 @@ def test_budgets_may_be_several_and_expressions(done: Done, tmp_path: Path, monk
 
 def test_a_search_needs_a_trial(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = copy_store(done, tmp_path, monkeypatch)
-    with pytest.raises(RecipeError, match="'trials' must be at least 1, not 0"):
+    with pytest.raises(RecipeError, match="a search needs a trial, not 0"):
         run_tiny("phases.search.trials=0", *QUICK, home=home)
 
 
@@ -87,3 +87,32 @@ def test_an_unknown_sampler_or_option_is_refused_before_anything_is_made(
         run_tiny(f"phases.search.sampler={sampler}", *QUICK, home=places / "home")
     assert caught.value.exit_code == 2 and message in str(caught.value)
     assert not list((places / "home").glob("parts/*"))
+
+
+def where(*lines: str) -> str:
+    """The run with constraints of the space in place of a budget."""
+    return changed(
+        ("  outputs: {logits: head}\n", f"  outputs: {{logits: head}}\n  where: {list(lines)}\n"),
+        ("    budget: {params: =0.97 * teacher}\n", ""),
+    )
+
+
+def test_exact_has_linear_constraints_in_its_program_and_looks_for_what_meets_the_others(
+    done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = copy_store(done, tmp_path, monkeypatch)
+    pool = "phases.search.sampler={name: exact, pool: 2}"
+    linear = run_tiny(pool, *QUICK, home=home, text=where("params <= 470")).rows("candidates.jsonl")
+    assert len(linear) == 2 and all(r["feasible"] and r["params"] <= 470 for r in linear)
+    other = where("stage.0.block.mixer == 'zero' and stage.1.block.mixer == 'zero'")
+    rows = run_tiny(pool, *QUICK, home=home, text=other).rows("candidates.jsonl")
+    fitting = [r for r in rows if r["feasible"]]
+    assert len(rows) == 9 and [set(r["choice"].values()) for r in fitting] == [{"zero"}]
+
+
+def test_a_constraint_that_no_assembly_meets_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        run_tiny(*QUICK, home=tmp_path / "home", text=where("params <= 100"))
+    said = str(caught.value)
+    assert ":25:10: error: no assembly fits params <= 100: the cheapest needs 429 (" in said, said
+    assert not list(tmp_path.rglob("card.json"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field
@@ -30,8 +31,8 @@ class Done:
 
     @property
     def made(self) -> Counter[str]:
-        """How many tasks of each phase were made, none of them read."""
-        return Counter(e.task.phase for e in self.events if e.kind == "done")
+        """How many tasks of each phase were made, none of them read; candidates that were only scored do not count."""
+        return Counter(e.task.phase for e in self.events if e.kind == "done" and not e.task.run.endswith(":score"))
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -45,6 +46,13 @@ class Done:
     def rows(self, file: str) -> list[dict[str, Any]]:
         """The rows of a table of the run folder."""
         return [json.loads(line) for line in (self.folder / file).read_text().splitlines()]
+
+
+def trials(folder: Path) -> list[dict[str, Any]]:
+    """What became of the trials of a run's search, but for their numbers and for those that were begun again."""
+    found = [json.loads(line) for line in (folder / "candidates.jsonl").read_text().splitlines()]
+    kept = [one for one in found if one["reason"] not in ("it was interrupted", "its worker died")]
+    return [{**one, "number": 0, "parent": None, "reason": re.sub(r"\d+", "#", one["reason"])} for one in kept]
 
 
 def run_tiny(*overrides: str, home: Path, workers: int = 1, text: str = "", source: Any = None) -> Done:

@@ -42,6 +42,7 @@ def run(recipe: Recipe, override: Overrides = None, workers: Workers = None, dev
             on_event=progress.event,
             on_phase=progress.phase,
             on_tasks=progress.tasks,
+            on_search=progress.search,
             tell=told.append,
         )
     say.show(*run_tables(folder))

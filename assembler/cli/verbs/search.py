@@ -83,8 +83,8 @@ def search(
         "seed": seed,
     }
     from assembler.pipeline.files import point
+    from assembler.pipeline.folders import new_folder
     from assembler.pipeline.progress import Progress
-    from assembler.pipeline.run import new_folder
     from assembler.pipeline.search.page import write_page
     from assembler.pipeline.search.rows import write_search
     from assembler.pipeline.search.run import search_recipe
@@ -96,8 +96,8 @@ def search(
     kept = storage or f"journal:///{(folder / JOURNAL).absolute()}"
     running = Running(workers, device, timeout, kept, study, engine, address, gpus)
     with Progress() as progress:
-        progress.search("search", how.goals, how.trials)
-        found = search_recipe(document, how, running, on_event=progress.event, on_trial=progress.trial, tell=say.note)
+        on_trial = progress.search("search", how.goals, how.trials)
+        found = search_recipe(document, how, running, on_event=progress.event, on_trial=on_trial, tell=say.note)
     write_search(folder, document, found)
     write_page(folder, document, how, found)
     if out is None:

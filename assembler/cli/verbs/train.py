@@ -62,8 +62,8 @@ def train(
     if document.kind == "run":
         raise InputError(f"'{document.name}' is a run", hint=f"`assembler run {recipe}` trains what its phases say")
     from assembler.pipeline.checking.training import check, read_metric, read_task
+    from assembler.pipeline.folders import new_folder
     from assembler.pipeline.progress import Progress
-    from assembler.pipeline.run import new_folder
     from assembler.pipeline.training import Setting, train_graph, write_trained
     from assembler.pipeline.weights.loading import places, words
     from assembler.train.device import resolve

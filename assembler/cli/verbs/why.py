@@ -24,8 +24,10 @@ Which = Annotated[str | None, typer.Argument(metavar="[TRIAL]", help="A trial's 
 def why(where: Where, trial: Which = None, study: Study = None) -> dict[str, Any]:
     """Tell the chain of edits that leads to a trial from the recipe with all first candidates, and what each gave.
 
-    Parents are those that the sampler says (evolution, local search, moves); a trial that was drawn follows that
-    recipe at once. Of a part in the parts store it tells all that it was made of.
+    Parents are those that the sampler says (evolution, local search, moves), else the trial whose weights one
+    inherited; a trial that was drawn follows that recipe at once. Of what a model of the trials before proposed, it
+    tells from how many, and what it has otherwise than the best of them. Of a part in the parts store it tells all that
+    it was made of.
 
     \b
         assembler why runs/my_space/20260101-120000-abcdef best
@@ -63,12 +65,15 @@ def _tell(found: Searched, asked: Trial, chain: tuple[Link, ...]) -> None:
         words = "\n".join(map(str, link.edits)) or "nothing"
         say.row(table, link.trial.number, words, *values, *(count(link.trial.costs.get(name)) for name in costs))
     say.show(table)
+    for link in chain:
+        for note in link.notes:
+            say.line(f"trial {link.trial.number}: {note}")
 
 
 def _link(found: Searched, link: Link) -> dict[str, Any]:
+    one, told = link.trial, {"values": found.values(link.trial), "costs": link.trial.costs, "notes": list(link.notes)}
     edits = [{"decision": e.name, "before": e.before, "after": e.after} for e in link.edits]
-    one = link.trial
-    return {"trial": one.number, "state": one.state, "edits": edits, "values": found.values(one), "costs": one.costs}
+    return {"trial": one.number, "state": one.state, "edits": edits, **told}
 
 
 def _part(key: str) -> dict[str, Any]:

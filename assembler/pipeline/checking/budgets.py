@@ -19,6 +19,7 @@ from assembler.recipe.document import beside, changed
 from assembler.recipe.expressions import evaluate, parse
 from assembler.recipe.values import Leaf, Map, marked
 from assembler.search.exact import Additive, BudgetError, solve
+from assembler.search.linear import bounded
 from assembler.wiring.build import build
 
 _MODELS = ("meta", "teacher", "train")
@@ -82,11 +83,8 @@ def check(spec: RunSpec) -> None:
             host = str(phase.options.get("host", host))
             if host in graphs and spec.split:
                 check_host(graphs[host], host, variants(spec))
-        elif kind == "search" and _of_parts(phase.options) and phase.options.get("budget") and host in graphs:
-            try:
-                _solve(spec, graphs, host, phase.options["budget"])
-            except (BudgetError, RecipeError) as error:
-                raise error.at(_place(spec, phase.name, "budget")) from None
+        elif kind == "search" and _of_parts(phase.options) and host in graphs:
+            _fits(spec, phase.name, graphs, host, phase.options.get("budget") or {})
 
 
 def _of_parts(options: Mapping[str, Any]) -> bool:
@@ -103,13 +101,24 @@ def _plan(spec: RunSpec, phase: str, source: Graph, apply: list[Any], graphs: di
         graphs[phase] = found
 
 
-def _solve(spec: RunSpec, graphs: Mapping[str, Graph], host: str, budget: Mapping[str, Any]) -> None:
+def _fits(spec: RunSpec, phase: str, graphs: Mapping[str, Graph], host: str, budget: Mapping[str, Any]) -> None:
+    """Raise BudgetError where no assembly is within the budget and the constraints that are linear in costs."""
+    if not budget and not any(rule.costs for rule in spec.space.where):
+        return
+    try:
+        solve(bounded(_problem(spec, graphs, host, budget), spec.space.where))
+    except (BudgetError, RecipeError) as error:
+        where = spec.document.model.get("where")
+        raise error.at(_place(spec, phase, "budget") if budget or where is None else where.span) from None
+
+
+def _problem(spec: RunSpec, graphs: Mapping[str, Graph], host: str, budget: Mapping[str, Any]) -> Additive:
     found = {slot: [(v.label, total(v.graph)) for v in some] for slot, some in variants(spec).items()}
     costs = {c: {s: tuple(float(getattr(cost, c)) for _, cost in some) for s, some in found.items()} for c in COSTS}
     labels = {slot: tuple(label for label, _ in some) for slot, some in found.items()}
     scores = {slot: (0.0,) * len(some) for slot, some in found.items()}
     most = limits(budget, {name: total(graph) for name, graph in graphs.items()})
-    solve(Additive(scores, costs, fixed(graphs[host], spec.split), most, labels))
+    return Additive(scores, costs, fixed(graphs[host], spec.split), most, labels)
 
 
 def _limit(name: str, said: Any, costs: Mapping[str, Cost]) -> float:

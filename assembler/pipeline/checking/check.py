@@ -41,7 +41,7 @@ def check(document: Document) -> list[Problem]:
     elif "search" in tree:
         from assembler.pipeline.checking.run import search_problems
 
-        note_all(problems, search_problems(tree.get("search")))
+        note_all(problems, search_problems(tree.get("search"), space(document.model, [])))
     if "where" in document.model or "moves" in document.model:
         note_all(problems, _space(document))
     if "claims" in tree:

@@ -15,7 +15,7 @@ from assembler.pipeline.checking.given import arguments, registered, training
 from assembler.pipeline.checking.objectives import TASK as TASK
 from assembler.pipeline.checking.objectives import objective, paths, turns
 from assembler.pipeline.checking.scene import Scene
-from assembler.recipe.choices import space
+from assembler.recipe.choices import Space, space
 from assembler.recipe.document import Document, beside, changed, entries
 from assembler.recipe.expressions import evaluate, parse
 from assembler.recipe.values import Leaf, Map, Value, plain
@@ -35,19 +35,19 @@ _TAKEN = ("assembled", "host", "slot", "test", "end_to_end_total", "end_to_end_t
 _MAKES_MODEL = ("meta", "teacher", "train", "assemble", "rewrite")
 
 
-def search_problems(value: Value) -> Iterator[Problem]:
+def search_problems(value: Value, decisions: Space) -> Iterator[Problem]:
     """What is wrong with a space's `search:` section."""
     if not isinstance(value, Map):
         yield Problem("'search' must be a mapping", value.span, hint="for instance {data: digits, trials: 20}")
         return
+    from assembler.pipeline.checking.search import asked, cheaper  # what a recipe does not have is not imported
+
     yield from arguments(registry.settings("search"), value, value.span)
-    for key, kind in (("data", "dataset"), ("sampler", "sampler")):
-        if key in value:
-            yield from registered(kind, value.get(key), "name")
+    if "data" in value:
+        yield from registered("dataset", value.get("data"), "name")
+    yield from asked(value, decisions)
     yield from training(value.get("train"))
     if any(key in value for key in ("mode", "screen", "prune", "supernet", "objectives")):
-        from assembler.pipeline.checking.search import cheaper  # what a recipe does not have is not imported
-
         yield from cheaper(value)
     budget = value.get("budget")
     for name in budget.keys() if isinstance(budget, Map) else ():
@@ -175,7 +175,6 @@ class RunCheck:
             "objective": lambda v: objective(v, scene),
             "turns": lambda v: turns(v, scene, beside="objective" in body),
             "trained": lambda v: paths(v, scene, "trained"),
-            "sampler": lambda v: registered("sampler", v, "name"),
             "budget": self.budget,
             "model": lambda v: self.other(name, v, body.get("set")),
             "set": lambda v: iter(()) if "model" in body else self.set(v),
@@ -209,9 +208,10 @@ class RunCheck:
 
     def searching(self, body: Map) -> Iterator[Problem]:
         """What is wrong with how a phase searches, beside its options one by one."""
-        if any(key in body for key in ("mode", "screen", "prune", "supernet", "train", "objectives")):
-            from assembler.pipeline.checking.search import cheaper  # what a recipe does not have is not imported
+        from assembler.pipeline.checking.search import asked, cheaper  # as above
 
+        yield from asked(body, self.decisions, "parts")
+        if any(key in body for key in ("mode", "screen", "prune", "supernet", "train", "objectives")):
             yield from cheaper(body, "parts")
         if plain(body.get("mode", Leaf("parts"))) == "parts" and self.decisions.moves:
             said = "moves change graphs, and slots have no parts that are trained for that"

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from assembler import registry
 from assembler.errors import Problem, RecipeError, near
 from assembler.pipeline.checking.given import arguments, registered
+from assembler.recipe.choices import Space
 from assembler.recipe.values import Leaf, Map, Value, plain
 
+USUAL = {"parts": "exact"}
+"""The sampler of a mode where none is said; of others it is tpe."""
 MEASURED = ("validation", "loss", "train_flops", "steps")
 """What a training gives that a search may be about, beside the costs."""
 COSTS = ("params", "flops")
 PARTS = "a run has them: split: [stage.*], and phases: {meta: {}, incubate: {}, search: {mode: parts}}"
+
+
+def asked(search: Map, space: Space, default: str = "trials") -> Iterator[Problem]:
+    """The problems of who asks for trials and of how many; `default` is the mode if none is written."""
+    from assembler.pipeline.checking import making  # what a recipe does not have is not imported
+
+    for key, said in numbers({key: plain(value) for key, value in search}):
+        yield Problem(said, search.get(key).span)
+    mode = str(plain(search.get("mode") or Leaf(default)))
+    goals = plain(search.get("objectives") or Map())
+    sampler = _given(search, "sampler") or Leaf(USUAL.get(mode, "tpe"), search.span)
+    objectives = len(goals) if isinstance(goals, dict) else 1
+    yield from making.sampler(sampler, space, objectives or 1, parts=mode == "parts")
+
+
+def numbers(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The settings of a search that are numbers out of range, and what is wrong with each."""
+    trials, seed = given.get("trials"), given.get("seed")
+    if type(trials) is int and trials < 1:
+        yield "trials", f"a search needs a trial, not {trials}"
+    if type(seed) is int and not 0 <= seed < 2**32:
+        yield "seed", f"'seed' of a search is from 0 to 2**32 - 1, not {seed}"
 
 
 def cheaper(search: Map, default: str = "trials") -> Iterator[Problem]:
@@ -22,7 +47,9 @@ def cheaper(search: Map, default: str = "trials") -> Iterator[Problem]:
     if (screen := _given(search, "screen")) is not None:
         yield from _screen(screen)
     if (prune := _given(search, "prune")) is not None:
-        yield from registered("pruner", prune, "name")
+        from assembler.pipeline.checking import making  # as above
+
+        yield from making.pruner(prune)
         yield from _objectives(search, prune)
     mode = plain(search.get("mode") or Leaf(default))
     if (supernet := _given(search, "supernet")) is not None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from assembler.assemble.task import Task
 from assembler.errors import InputError
 from assembler.graph.core import Graph
-from assembler.graph.edit import graft
 from assembler.registry import phase
 
 if TYPE_CHECKING:
@@ -49,10 +48,5 @@ def assembly(run: Run, label: str, seed: int, choice: Mapping[str, int]) -> tupl
     """The graph of an assembly and the task that puts it together and tunes it; `choice` indexes the search's slots."""
     objective, train = run.tuning
     slots = run.searches[seed].parameters["slots"]
-    graph = run.graphs[run.host]
-    needs = {"host": run.models[run.host][seed], **run.teachers(seed, objective)}
-    for slot, pick in choice.items():
-        variant = slots[slot][pick]["variant"]
-        graph = graft(graph, slot, run.variants[slot][variant].graph)
-        needs[f"part:{slot}"] = run.parts[seed][slot, variant]
-    return graph, run.training(label, graph, seed, train, objective, needs)
+    graph, needs = run.assembly(seed, {slot: slots[slot][pick]["variant"] for slot, pick in choice.items()})
+    return graph, run.training(label, graph, seed, train, objective, needs | run.teachers(seed, objective))

@@ -1,199 +1,164 @@
-"""The job that searches assemblies of trained parts: no training, candidates are put together and validated."""
+"""Assemblies of trained parts as candidates of a search: nothing is trained, they are put together and validated."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
-
-from torch import nn
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 from assembler.assemble.job import Job
-from assembler.assemble.judging import assess, needed, watched
+from assembler.assemble.judging import assess
+from assembler.assemble.product import Product
+from assembler.assemble.task import Task, task
 from assembler.assemble.weights import load_there
 from assembler.compile.lower import lower
-from assembler.compile.outline import outline, swap
-from assembler.compile.weights import read_weights
 from assembler.graph.core import Graph
-from assembler.graph.edit import cut
-from assembler.graph.sides import sides_named
-from assembler.graph.text import from_text
-from assembler.infer.shape import shapes
-from assembler.pipeline.jobs import WEIGHTS, data_of, model_of, task_of
+from assembler.graph.text import from_text, to_text
+from assembler.infer.cost import total
+from assembler.pipeline.code import code_of
+from assembler.pipeline.jobs import assembled, data_of, task_of
 from assembler.pipeline.search.candidates import Candidates
-from assembler.recipe.choices import Choice, Decision, Pick, Space
-from assembler.recipe.read import read_text
+from assembler.pipeline.search.settings import Settings
+from assembler.pipeline.search.trainer import read
+from assembler.recipe.choices import Choice, Decision, Space
+from assembler.recipe.document import Document
+from assembler.search.evaluators import Outcome
 from assembler.search.exact import Additive, solve
-from assembler.search.pareto import Direction
-from assembler.search.samplers import SearchSpec, make
-from assembler.search.study import Trial, run
+from assembler.search.trial import Trial
 from assembler.train.device import resolve
-from assembler.train.steps import free
 
-CANDIDATES = "candidates.jsonl"
+PARTS = "assembler:parts"
+"""The fact of a study that says which choices of the recipe each part of each slot stands for."""
+_SETTING = ("data", "data_id", "task", "metric", "device")
 
 
-def search(job: Job) -> dict[str, Any]:
-    """The best assembly of parts under the budget, by the first objective; the table of all candidates is a file.
+class Assemblies:
+    """The assemblies of parts. A decision is a slot, its candidates are the parts that are there, by label.
 
-    Needs the host and one product a part, named `<slot>/<variant number>`. `inputs["slots"]` maps each slot to its
-    variants: label, params, flops, and their picks where the `recipe` has constraints.
+    `parts` has, for each slot, the label of every part and the picks of the recipe's own decisions that it stands for.
     """
-    slots: dict[str, list[dict[str, Any]]] = job.inputs["slots"]
-    problem = _additive(job, slots)
-    solve(problem)  # says at once which budget nothing meets
-    space = Space(tuple(Decision(s, "oneof", tuple(v["label"] for v in found)) for s, found in slots.items()))
-    judge = _Judge(job, slots)
-    goals: dict[str, Direction] = job.inputs["objectives"]
-    sampler = make(job.inputs["sampler"], SearchSpec(space, job.inputs["seed"], len(goals), additive=problem))
-    bounds = _bounds(job, slots)
 
-    def cost(choice: Choice) -> dict[str, float]:
-        return {name: problem.cost(name, _whole(choice)) for name in problem.costs}
+    growth = None
 
-    def valued(choice: Choice) -> tuple[float, ...]:
-        score, loss = judge(choice)
-        known = {**cost(choice), "validation": score, "loss": loss}
-        return tuple(known[name] for name in goals)
+    def __init__(self, whole: Candidates, parts: Mapping[str, Sequence[tuple[str, Choice]]]) -> None:
+        self.whole, self.name, self.model, self._parts = whole, whole.name, whole.model, parts
+        self.space = Space(
+            tuple(Decision(s, "oneof", tuple(label for label, _ in found)) for s, found in parts.items())
+        )
 
-    total = min(job.inputs["trials"], space.size or job.inputs["trials"])
-    study = run(
-        space,
-        valued,
-        sampler,
-        total,
-        cost=cost,
-        budget=problem.budget,
-        where=bounds.refusal if bounds else None,
-        on_trial=lambda trial: job.progress(trial.number + 1, total, {next(iter(goals)): trial.value}),
-        directions=tuple(goals.values()),
-    )
-    rows = [_row(trial, space, problem, judge) for trial in study.trials]
-    (job.out / CANDIDATES).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert study.best is not None
-    best = _whole(study.best.choice)
-    return {
-        "choice": best,
-        "labels": {slot: slots[slot][i]["label"] for slot, i in best.items()},
-        "validation": judge.seen[_key(best)][0],
-        "loss": judge.seen[_key(best)][1],
-        "evaluated": study.evaluated,
-        "space_size": space.size,
-        "flops": judge.flops * study.evaluated,
-    }
+    @staticmethod
+    def read(whole: Candidates, facts: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]) -> Assemblies:
+        """The assemblies that a study's `facts` tell of."""
+        parts = {slot: [(label, _picks(picks)) for label, picks in found] for slot, found in facts.items()}
+        return Assemblies(whole, parts)
+
+    def picks(self, choice: Choice) -> Choice:
+        """The choice of the recipe's own decisions that makes an assembly."""
+        made = {slot: found[indexed(choice)[slot]][1] for slot, found in self._parts.items()}
+        return {name: pick for picks in made.values() for name, pick in picks.items()}
+
+    def graph(self, choice: Choice) -> Graph:
+        """The graph of an assembly."""
+        return self.whole.graph(self.picks(choice))
+
+    def fingerprint(self, choice: Choice) -> str:
+        """What equal graphs share."""
+        return self.whole.fingerprint(self.picks(choice))
+
+    def cost(self, choice: Choice) -> dict[str, float]:
+        """The costs of an assembly by name."""
+        return self.whole.cost(self.picks(choice))
+
+    def refusal(self, choice: Choice, costs: Mapping[str, float] | None = None) -> str:
+        """Why an assembly breaks a constraint of the recipe's space."""
+        return self.whole.refusal(self.picks(choice), costs)
+
+    def recipe(self, choice: Choice) -> str:
+        """The recipe of an assembly as text."""
+        return self.whole.recipe(self.picks(choice))
+
+    @property
+    def text(self) -> str:
+        """The recipe with its choices open, as text."""
+        return self.whole.text
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What else is to be known of a study of them, as plain data."""
+        return {PARTS: {slot: [[label, dict(picks)] for label, picks in found] for slot, found in self._parts.items()}}
 
 
-class _Judge:
-    """Validates an assembly: swaps the slots' trained modules into one outlined host. Each assembly once."""
+class Made(Protocol):
+    """A run under way, as far as its assemblies need it."""
 
-    def __init__(self, job: Job, slots: Mapping[str, list[dict[str, Any]]]) -> None:
-        host = model_of(job.needs["host"])
-        self.device = resolve(job.inputs["device"])
-        self.data, self.task = data_of(job), task_of(job)
-        self.graph, self.names = watched(host.graph, needed(self.task, self.data.train, dict(host.graph.outputs)))
-        self.parts = {
-            (slot, n): from_text(job.needs[f"{slot}/{n}"].card["inputs"]["part"])
-            for slot, found in slots.items()
-            for n in range(len(found))
-        }
-        self.types = shapes(host.graph)
-        self.reads: dict[str, tuple[str, ...]] = {slot: () for slot in slots}
-        for (slot, _), part in self.parts.items():
-            ids = sides_named(host.graph, part.input_names[1:], slot).values()
-            self.reads[slot] = tuple(dict.fromkeys((*self.reads[slot], *ids)))
-        whole = {slot: tuple(dict.fromkeys((*cut(host.graph, slot).sides, *ids))) for slot, ids in self.reads.items()}
-        self.reads = whole
-        self.base = outline(self.graph, list(slots), self.types, reads=whole)
-        load_there(self.base, host.weights)
-        self.base.to(self.device)
-        self.slots = slots
-        self.needs = job.needs
-        self.modules: dict[tuple[str, int], nn.Module] = {}
-        self.seen: dict[tuple[tuple[str, int], ...], tuple[float, float]] = {}
-        self.flops = int(job.inputs["validation_flops"])
-
-    def __call__(self, choice: Choice) -> tuple[float, float]:
-        """The metric and the loss of an assembly on the validation split."""
-        whole = _whole(choice)
-        key = _key(whole)
-        if key not in self.seen:
-            module = swap(self.base, {slot: self.module(slot, i) for slot, i in whole.items()})
-            self.seen[key] = assess(module, self.graph, self.data, self.task, self.device, self.names)
-        return self.seen[key]
-
-    def module(self, slot: str, index: int) -> nn.Module:
-        """The trained module of one variant."""
-        if (slot, index) not in self.modules:
-            product = self.needs[f"{slot}/{index}"]
-            module = lower(self.called(slot, self.parts[slot, index]))
-            load_there(module, read_weights(product.file(WEIGHTS)))
-            self.modules[slot, index] = module.to(self.device)
-        return self.modules[slot, index]
-
-    def called(self, slot: str, part: Graph) -> Graph:
-        """A part with the inputs that all parts of its slot are called with, in their order."""
-        own = {i: name for name, i in sides_named(self.graph, part.input_names[1:], slot).items()}
-        taken = {*part.nodes, *part.names, *part.input_names}
-        names = [own.get(i) or free(f"unread{n}", taken) for n, i in enumerate(self.reads[slot])]
-        sides = tuple((name, self.types[i]) for name, i in zip(names, self.reads[slot], strict=True))
-        return replace(part, inputs=(part.inputs[0], *sides))
+    def assembly(self, seed: int, picks: Mapping[str, int]) -> tuple[Graph, dict[str, Task]]:
+        """The graph of an assembly, with the host and the trained parts as needs."""
 
 
 @dataclass(frozen=True)
-class _Bounds:
-    """The constraints of a recipe, for assemblies: `picks` are what each slot's variants decide in it."""
+class Assembler:
+    """Trials as validations of assemblies, which `run` makes of the `variants` that were trained in each slot.
 
-    candidates: Candidates
-    picks: Mapping[str, list[dict[str, Pick]]]
+    `inputs` are those that every training of the run has, `beside` the models that the task compares with.
+    """
 
-    def refusal(self, choice: Choice, costs: Mapping[str, float] | None) -> str:
-        """Why an assembly breaks a constraint, by decisions or, with `costs`, by what it costs."""
-        space = self.candidates.space
-        made = {name: pick for slot, i in _whole(choice).items() for name, pick in self.picks[slot][i].items()}
-        more = space.costs - {*(costs or {})}
-        found = self.candidates.cost(made) if costs is not None and more else {}
-        return space.refusal(made, None if costs is None else {**found, **costs})
+    document: Document
+    candidates: Assemblies
+    how: Settings
+    run: Made
+    variants: Mapping[str, Sequence[int]]
+    inputs: Mapping[str, Any]
+    beside: Mapping[str, Task]
+    additive: Additive
+    phase: str = "search"
+
+    steps: ClassVar[None] = None
+    seen: ClassVar[tuple[str, ...]] = ()
+    devices: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the values of trials depend on beside their choices."""
+        return {"data": self.how.data, "objectives": list(self.how.goals), "mode": self.how.mode}
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The data that assemblies are validated on."""
+        return self.how.data_for("assemblies are validated")
+
+    def check(self) -> None:
+        """Raise BudgetError where no assembly fits, with what binds."""
+        solve(self.additive)
+
+    def task(self, trial: Trial, more: Mapping[str, Task]) -> Task:
+        """The validation of an assembly."""
+        picks = {slot: self.variants[slot][i] for slot, i in indexed(trial.choice).items()}
+        graph, needs = self.run.assembly(self.how.seed, picks)
+        inputs = {"graph": to_text(graph), **{name: self.inputs[name] for name in _SETTING}}
+        label = " ".join(trial.labels.values())
+        code = code_of(graph, (), {})
+        return task(f"{__name__}:score", inputs, {**needs, **self.beside, **more}, label=label, phase=self.phase,
+                    code=code)  # fmt: skip
+
+    def read(self, trial: Trial, product: Product) -> Outcome:
+        """The values of a trial."""
+        return read(self.how, trial, product)
 
 
-def _bounds(job: Job, slots: Mapping[str, list[dict[str, Any]]]) -> _Bounds | None:
-    if "recipe" not in job.inputs:
-        return None
-    candidates = Candidates(read_text(job.inputs["recipe"], "the model"), "the model")
-    picks = {
-        slot: [{n: tuple(p) if isinstance(p, list) else p for n, p in one["picks"].items()} for one in found]
-        for slot, found in slots.items()
-    }
-    return _Bounds(candidates, picks)
+def score(job: Job) -> dict[str, Any]:
+    """What an assembly is worth on the validation split, and the FLOPs of that."""
+    graph, data, device = from_text(job.inputs["graph"]), data_of(job), resolve(job.inputs["device"])
+    module = lower(graph)
+    load_there(module, assembled(job) or {})
+    metric, loss = assess(module.to(device), graph, data, task_of(job), device)
+    return {"validation": metric, "loss": loss, "flops": total(graph).flops * len(data.validation)}
 
 
-def _additive(job: Job, slots: Mapping[str, list[dict[str, Any]]]) -> Additive:
-    """Scores and costs that add up: a part's score is the loss of the host with that part alone in it."""
-    losses = {s: tuple(job.needs[f"{s}/{i}"].result["loss"] for i in range(len(v))) for s, v in slots.items()}
-    costs = {c: {s: tuple(float(one[c]) for one in v) for s, v in slots.items()} for c in ("params", "flops")}
-    labels = {s: tuple(one["label"] for one in v) for s, v in slots.items()}
-    return Additive(losses, costs, job.inputs["fixed"], job.inputs["budget"], labels)
-
-
-def _whole(choice: Mapping[str, Any]) -> dict[str, int]:
+def indexed(choice: Mapping[str, Any]) -> dict[str, int]:
+    """The index of the part in each slot."""
     return {slot: int(pick) for slot, pick in choice.items()}
 
 
-def _key(choice: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(choice.items()))
-
-
-def _row(trial: Trial, space: Space, problem: Additive, judge: _Judge) -> dict[str, Any]:
-    whole = _whole(trial.choice)
-    score, loss = judge.seen.get(_key(whole), (None, None))
-    return {
-        "number": trial.number,
-        "choice": space.named(trial.choice),
-        "params": problem.cost("params", whole),
-        "flops": problem.cost("flops", whole),
-        "estimate": problem.score(whole),
-        "score": score,
-        "loss": loss,
-        "feasible": trial.state != "infeasible",
-        "reason": trial.reason,
-    }
+def _picks(said: Mapping[str, Any]) -> Choice:
+    """Picks that were written as JSON."""
+    return {name: tuple(pick) if isinstance(pick, list) else pick for name, pick in said.items()}

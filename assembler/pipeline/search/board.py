@@ -21,6 +21,7 @@ class Board:
 
     goals: Mapping[str, Direction]
     wanted: int
+    name: str = "search"
     begin: float = field(default_factory=time.monotonic)
     states: Counter[str] = field(default_factory=Counter)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)

@@ -59,6 +59,10 @@ class Candidates:
             return {name: float(getattr(cost, name)) for name in BUDGETED if name in self.wanted}
         return costs_of(variant.graph, self.wanted, self._steps)
 
+    def refusal(self, choice: Choice, costs: Mapping[str, float] | None = None) -> str:
+        """Why a choice breaks a constraint, by decisions or, with `costs`, by what it costs; empty where none does."""
+        return self.space.refusal(choice, costs)
+
     def recipe(self, choice: Choice) -> str:
         """The recipe of a choice as text, from which the same graph can be built."""
         return to_yaml(recipe_of(self.model, choice, self.name))
@@ -67,6 +71,11 @@ class Candidates:
     def text(self) -> str:
         """The recipe with its choices open, as text."""
         return to_yaml(self.model.drop("set"))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What else is to be known of a study of them."""
+        return {}
 
     def _variant(self, choice: Choice) -> Variant:
         key = tuple(choice.items())

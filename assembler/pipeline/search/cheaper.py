@@ -10,7 +10,8 @@ from assembler.assemble.runner import Runner
 from assembler.assemble.task import Task
 from assembler.errors import RecipeError, TaskError
 from assembler.pipeline.checking.search import PARTS
-from assembler.pipeline.search.candidates import BUDGETED
+from assembler.pipeline.search.assemblies import Assembler
+from assembler.pipeline.search.candidates import BUDGETED, Candidates
 from assembler.pipeline.search.modes import Inherit, Trials
 from assembler.pipeline.search.pruning import Past
 from assembler.pipeline.search.scoring import Scorer
@@ -23,20 +24,23 @@ from assembler.search.samplers import Sampler
 from assembler.search.trial import Study
 from assembler.train.supernet import SupernetSpec
 
+Maker = Trainer | Scorer | Assembler
+"""What makes a task of a trial, and reads its values from the product."""
 
-def mode_of(how: Settings, maker: Trainer | Scorer) -> Trials:
+
+def mode_of(how: Settings, maker: Maker) -> Trials:
     """What becomes of trials. Raises RecipeError where sections of the search do not go together."""
     signs = {name: 1 if goal == "maximize" else -1 for name, goal in how.goals.items()}
     past = Past(how.prune, signs, BUDGETED, maker.steps, maker.seen) if how.prune else None
     make, read = maker.task, maker.read
-    if how.mode == "parts":
+    if how.mode == "parts" and not isinstance(maker, Assembler):
         raise RecipeError(f"'{maker.document.name}' has no slots with trained parts to search", path="search.mode",
                           hint=PARTS)  # fmt: skip
     if how.supernet and how.mode != "supernet":
         raise RecipeError(f"'supernet' is for mode: supernet, not {how.mode}", path="search.supernet")
-    if how.mode == "trials":
+    if how.mode in ("trials", "parts"):
         return Trials(make, read, past)
-    if isinstance(maker, Scorer):
+    if not isinstance(maker, Trainer):
         said = f"mode: {how.mode} trains candidates, and an objective scores them as they are built"
         raise RecipeError(said, path="search.mode", hint="leave the objective out, or search with mode='trials'")
     if how.mode == "inherit":
@@ -48,10 +52,10 @@ def mode_of(how: Settings, maker: Trainer | Scorer) -> Trials:
     return OneShot(make, read, graph=candidates.graph, shared=shared, how=spec)
 
 
-def sampler_of(sampler: Sampler, maker: Trainer | Scorer, mode: Trials, runner: Runner | None) -> Sampler:
+def sampler_of(sampler: Sampler, maker: Maker, mode: Trials, runner: Runner | None) -> Sampler:
     """The sampler behind the screen; what a supernet has come to prefer is asked for first."""
     how = maker.how
-    if how.screen:
+    if how.screen and isinstance(maker.candidates, Candidates):
         sampler = screened(sampler, how.screen, maker.candidates, lambda: maker.data, how.budget)
     if isinstance(mode, OneShot) and mode.how.train in ("enas", "darts"):
         wanted = _made(mode.shared, runner).result["preferred"].items()

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from assembler.errors import InputError, RecipeError
 from assembler.graph.core import Graph
 from assembler.graph.diff import Diff, diff
+from assembler.pipeline.search.assemblies import Assemblies
 from assembler.pipeline.search.candidates import Candidates
 from assembler.recipe.choices import Choice
 from assembler.recipe.choices.chosen import chosen
@@ -21,7 +22,7 @@ _HEAVY = 3  # how much another op weighs, against another argument
 _SHOWN = 3
 
 
-def choice_of(candidates: Candidates, recipe: Document) -> Choice:
+def choice_of(candidates: Candidates | Assemblies, recipe: Document) -> Choice:
     """The choice that builds the model of a recipe, by what is written where decisions are and by the graph.
 
     Decisions that are not told by the text are made one after another so that the graph comes nearer, and then moves.
@@ -43,7 +44,7 @@ def choice_of(candidates: Candidates, recipe: Document) -> Choice:
 class _Nearer:
     """Changes a choice so that its graph comes nearer to a target."""
 
-    def __init__(self, candidates: Candidates, target: Graph) -> None:
+    def __init__(self, candidates: Candidates | Assemblies, target: Graph) -> None:
         self.candidates, self.target = candidates, target
         self._rng = random.Random(0)
 

@@ -13,7 +13,7 @@ from assembler.recipe.choices import Choice, Pick
 from assembler.registry.entry import digest
 from assembler.search.evaluators import Outcome
 from assembler.search.moves import Frozen, frozen
-from assembler.search.trial import Trial
+from assembler.search.trial import Inherited, Trial
 
 Make = Callable[[Trial, Mapping[str, Task]], Task]
 """The task that trains a trial's candidate, given what it needs besides the weights that the recipe names."""
@@ -38,6 +38,10 @@ class Trials:
     def made(self, trial: Trial) -> Task:
         """The task without what its product does not depend on."""
         return self.make(trial, {})
+
+    def basis(self, first: Trial) -> str:
+        """What stands for all that values depend on beside the choice: the key of the task of any trial."""
+        return self.make(first, {}).key
 
     def read(self, trial: Trial, product: Product) -> Outcome:
         """What a product is worth."""
@@ -75,11 +79,13 @@ class Inherit(Trials):
     is_there: Callable[[Task], bool] = lambda task: True
     known: dict[Frozen, Task] = field(default_factory=dict)
     parents: list[tuple[Choice, float, Task]] = field(default_factory=list)
+    numbers: dict[Task, int] = field(default_factory=dict)
+    """The trials of the parents."""
 
     def made(self, trial: Trial) -> Task:
         key = (*frozen(trial.choice), ("", trial.repeat))
         if key not in self.known:
-            parent = self.parent(trial.choice)
+            parent = self.begun_with(trial) if trial.state == "complete" else self.parent(trial.choice)
             made = self.make(trial, {PARENT: parent} if parent else {})
             if parent:
                 made = replace(made, code=digest("\n".join([made.code, *map(module_code, INHERITING)])))
@@ -92,6 +98,17 @@ class Inherit(Trials):
             return None
         return min(self.parents, key=lambda one: (differing(one[0], choice), -one[1]))[2]
 
+    def begun_with(self, trial: Trial) -> Task | None:
+        """The task of the trial whose weights one of the past began with, as was written down."""
+        by_number = {number: task for task, number in self.numbers.items()}
+        return by_number.get(trial.inherited.trial) if trial.inherited else None
+
+    def read(self, trial: Trial, product: Product) -> Outcome:
+        found, parent = super().read(trial, product), dict(self.made(trial).needs).get(PARENT)
+        if parent is None:
+            return found
+        return replace(found, inherited=Inherited(self.numbers[parent], product.result["account"]))
+
     def heard(self, trial: Trial) -> None:
         super().heard(trial)
         if trial.state != "complete" or not trial.choice or trial.value is None:
@@ -99,6 +116,7 @@ class Inherit(Trials):
         made = self.made(trial)
         if self.is_there(made):
             self.parents.append((trial.choice, self.sign * trial.value, made))
+            self.numbers.setdefault(made, trial.number)
 
 
 def differing(a: Mapping[str, Pick], b: Mapping[str, Pick]) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from assembler.pipeline.exporting import write_text
 from assembler.pipeline.search.settings import Settings
-from assembler.recipe.choices import space
+from assembler.recipe.choices import Space, space
 from assembler.recipe.document import Document
 from assembler.recipe.values import plain
 from assembler.report.html import write_report
@@ -37,8 +37,14 @@ def summary(document: Document, how: Settings, study: Study) -> dict[str, Any]:
         found["doc"] = plain(doc)
     if best:
         found["result"] = {"metric": goals[0], "choice": best.labels, **best.costs}
+    found["study"] = study_data(space(document.model), how, study)
+    return found
+
+
+def study_data(found: Space, how: Settings, study: Study) -> dict[str, Any]:
+    """What the page of a search is drawn from beside the trials themselves; `found` are the decisions."""
     reasons = Counter((t.state, t.reason) for t in study.trials if t.reason and t.state != "duplicate")
-    found["study"] = {
+    return {
         "goals": how.goals,
         "budget": how.budget or {},
         "sampler": how.sampler,
@@ -47,12 +53,11 @@ def summary(document: Document, how: Settings, study: Study) -> dict[str, Any]:
         "stopped": study.stopped,
         "states": dict(Counter(t.state for t in study.trials)),
         "reasons": [{"state": s, "reason": r, "times": n} for (s, r), n in reasons.most_common(_REASONS)],
-        "best": best.number if best else None,
+        "best": study.best.number if study.best else None,
         "front": _front(how, study),
         "importance": importance(study.trials),
-        "lineage": _lineage(document, study),
+        "lineage": _lineage(found, study),
     }
-    return found
 
 
 def _verdict(study: Study, goals: list[str]) -> str:
@@ -72,13 +77,12 @@ def _front(how: Settings, study: Study) -> list[int]:
     return [done[i].number for i in front([((t.value or 0.0), t.costs["params"]) for t in done], directions)]
 
 
-def _lineage(document: Document, study: Study) -> list[dict[str, Any]]:
+def _lineage(found: Space, study: Study) -> list[dict[str, Any]]:
     if study.best is None:
         return []
-    found = space(document.model)
     chain = lineage(study.trials, study.best, found.named(found.first))
     return [
-        {"trial": link.trial.number, "edits": [str(e) for e in link.edits], "values": list(link.trial.values or ()),
-         "state": link.trial.state, "params": link.trial.costs.get("params")}
+        {"trial": link.trial.number, "edits": [*map(str, link.edits), *link.notes],
+         "values": list(link.trial.values or ()), "state": link.trial.state, "params": link.trial.costs.get("params")}
         for link in chain
     ]  # fmt: skip

@@ -12,11 +12,13 @@ from assembler.recipe.document import Document
 from assembler.recipe.write import to_yaml
 from assembler.search.study import Study, Trial
 
+CANDIDATES = "candidates.jsonl"
+
 
 def write_search(folder: Path, document: Document, study: Study) -> None:
     """Write every candidate to candidates.jsonl, and the recipe with the best one's choices made to best.yaml."""
     rows = [row_of(trial) for trial in study.trials]
-    write_text(folder / "candidates.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write_text(folder / CANDIDATES, "".join(json.dumps(row) + "\n" for row in rows))
     if best := study.best:
         text = best.recipe or to_yaml(recipe_of(document.model, best.choice, document.name))
         write_text(folder / "best.yaml", text)

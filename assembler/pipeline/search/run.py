@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from assembler.assemble.store import Store
 from assembler.errors import RecipeError
 from assembler.pipeline.exporting import silent
 from assembler.pipeline.search.candidates import Candidates
-from assembler.pipeline.search.cheaper import finished, mode_of, sampler_of
+from assembler.pipeline.search.cheaper import Maker, finished, mode_of, sampler_of
 from assembler.pipeline.search.evaluating import ByTasks
 from assembler.pipeline.search.modes import Trials
 from assembler.pipeline.search.scoring import ObjectiveFunction, Scorer
@@ -59,7 +59,7 @@ def search_recipe(
         if isinstance(maker, Trainer) or maker.away:
             where: dict[str, Any] = {"address": running.address, "gpus": running.gpus, "devices": maker.devices}
             pool = make_pool(running.engine, store, running.workers, **where)
-        log = _log(stack, maker, running, tell)
+        log = stack.enter_context(kept(search, running, tell))
         runner = None
         if pool:
             runner = Runner(store, running.workers, on_event, limit=running.timeout, pool=pool)
@@ -81,19 +81,29 @@ def opened(document: Document) -> Candidates:
 class Search:
     """A search that is ready to begin: what makes trials and how, what asks for them."""
 
-    maker: Trainer | Scorer
+    maker: Maker
     mode: Trials
     sampler: Sampler
 
     @staticmethod
-    def of(maker: Trainer | Scorer) -> Search:
+    def of(maker: Maker) -> Search:
         """The search that the settings of a maker describe. Raises RecipeError or InputError for wrong ones."""
         how, candidates = maker.how, maker.candidates
-        spec = SearchSpec(candidates.space, how.seed, len(how.goals), graph=candidates.graph, growth=candidates.growth)
+        spec = SearchSpec(
+            candidates.space, how.seed, len(how.goals), candidates.graph, maker.additive, candidates.growth
+        )
         sampler = make(how.sampler, spec)
         mode = mode_of(how, maker)
         maker.check()
         return Search(maker, mode, sampler)
+
+    @property
+    def basis(self) -> str:
+        """What stands for all that values depend on beside choices; empty where no candidate can be built."""
+        for choice in self.maker.candidates.space.covering():
+            with suppress(RecipeError):
+                return self.mode.basis(Trial(-1, choice, None, "running"))
+        return ""
 
     def run(
         self,
@@ -119,7 +129,7 @@ class Search:
             cost=candidates.cost,
             budget=how.budget,
             key=candidates.fingerprint,
-            where=candidates.space.refusal,
+            where=candidates.refusal,
             on_trial=on_trial,
             directions=tuple(how.goals.values()),
             log=log,
@@ -127,15 +137,27 @@ class Search:
         return finished(replace(study, refused=getattr(sampler, "refused", 0)), mode, runner)
 
 
-def _log(stack: ExitStack, maker: Trainer | Scorer, running: Running, tell: Callable[[str], None]) -> Log | None:
-    """Where trials are kept, for as long as the search goes on."""
+@contextmanager
+def kept(
+    search: Search, running: Running, tell: Callable[[str], None] = silent, *, basis: str = ""
+) -> Iterator[Log | None]:
+    """Where trials are kept within the block; None where they are not to be.
+
+    With a `basis`, which stands for all that values depend on beside choices, a study that has another is begun anew.
+    """
     if not running.storage:
-        return None
-    how, candidates = maker.how, maker.candidates
-    name = running.study or maker.document.name
-    kept = open_study(running.storage, name, tuple(how.goals.values()), running.workers)
-    joined = kept.join(candidates.space, candidates.recipe, maker.about, how.trials, candidates.text)
-    log = stack.enter_context(joined)
-    for line in log.changes:
-        tell(f"the space has changed since: {line}")
-    return log
+        yield None
+        return
+    maker, candidates = search.maker, search.maker.candidates
+    name, directions = running.study or maker.document.name, tuple(maker.how.goals.values())
+    study = open_study(running.storage, name, directions, running.workers)
+    about = {**maker.about, **({"basis": basis} if basis else {})}
+    if basis and study.about(about):
+        study.forget()
+        study = open_study(running.storage, name, directions, running.workers)
+    for fact, said in candidates.facts.items():
+        study.write(fact, said)
+    with study.join(candidates.space, candidates.recipe, about, maker.how.trials, candidates.text) as log:
+        for line in log.changes:
+            tell(f"the space has changed since: {line}")
+        yield log

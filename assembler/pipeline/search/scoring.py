@@ -91,6 +91,7 @@ class Scorer:
     devices: ClassVar[tuple[str, ...]] = ()
     about: ClassVar[Mapping[str, Any]] = {}
     steps = None
+    additive = None
 
     @property
     def seen(self) -> tuple[str, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from assembler.errors import InputError, Problem, RecipeError
-from assembler.pipeline.checking.search import MEASURED, goal_problems
+from assembler.errors import InputError, Problem, RecipeError, Span
+from assembler.pipeline.checking.search import MEASURED, goal_problems, numbers
 from assembler.recipe.document import Document
-from assembler.recipe.values import Map, plain
+from assembler.recipe.values import Leaf, Map, plain
 from assembler.registry import Entry, checks
 from assembler.registry.live import describe
 from assembler.search.pareto import Direction
@@ -92,14 +92,21 @@ def settings(document: Document, given: Mapping[str, Any], measured: Sequence[st
         raise RecipeError("'search' must be a mapping of settings", hint="for instance {data: digits, trials: 20}")
     found = {**plain(section), **{k: v for k, v in given.items() if v is not None}}
     problems = list(checks.problems(signature(), found, section.key_span, span=section.span, path="search"))
-    if not problems and found.get("trials", 1) < 1:
-        problems.append(Problem(f"a search needs a trial, not {found['trials']}", path="search.trials"))
+    written = section.drop(*(key for key, value in given.items() if value is not None))
+    for key, said in numbers(found):
+        problems.append(_placed(Problem(said, path=f"search.{key}"), written.get(key, Leaf(None)).span))
     if problems:
         raise RecipeError(problems)
     FitSpec.from_spec(found.get("train") or {}, path="search.train")
-    problems = [
-        p for name, goal in (found.get("objectives") or {}).items() for p in goal_problems(name, goal, measured)
-    ]
+    goals = written.get("objectives")
+    for name, goal in (found.get("objectives") or {}).items():
+        place = goals.key_span(name) if isinstance(goals, Map) else None
+        problems += [_placed(p, place) for p in goal_problems(name, goal, measured)]
     if problems:
         raise RecipeError(problems)
     return Settings(**found)
+
+
+def _placed(problem: Problem, span: Span | None) -> Problem:
+    """A problem at the place in the recipe that it is about, if it is written there."""
+    return replace(problem, span=span, path="") if span else problem

@@ -135,6 +135,9 @@ class OneShot(Trials):
         run, code = f"{__name__}:score", [module_code(METHOD[0])]
         return task(run, inputs, {SHARED: self.shared}, label=label, phase="search", code=code, kept=False)
 
+    def basis(self, first: Trial) -> str:
+        return self.shared.key
+
     def weights(self, best: Trial) -> dict[str, Task]:
         final = self.final(best)
         return {PARENT: final} if final else {SHARED: self.shared}

@@ -43,6 +43,7 @@ class Trainer:
     beside: Mapping[str, Task] = field(default_factory=dict)
 
     seen = ("validation",)
+    additive = None
 
     @property
     def about(self) -> dict[str, Any]:
@@ -92,8 +93,13 @@ class Trainer:
 
     def read(self, trial: Trial, product: Product) -> Outcome:
         """The values of a trial."""
-        known = {**trial.costs, **product.result}
-        missing = [name for name in self.how.goals if not isinstance(known.get(name), int | float)]
-        if missing:
-            return Outcome(None, f"the training gives no '{missing[0]}'", "failed")
-        return Outcome(tuple(float(known[name]) for name in self.how.goals))
+        return read(self.how, trial, product)
+
+
+def read(how: Settings, trial: Trial, product: Product) -> Outcome:
+    """The objectives of a trial, each one of its costs or a number of its product."""
+    known = {**trial.costs, **product.result}
+    missing = [name for name in how.goals if not isinstance(known.get(name), int | float)]
+    if missing:
+        return Outcome(None, f"the training gives no '{missing[0]}'", "failed")
+    return Outcome(tuple(float(known[name]) for name in how.goals))

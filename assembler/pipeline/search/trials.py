@@ -11,6 +11,7 @@ from typing import Any
 from assembler.errors import InputError, RecipeError, near
 from assembler.graph.core import Graph
 from assembler.graph.diff import Diff, diff
+from assembler.pipeline.search.assemblies import PARTS, Assemblies
 from assembler.pipeline.search.candidates import Candidates, costs_of
 from assembler.pipeline.search.matching import choice_of
 from assembler.recipe.document import Document, load, parse
@@ -28,15 +29,22 @@ BEST = "best"
 
 @dataclass(frozen=True)
 class Searched:
-    """A study read from its storage: how it stands, and the recipe with its choices open as it was searched last."""
+    """A study read from its storage: how it stands, and the recipe with its choices open as it was searched last.
+
+    `parts` says what was put together, where that was searched.
+    """
 
     status: Status
     text: str
+    parts: Mapping[str, Any] | None = None
 
     @cached_property
-    def candidates(self) -> Candidates | None:
+    def candidates(self) -> Candidates | Assemblies | None:
         """The candidates of the recipe; None where an older version has not kept it."""
-        return Candidates(parse(self.text, self.status.name).model, self.status.name) if self.text else None
+        if not self.text:
+            return None
+        found = Candidates(parse(self.text, self.status.name).model, self.status.name)
+        return found if self.parts is None else Assemblies.read(found, self.parts)
 
     @cached_property
     def seed(self) -> dict[str, str]:
@@ -130,7 +138,8 @@ class Model:
 def searched(where: str, study: str | None = None) -> Searched:
     """The study in a storage, a journal or the folder of a search. Raises InputError where there is none."""
     found = load_study(storage_url(where), study)
-    return Searched(status(found), str(found.facts.get(OPEN, "")))
+    facts = found.facts
+    return Searched(status(found), str(facts.get(OPEN, "")), facts.get(PARTS))
 
 
 def recipe_of(trial: Trial) -> Document:

@@ -88,6 +88,13 @@ def places(model: Map, folder: Path, given: str | Path | None = None) -> tuple[P
     return tuple(Place(path, one, beside(one, folder)) for path, one in said.items() if one.file)
 
 
+def check_there(model: Map, folder: Path) -> None:
+    """Raises InputError for weights that a model recipe names and that do not lie there; the hub is not asked."""
+    files = [p for p in places(model, folder) if not str(p.file).startswith(HUB) and not Path(p.file).exists()]
+    if files:
+        raise InputError([Problem(f"no weights file {p.file}", p.weights.span) for p in files])
+
+
 def beside(weights: Weights, folder: Path) -> str | Path:
     """The place that a recipe names, at or below the folder that it is written in; `-o` may name any."""
     said, span = weights.file, weights.span

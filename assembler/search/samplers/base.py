@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from assembler.graph import Graph
 from assembler.recipe.choices import Choice, Pick, Space
@@ -15,6 +15,13 @@ from assembler.search.growth import Growth
 
 Values = tuple[float, ...]
 """What a choice is worth, one number an objective. To a sampler more is always better."""
+
+
+class Origin(NamedTuple):
+    """Where a choice came from that was made from no single other one: in words, with the best one known then."""
+
+    words: str
+    best: Choice | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,10 @@ class Sampler(ABC):
 
     def parent(self, choice: Mapping[str, Pick]) -> Choice | None:
         """The choice that one it asked for was made from by a change; None where it was made from nothing."""
+        return None
+
+    def origin(self, choice: Mapping[str, Pick]) -> Origin | None:
+        """How a choice without a parent came about, where it was not drawn at random."""
         return None
 
     def estimate(self, choice: Mapping[str, Pick]) -> float | None:

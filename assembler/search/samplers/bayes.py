@@ -19,7 +19,8 @@ from assembler.registry import sampler
 from assembler.search.features import Array, Encoder
 from assembler.search.gaussian import Gaussian, Posterior
 from assembler.search.moves import Frozen, Unseen, frozen, mutate, neighbours
-from assembler.search.samplers.base import Sampler, SearchSpec, Values
+from assembler.search.samplers.base import Origin, Sampler, SearchSpec, Values
+from assembler.search.samplers.origins import Origins
 from assembler.search.scores import chances, folded, improvement, normal_scores
 
 _PARENTS = 8
@@ -61,10 +62,14 @@ class Bayes(Sampler):
         self._process = Gaussian(self._encoder.groups)
         self._failing = Gaussian(self._encoder.groups)
         self._learnt = 0.0
+        self._origins = Origins("bayes")
 
     def ask(self) -> Choice | None:
         ready = len(self._unseen.seen) >= self._startup and len(self._known) > 1 and self._encoder.width
-        choice = (self._promising() if ready else None) or self._unseen.draw()
+        choice = self._promising() if ready else None
+        if choice:
+            self._origins.propose(choice)
+        choice = choice or self._unseen.draw()
         if choice is not None:
             self._unseen.add(choice)
             self._open[frozen(choice)] = choice
@@ -73,6 +78,7 @@ class Bayes(Sampler):
     def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:
         key = frozen(choice)
         self._unseen.add(choice)
+        self._origins.tell(choice, values)
         self._open.pop(key, None)
         vector = self._vector(key, choice)
         if vector is None:
@@ -81,6 +87,9 @@ class Bayes(Sampler):
             self._failed[key] = vector
         else:
             self._known.setdefault(key, _Known(dict(choice), vector, [])).values.append(values)
+
+    def origin(self, choice: Mapping[str, Pick]) -> Origin | None:
+        return self._origins.of(choice)
 
     def _promising(self) -> Choice | None:
         """The choice of greatest expected improvement that the pool and its refinement hold; None where none is new."""

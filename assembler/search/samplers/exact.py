@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -12,14 +11,16 @@ from assembler.registry import sampler
 from assembler.search.exact import Additive, solutions
 from assembler.search.moves import Frozen, frozen
 from assembler.search.samplers.base import Sampler, SearchSpec, Values
+from assembler.search.samplers.wrapper import at_least_one
 
 
 @sampler("exact")
 class Exact(Sampler):
     """The optimum of the additive scores under the budget, then the next best, `pool` in all, in order of score.
 
-    Needs additive scores for every slot; the space must be plain slots (`$oneof` without conditions). The first
-    `ask` raises BudgetError where nothing fits.
+    Constraints that are linear in parameters and FLOPs are a part of the program; what breaks another one gives its
+    place in the pool to the next best. Needs additive scores for every slot; the space must be plain slots (`$oneof`
+    without conditions). The first `ask` raises BudgetError where nothing fits.
     """
 
     def __init__(self, spec: SearchSpec, *, pool: int = 16) -> None:
@@ -30,16 +31,26 @@ class Exact(Sampler):
         _check(spec.space, spec.additive)
         labelled = replace(spec.additive, labels={d.name: d.labels for d in spec.space.decisions})
         super().__init__(replace(spec, additive=labelled))
-        self._left = itertools.islice(solutions(labelled), pool)
-        self._told: set[Frozen] = set()
+        self._solutions = solutions(labelled)
+        self._left = at_least_one("exact", "pool", pool)
+        self._open: set[Frozen] = set()
+        self._told: dict[Frozen, bool] = {}
 
     def ask(self) -> Choice | None:
-        fresh = (s.choice for s in self._left if frozen(s.choice) not in self._told)
-        found = next(fresh, None)
-        return None if found is None else {**found}
+        while self._left > 0 and (found := next(self._solutions, None)) is not None:
+            key = frozen(found.choice)
+            self._left -= self._told.get(key, True)
+            if key not in self._told:
+                self._open.add(key)
+                return {**found.choice}
+        return None
 
     def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:
-        self._told.add(frozen(choice))
+        key = frozen(choice)
+        if key in self._open and values is None:
+            self._left += 1
+        self._open.discard(key)
+        self._told[key] = values is not None
 
 
 def _check(space: Space, additive: Additive) -> None:

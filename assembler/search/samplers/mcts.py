@@ -11,7 +11,8 @@ from assembler.recipe.choices import Choice, Pick
 from assembler.registry import sampler
 from assembler.search.branches import Step, descend, trail
 from assembler.search.moves import Unseen
-from assembler.search.samplers.base import Sampler, SearchSpec, Values
+from assembler.search.samplers.base import Origin, Sampler, SearchSpec, Values
+from assembler.search.samplers.origins import Origins
 
 
 class _Node:
@@ -39,12 +40,19 @@ class Mcts(Sampler):
         self._explore = explore
         self._root = _Node()
         self._values: list[float] = []
+        self._led: list[str] = []
+        self._origins = Origins("mcts")
 
     def ask(self) -> Choice | None:
-        return self._unseen.draw(self._walk)
+        choice = self._unseen.draw(self._walk)
+        if choice and (led := [name for name in choice if name in self._led]):
+            more = " and drew the rest" if len(led) < len(choice) else ""
+            self._origins.propose(choice, ", ".join(led), more)
+        return choice
 
     def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:
         asked = not self._unseen.add(choice)
+        self._origins.tell(choice, values)
         reward = 0.0
         if values is not None:
             bisect.insort(self._values, values[0])
@@ -52,7 +60,12 @@ class Mcts(Sampler):
             reward = (below + up_to) / 2 / len(self._values)
         self._count(choice, visits=0 if asked else 1, reward=reward)
 
+    def origin(self, choice: Mapping[str, Pick]) -> Origin | None:
+        return self._origins.of(choice)
+
     def _walk(self) -> Choice:
+        """A choice to which visits lead, as far as they do; `_led` are the decisions that they made."""
+        self._led = []
         node: _Node | None = self._root
 
         def pick(name: str, branches: list[int]) -> int:
@@ -72,6 +85,8 @@ class Mcts(Sampler):
         if fresh:
             return self._rng.choice(fresh)
         spread = 2 * math.log(max(2, node.visits))
+
+        self._led.append(name)
 
         def bound(branch: int) -> float:
             child = node.below[name, branch]

@@ -12,7 +12,7 @@ from assembler.recipe.choices import Choice, Decision, Pick, Space
 from assembler.registry import sampler
 from assembler.search.moves import Frozen, frozen
 from assembler.search.samplers import make
-from assembler.search.samplers.base import Sampler, SearchSpec, Values
+from assembler.search.samplers.base import Origin, Sampler, SearchSpec, Values
 from assembler.search.samplers.wrapper import at_least_one
 
 _TRIES = 64  # choices of the outer search in a row about which nothing is left to ask
@@ -27,12 +27,14 @@ class _Inside:
     left: int
     open: set[Frozen] = field(default_factory=set)
     best: Values | None = None
+    found: Choice = field(default_factory=dict)
+    """The choice inside that is the best."""
 
     def tell(self, rest: Choice, values: Values | None) -> None:
         self.open.discard(frozen(rest))
         self.sampler.tell(rest, values)
         if values is not None and (self.best is None or values > self.best):
-            self.best = values
+            self.best, self.found = values, rest
 
 
 @sampler("nested")
@@ -75,14 +77,13 @@ class Nested(Sampler):
                 now.left -= 1
                 now.open.add(frozen(rest))
                 whole = {**now.choice, **rest}
-                return {d.name: whole[d.name] for d in self.space.active(whole)}
+                return self._ordered(whole)
             now.left, self._now = 0, None
             self._end(now)
         return None
 
     def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:
-        over, rest = ({d.name: choice[d.name] for d in part.decisions if d.name in choice}
-                      for part in (self._over, self._rest))  # fmt: skip
+        over, rest = self._split(choice)
         inside = self._inside.get(frozen(over))
         if inside is None:
             self._known.setdefault(frozen(over), []).append((rest, values))
@@ -91,6 +92,36 @@ class Nested(Sampler):
         inside.tell(rest, values)
         if waited and inside is not self._now:
             self._end(inside)
+
+    def parent(self, choice: Mapping[str, Pick]) -> Choice | None:
+        """What the inner search made it from; of the first one inside a choice of the outer search, that one's parent.
+
+        The outer one's is the best that was found in it.
+        """
+        over, rest = self._split(choice)
+        inside = self._inside.get(frozen(over))
+        if inside is None:
+            return None
+        if (near := inside.sampler.parent(rest)) is not None:
+            return self._ordered({**over, **near})
+        from_ = self._outer.parent(over)
+        before = self._inside.get(frozen(from_)) if from_ else None
+        return self._ordered({**before.choice, **before.found}) if before and before.best else None
+
+    def origin(self, choice: Mapping[str, Pick]) -> Origin | None:
+        over, rest = self._split(choice)
+        inside = self._inside.get(frozen(over))
+        found = inside.sampler.origin(rest) if inside else None
+        return found and Origin(found.words, found.best and self._ordered({**over, **found.best}))
+
+    def _split(self, choice: Mapping[str, Pick]) -> tuple[Choice, Choice]:
+        """The decisions of the outer search and the others."""
+        over, rest = ({d.name: choice[d.name] for d in part.decisions if d.name in choice}
+                      for part in (self._over, self._rest))  # fmt: skip
+        return over, rest
+
+    def _ordered(self, whole: Mapping[str, Pick]) -> Choice:
+        return {d.name: whole[d.name] for d in self.space.active(whole)}
 
     def _next(self) -> _Inside | None:
         """The search inside the outer one's next choice, which may have been looked into before."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import math
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -11,11 +13,14 @@ from assembler.errors import InputError, near
 from assembler.recipe.choices import Choice, Decision, Pick, Space
 from assembler.registry import sampler
 from assembler.search.moves import Frozen, frozen, is_active
-from assembler.search.samplers.base import Sampler, SearchSpec, Values
+from assembler.search.samplers.base import Origin, Sampler, SearchSpec, Values
+from assembler.search.samplers.origins import Origins
 
 T = TypeVar("T")
 
 _NEED_MORE = {"GridSampler": "use the sampler 'grid'", "PartialFixedSampler": "it wraps another sampler"}
+_DRAWS = ("RandomSampler", "QMCSampler", "BruteForceSampler")
+"""Samplers that look at no value."""
 
 
 @sampler("optuna")
@@ -42,6 +47,8 @@ class Optuna(Sampler):
         made = self._guard(lambda: _make(algorithm, spec.seed, options or {}))
         self._study = optuna.create_study(sampler=made, directions=["maximize"] * spec.objectives)
         self._open: defaultdict[Frozen, list[Any]] = defaultdict(list)
+        self._startup, self._told = _drawn(made, options or {}), 0
+        self._origins = Origins(algorithm)
 
     def ask(self) -> Choice:
         def suggest() -> Choice:
@@ -50,6 +57,8 @@ class Optuna(Sampler):
                 if is_active(d, choice):
                     choice[d.name] = _suggest(trial, d)
             self._open[frozen(choice)].append(trial)
+            if self._told >= self._startup:
+                self._origins.propose(choice)
             return choice
 
         return self._guard(suggest)
@@ -58,6 +67,8 @@ class Optuna(Sampler):
         import optuna
 
         key = frozen(choice)
+        self._told += 1
+        self._origins.tell(choice, values)
         state = optuna.trial.TrialState.PRUNED if values is None else optuna.trial.TrialState.COMPLETE
         if self._open[key]:
             self._guard(lambda: self._study.tell(self._open[key].pop(0), values, state=state))
@@ -66,6 +77,9 @@ class Optuna(Sampler):
         self._study.add_trial(
             optuna.trial.create_trial(state=state, values=values, params=params, distributions=distributions)
         )
+
+    def origin(self, choice: Mapping[str, Pick]) -> Origin | None:
+        return self._origins.of(choice)
 
     def _guard(self, call: Callable[[], T]) -> T:
         try:
@@ -82,6 +96,16 @@ class Tpe(Optuna):
 
     def __init__(self, spec: SearchSpec, *, startup: int = 10) -> None:
         super().__init__(spec, options={"n_startup_trials": startup})
+
+
+def _drawn(made: Any, options: Mapping[str, Any]) -> float:
+    """How many trials one of Optuna's samplers draws before it goes by values."""
+    if type(made).__name__ in _DRAWS:
+        return math.inf
+    usual = {n: p.default for n, p in inspect.signature(type(made)).parameters.items()}
+    return float(
+        sum({**usual, **options}[n] for n in ("n_startup_trials", "population_size") if type(usual.get(n)) is int)
+    )
 
 
 def recorded(space: Space, choice: Mapping[str, Pick]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -144,4 +168,6 @@ def _make(algorithm: str, seed: int, options: dict[str, Any]) -> Any:
                 f"Optuna's {name} takes no '{option}'",
                 hint=near(option, accepted) or "options: " + ", ".join(accepted),
             )
-    return cls(seed=seed, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return cls(seed=seed, **options)

@@ -41,21 +41,28 @@ class PyGlove(Sampler):
         if algorithm == "random":
             self._algorithm = pg.geno.Random(seed=spec.seed)
         else:
-            mutator, sizes = _mutator(spec.space, spec.seed), (population_size, tournament_size)
+            from pyglove.ext import evolution
+
+            mutator = evolution.Lambda(self._chosen) >> _mutator(spec.space, spec.seed)
+            sizes = (population_size, tournament_size)
             self._algorithm = pg.evolution.regularized_evolution(mutator, *sizes, seed=spec.seed)
         self._tree = Tree(spec.space.decisions)
         self._dna_spec = _spec(self._tree, self._tree.roots)
         self._algorithm.setup(self._dna_spec)
         self._open: defaultdict[Frozen, list[Any]] = defaultdict(list)
+        self._parents: dict[Frozen, Choice] = {}
+        self._parent: Any = None  # the DNA that the last proposal was made from
 
     def ask(self) -> Choice:
         if not self.space.decisions:
             return {}
+        self._parent = None
         dna = self._algorithm.propose()
-        choice = dict(decoded(self._tree, iter(dna.to_numbers()), listed))
-        ordered = {d.name: choice[d.name] for d in self.space.decisions if d.name in choice}
-        self._open[frozen(ordered)].append(dna)
-        return ordered
+        choice = self._choice(dna)
+        self._open[frozen(choice)].append(dna)
+        if self._parent is not None:
+            self._parents[frozen(choice)] = self._choice(self._parent)
+        return choice
 
     def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:
         pending = self._open[frozen(choice)]
@@ -63,6 +70,18 @@ class PyGlove(Sampler):
         if values is None or not self.space.decisions:
             return
         self._algorithm.feedback(dna or self._foreign(choice), float(values[0]))
+
+    def parent(self, choice: Mapping[str, Pick]) -> Choice | None:
+        return self._parents.get(frozen(choice))
+
+    def _chosen(self, population: list[Any]) -> list[Any]:
+        """The members that PyGlove has chosen to mutate, noted on their way."""
+        self._parent = population[0]
+        return population
+
+    def _choice(self, dna: Any) -> Choice:
+        choice = dict(decoded(self._tree, iter(dna.to_numbers()), listed))
+        return {d.name: choice[d.name] for d in self.space.decisions if d.name in choice}
 
     def _foreign(self, choice: Mapping[str, Pick]) -> Any:
         """DNA of a choice that PyGlove did not propose, with the marks that its evolution expects."""

@@ -15,7 +15,8 @@ from assembler.recipe.choices import Choice, Pick
 from assembler.registry import sampler
 from assembler.search.features import Array, paths
 from assembler.search.moves import Frozen, Unseen, frozen
-from assembler.search.samplers.base import Sampler, SearchSpec, Values
+from assembler.search.samplers.base import Origin, Sampler, SearchSpec, Values
+from assembler.search.samplers.origins import Origins
 from assembler.search.scores import normal_scores
 
 _COLUMNS = 1024
@@ -39,20 +40,26 @@ class Smbo(Sampler):
         self._unseen = Unseen(spec.space, self._rng)
         self._pool, self._explore, self._startup = pool, explore, startup
         self._known: dict[Frozen, tuple[Array, float]] = {}
+        self._origins = Origins("smbo")
 
     def ask(self) -> Choice | None:
         guided = len(self._known) >= self._startup and self._rng.random() >= self._explore
         choice = self._best() if guided else None
         if choice is None:
             return self._unseen.draw()
+        self._origins.propose(choice)
         self._unseen.add(choice)
         return choice
 
     def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:
         self._unseen.add(choice)
+        self._origins.tell(choice, values)
         vector = self._vector(choice) if values else None
         if values and vector is not None:
             self._known[frozen(choice)] = (vector, values[0])
+
+    def origin(self, choice: Mapping[str, Pick]) -> Origin | None:
+        return self._origins.of(choice)
 
     def _best(self) -> Choice | None:
         drawn = (self.space.sample(self._rng) for _ in range(self._pool))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from assembler.errors import InputError
 from assembler.recipe.choices import Choice, Pick
 from assembler.search.samplers import make
-from assembler.search.samplers.base import Sampler, SearchSpec, Values
+from assembler.search.samplers.base import Origin, Sampler, SearchSpec, Values
 
 
 class Wrapper(Sampler):
@@ -32,6 +32,9 @@ class Wrapper(Sampler):
 
     def parent(self, choice: Mapping[str, Pick]) -> Choice | None:
         return self.inner.parent(choice)
+
+    def origin(self, choice: Mapping[str, Pick]) -> Origin | None:
+        return self.inner.origin(choice)
 
     def estimate(self, choice: Mapping[str, Pick]) -> float | None:
         return self.inner.estimate(choice)
