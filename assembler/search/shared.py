@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 SPACE, ABOUT = "assembler:space", "assembler:about"
 OPEN = "assembler:recipe"
 """The recipe with its choices open."""
-_ATTEMPTS = 3  # times that a choice may cost its worker
+_ATTEMPTS = {False: 3, True: 10}
+"""Times that the process which searches may die at a choice: where it evaluates, and where it does so apart, in worker
+processes whose deaths it counts itself, so that its own seldom has to do with the choice."""
 _HURRY = 5.0  # seconds that a database may be away where all is over anyway
 
 
@@ -39,10 +41,17 @@ class StudyLog:
     """A named study in a storage."""
 
     def __init__(
-        self, access: Access, name: str, workers: int = 1, grace: float = 60.0, *, alone: bool = False
+        self,
+        access: Access,
+        name: str,
+        workers: int = 1,
+        grace: float = 60.0,
+        *,
+        alone: bool = False,
+        apart: bool = False,
     ) -> None:
         self.access, self.name = access, name
-        self.workers, self.grace, self.alone = workers, grace, alone
+        self.workers, self.grace, self.alone, self.apart = workers, grace, alone, apart
         self.id: int = access(lambda s, again: s.get_study_id_from_name(name))
 
     @property
@@ -263,7 +272,7 @@ class Shared:
                 storage.set_trial_param(identifier, name, kind.to_internal_repr(params[name]), kind)
 
     def _facts(self, trial: Trial) -> dict[str, Any]:
-        kept = {**attributes(self.space, trial), "worker": self.member.name}
+        kept = {**attributes(self.space, trial), "worker": self.member.name, "apart": self.study.apart}
         if self.recipe and trial.choice and trial.state != "infeasible":
             kept["recipe"] = self.recipe(trial.choice)
         return kept
@@ -335,7 +344,7 @@ class Shared:
     def _requeue(self, frozen: Any, reason: str, *, at_fault: bool = True) -> None:
         """End a trial that nobody is at any more, and begin it again later, unless it was tried often enough."""
         attempt = known(frozen).get("attempt", 1)
-        again = not at_fault or attempt < _ATTEMPTS
+        again = not at_fault or attempt < _ATTEMPTS[bool(known(frozen).get("apart"))]
         said = reason if again else f"{reason} {attempt} times"
         lost = replace(trial_of(frozen, self.space), state="failed", reason=said, again=again)
         if self._finish(frozen._trial_id, lost, lost=True) and again:

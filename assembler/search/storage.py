@@ -72,11 +72,13 @@ def open_study(
     directions: Sequence[Direction] = ("maximize",),
     workers: int = 1,
     *,
+    apart: bool = False,
     grace: float = 60.0,
     patience: float = _PATIENCE,
 ) -> StudyLog:
     """The study of that name in a storage, made if it is not there.
 
+    With `apart` candidates are evaluated in worker processes, and seldom are to blame where this one dies.
     A process that has not been heard of for `grace` seconds is taken for dead, a database that has been away for
     `patience` seconds for gone. Raises InputError for a URL that is not understood or cannot be opened, for SQLite with
     more than one worker, and for a study of other directions.
@@ -93,7 +95,7 @@ def open_study(
             f"study '{name}' in {hidden(url)} is there to {' and '.join(there)}, not to {' and '.join(directions)}",
             hint="give the study another name",
         )
-    return StudyLog(access, name, workers, grace, alone=url.startswith("sqlite"))
+    return StudyLog(access, name, workers, grace, alone=url.startswith("sqlite"), apart=apart)
 
 
 def load_study(url: str, name: str | None = None) -> StudyLog:

@@ -138,11 +138,12 @@ with open_study({url!r}, "s").join(FLAT) as log:
     assert all(any(t.choice == one.choice for t in study.trials if t.state == "complete") for one in lost)
 
 
-def test_a_choice_that_kills_every_process_fails_in_the_end(tmp_path: Path) -> None:
-    log = open_study(f"journal:///{tmp_path}/s.log", "s")
+@pytest.mark.parametrize(("apart", "times"), [(False, 3), (True, 10)])
+def test_a_choice_that_kills_every_process_fails_in_the_end(tmp_path: Path, apart: bool, times: int) -> None:
+    log = open_study(f"journal:///{tmp_path}/s.log", "s", apart=apart)
     choice = dict.fromkeys((d.name for d in FLAT.decisions), 0)
     open_ = Trial(-1, choice, None, "running", key="k", labels=FLAT.named(choice))
-    for attempt in range(3):
+    for attempt in range(times):
         with log.join(FLAT) as shared:
             queued = shared.news().queued
             assert len(queued) == (attempt > 0) and shared.start(open_, queued[0] if queued else None)
@@ -151,9 +152,8 @@ def test_a_choice_that_kills_every_process_fails_in_the_end(tmp_path: Path) -> N
         found = shared.news()
         found = replace(found, ended=(*found.ended, *shared.news().ended))
     assert [(t.state, t.reason, t.again) for t in found.ended] == [
-        ("failed", "its worker died", True),
-        ("failed", "its worker died", True),
-        ("failed", "its worker died 3 times", False),
+        *[("failed", "its worker died", True)] * (times - 1),
+        ("failed", f"its worker died {times} times", False),
     ]
     assert not shared.news().queued
 

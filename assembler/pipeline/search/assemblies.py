@@ -112,6 +112,7 @@ class Assembler:
     additive: Additive
     phase: str = "search"
 
+    away: ClassVar[bool] = True
     steps: ClassVar[None] = None
     seen: ClassVar[tuple[str, ...]] = ()
     devices: ClassVar[tuple[str, ...]] = ()

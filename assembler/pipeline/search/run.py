@@ -56,7 +56,7 @@ def search_recipe(
     search = Search.of(maker)
     with ExitStack() as stack:
         pool = None
-        if isinstance(maker, Trainer) or maker.away:
+        if maker.away:
             where: dict[str, Any] = {"address": running.address, "gpus": running.gpus, "devices": maker.devices}
             pool = make_pool(running.engine, store, running.workers, **where)
         log = stack.enter_context(kept(search, running, tell))
@@ -150,11 +150,11 @@ def kept(
         return
     maker, candidates = search.maker, search.maker.candidates
     name, directions = running.study or maker.document.name, tuple(maker.how.goals.values())
-    study = open_study(running.storage, name, directions, running.workers)
+    study = open_study(running.storage, name, directions, running.workers, apart=maker.away)
     about = {**maker.about, **({"basis": basis} if basis else {})}
     if basis and study.about(about):
         study.forget()
-        study = open_study(running.storage, name, directions, running.workers)
+        study = open_study(running.storage, name, directions, running.workers, apart=maker.away)
     for fact, said in candidates.facts.items():
         study.write(fact, said)
     with study.join(candidates.space, candidates.recipe, about, maker.how.trials, candidates.text) as log:

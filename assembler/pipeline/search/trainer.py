@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -42,6 +42,7 @@ class Trainer:
     phase: str = "search"
     beside: Mapping[str, Task] = field(default_factory=dict)
 
+    away: ClassVar[bool] = True
     seen = ("validation",)
     additive = None
 
