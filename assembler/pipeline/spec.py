@@ -30,6 +30,11 @@ class Phase:
     entry: Entry
     options: Mapping[str, Any]
 
+    @property
+    def begins_with_recipe(self) -> bool:
+        """Whether the phase makes a model of a recipe: the run's, under its `set`, or another that it names."""
+        return bool(self.entry.option("makes") == "recipe")
+
 
 @dataclass(frozen=True)
 class RunSpec:

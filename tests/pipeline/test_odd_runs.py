@@ -153,3 +153,22 @@ def test_a_model_of_two_inputs_runs_from_end_to_end(places: Path) -> None:
     found = run_tiny("seeds=[0]", "phases.teacher.train={epochs: 1}", home=places / "home", text=text)
     assert found.summary["failures"] == [] and found.summary["baselines"][0]["test_mean"] is not None
     assert (found.folder / "model.pt2").is_file()
+
+
+def test_a_phase_of_ones_own_makes_a_model_that_others_read(places: Path, tmp_path: Path) -> None:
+    (tmp_path / "twin.py").write_text(
+        "from assembler.registry import phase\n\n\n"
+        '@phase(makes="model")\n'
+        "def twin(run, *, of: str) -> None:\n"
+        '    """The same model under another name."""\n'
+        "    run.models[run.phase], run.graphs[run.phase] = run.models[of], run.graphs[of]\n"
+    )
+    add_plugin(tmp_path / "twin.py")
+    begin = changed().partition("phases:")[0]
+    kept = begin.replace("split: [stage.*]\nspace:\n  stage.*.block.mixer: {$oneof: [dwconv, pool, zero]}\n", "")
+    phases = "  teacher: {}\n  copy: {phase: twin, of: teacher}\n  plain: {phase: rewrite, of: copy, apply: [expand]}\n"
+    found = run_tiny(*QUICK[::2], home=places / "home", text=f"{kept}phases:\n{phases}")
+    assert found.made == {"teacher": 1, "plain": 1, "test": 2} and found.summary["failures"] == []
+    wrong = phases.replace("of: copy", "of: cpy")
+    with pytest.raises(AssemblerError, match=r"the model 'cpy' is to be rewritten(.|\n)*did you mean 'copy'"):
+        run_tiny(*QUICK[::2], home=places / "home", text=f"{kept}phases:\n{wrong}")

@@ -22,8 +22,6 @@ from assembler.search.exact import Additive, BudgetError, solve
 from assembler.search.linear import bounded
 from assembler.wiring.build import build
 
-_MODELS = ("meta", "teacher", "train")
-
 
 def limits(budget: Mapping[str, Any], costs: Mapping[str, Cost]) -> dict[str, float]:
     """The budgets as numbers; an expression (`=0.5 * teacher`) is over the costs of the models made so far."""
@@ -75,7 +73,7 @@ def check(spec: RunSpec) -> None:
     host = "meta"
     for phase in spec.phases:
         kind = phase.entry.name
-        if kind in _MODELS:
+        if phase.begins_with_recipe:
             graphs[phase.name] = model_of(spec, Which.of(phase.options))
         elif kind == "rewrite" and (source := graphs.get(str(phase.options["of"]))) is not None:
             _plan(spec, phase.name, source, phase.options["apply"], graphs)

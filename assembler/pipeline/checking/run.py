@@ -32,7 +32,6 @@ _NEEDS = {
 _ONCE = ("incubate", "search", "assemble", "compare")
 _TAKEN = ("assembled", "host", "slot", "test", "end_to_end_total", "end_to_end_tune", "random_assembly")
 """What runs, objectives and tables call things of their own: no phase can have the name."""
-_MAKES_MODEL = ("meta", "teacher", "train", "assemble", "rewrite")
 
 
 def search_problems(value: Value, decisions: Space) -> Iterator[Problem]:
@@ -191,7 +190,7 @@ class RunCheck:
             self.changed.add(name)
         if kind == "incubate" and body.get("host", Leaf("meta")) in [Leaf(name) for name in self.changed]:
             self.changed.add("host")
-        if kind in _MAKES_MODEL:
+        if entry.option("makes"):
             self.models.append("assembled" if kind == "assemble" else name)
 
     def _written(self, body: Map) -> Graph | None:
@@ -223,7 +222,7 @@ class RunCheck:
         if isinstance(name, str) and name not in self.models:
             said = f"parts are trained inside the model '{name}', and no phase before this one makes it"
             made = f"models made before it: {', '.join(self.models)}"
-            there = f"put a phase '{name}' before it{'' if name in _MAKES_MODEL else ', with phase: teacher'}"
+            there = f"put a phase '{name}' before it{'' if _makes_model(name) else ', with phase: teacher'}"
             yield Problem(said, value.span, hint=near(name, self.models) or (made if self.models else there))
 
     def other(self, name: str, value: Value, changes: Value | None) -> Iterator[Problem]:
@@ -279,7 +278,7 @@ class RunCheck:
         if not problem.message.startswith("unknown name ") or near(name, self.models):
             return problem
         made = f"models made before it: {', '.join(self.models)}; " if self.models else ""
-        hint = f"{made}a phase '{name}' before it would make one" if name in _MAKES_MODEL else made.rstrip("; ")
+        hint = f"{made}a phase '{name}' before it would make one" if _makes_model(name) else made.rstrip("; ")
         return replace(problem, hint=hint or "a phase before it, for instance 'teacher', has to make a model")
 
     def scene(self, kind: str, train: Value | None = None) -> Scene:
@@ -301,3 +300,8 @@ def settings_of(value: Value | None) -> Mapping[str, Any]:
     found = plain(value) if value is not None else {}
     assert isinstance(found, dict)
     return found
+
+
+def _makes_model(kind: str) -> bool:
+    """Whether a phase of that name would make a model."""
+    return kind in registry.names("phase") and bool(registry.lookup("phase", kind).option("makes"))

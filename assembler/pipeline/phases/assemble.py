@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NAME = "assembled"
 
 
-@phase
+@phase(makes="assembly")
 def assemble(
     run: Run, *, objective: list[dict[str, Any]] | dict[str, Any] | None = None, train: dict[str, Any] | None = None
 ) -> None:

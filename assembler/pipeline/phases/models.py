@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from assembler.pipeline.state import Run
 
 
-@phase
+@phase(makes="recipe")
 def meta(run: Run, *, set: dict[str, Any] | None = None, train: dict[str, Any] | None = None) -> None:
     """Train the shallow meta model that parts are incubated in (Deep Incubation, Ni et al. 2023).
 
@@ -20,7 +20,7 @@ def meta(run: Run, *, set: dict[str, Any] | None = None, train: dict[str, Any] |
     run.add_model(run.phase, Which(set), train)
 
 
-@phase
+@phase(makes="recipe")
 def teacher(
     run: Run,
     *,
@@ -40,7 +40,7 @@ def teacher(
         run.add_loaded(run.phase, Which(set, model), weights)
 
 
-@phase("train")
+@phase("train", makes="recipe")
 def train_phase(
     run: Run,
     *,

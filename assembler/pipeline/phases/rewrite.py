@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ASSEMBLED = "assembled"
 
 
-@phase
+@phase(makes="model")
 def rewrite(
     run: Run,
     *,

@@ -19,8 +19,6 @@ from assembler.pipeline.weights.loading import Begin, Place, begin_of, beside, p
 from assembler.recipe.values import Map
 from assembler.recipe.weights import Weights, weights_of
 
-_MODELS = ("meta", "teacher", "train")
-
 
 def of_model(spec: RunSpec, phase: str, options: Mapping[str, Any]) -> tuple[Place, ...]:
     """Where the weights lie that a phase's model begins with: its own `weights`, or those that the recipe names."""
@@ -49,7 +47,7 @@ def places_of(spec: RunSpec) -> tuple[Place, ...]:
     """Every place that a run takes weights from, each once."""
     found: list[Place] = []
     for phase in spec.phases:
-        if phase.entry.name in _MODELS:
+        if phase.begins_with_recipe:
             found += of_model(spec, phase.name, phase.options)
         if phase.entry.name == "incubate" and spec.split:
             said = (written(spec, dict(v.picks)) for some in variants(spec).values() for v in some)
@@ -67,7 +65,7 @@ def check(spec: RunSpec) -> None:
     """Read and check the weights of every phase. Raises InputError or RecipeError at their place in the recipe."""
     pins.check(spec, places_of(spec))
     for phase in spec.phases:
-        if phase.entry.name in _MODELS and (where := of_model(spec, phase.name, phase.options)):
+        if phase.begins_with_recipe and (where := of_model(spec, phase.name, phase.options)):
             begin_of(where, lower(model_of(spec, Which.of(phase.options)), device="meta").state_dict())
         if phase.entry.name == "incubate" and spec.split:
             for found in variants(spec).values():
