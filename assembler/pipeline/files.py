@@ -110,9 +110,9 @@ def _export(folder: Path, run: Run, tell: Callable[[str], None]) -> None:
 def recipe_of(run: Run) -> Map:
     """The recipe of the model that a run is about, as the search and the phases made it but for rewrites."""
     name = main_model(run)
-    for phase in run.spec.phases:
-        if phase.name == name and "of" in phase.options:
-            name = str(phase.options["of"])
+    for phase in reversed(run.spec.phases):
+        if phase.name == name and (of := phase.options.get("of")):
+            name = of if isinstance(of, str) else of[0]
     made = run.searches.get(run.seeds[0])
     if made is not None and run.winners and name in (NAME, made.phase):
         picks = {n: tuple(p) if isinstance(p, list) else p for n, p in run.product(made).result["choice"].items()}

@@ -1,4 +1,4 @@
-"""Models of one graph merged, as a call: of modules, of folders with a model, of recipes with weights."""
+"""Models of one graph merged: as a call on modules, folders and recipes with weights, and as a task of a run."""
 
 from __future__ import annotations
 
@@ -8,15 +8,25 @@ from typing import Any
 
 from torch import nn
 
-from assembler.assemble.merging import merged
+from assembler.assemble.job import Job
+from assembler.assemble.judging import assess
+from assembler.assemble.merging import greedy, merged
 from assembler.assemble.merging.depth import Along
 from assembler.assemble.models import Model
-from assembler.assemble.weights import load_there
+from assembler.assemble.task import module_code
+from assembler.assemble.weights import Weights, load_there
 from assembler.compile.lower import lower
 from assembler.compile.model import Compiled, graph_of
+from assembler.compile.weights import save_weights
 from assembler.errors import InputError
 from assembler.pipeline.api import build
+from assembler.pipeline.jobs import WEIGHTS, data_of, model_of, task_of
 from assembler.pipeline.sources import Source, document
+from assembler.registry import lookup
+from assembler.train.device import resolve
+from assembler.train.evaluate import higher_is_better
+
+_METHOD = ("depth", "merged", "tensors")
 
 
 def merge(
@@ -45,6 +55,45 @@ def merge(
     if recipe := getattr(modules[0], "meta", {}).get("recipe"):
         found.meta["recipe"] = recipe
     return found
+
+
+def code(method: str | Mapping[str, Any]) -> list[str]:
+    """Digests of the code that a merge depends on."""
+    name = method if isinstance(method, str) else str(method.get("name"))
+    return [lookup("merge", name).code, *(module_code(f"assembler.assemble.merging.{m}") for m in _METHOD)]
+
+
+def merge_models(job: Job) -> dict[str, Any]:
+    """Trained models as one, and what it is worth on the validation split."""
+    count = sum(name.startswith("model:") and name != "model:base" for name in job.needs)
+    models = [model_of(job.needs[f"model:{n}"]) for n in range(count)]
+    base = model_of(job.needs["model:base"]) if "model:base" in job.needs else None
+    graph, data, task, device = models[0].graph, data_of(job), task_of(job), resolve(job.inputs["device"])
+    module = lower(graph).to(device)
+
+    def judged(weights: Weights) -> tuple[float, float]:
+        load_there(module, weights)
+        return assess(module, graph, data, task, device)
+
+    def together(chosen: Sequence[int]) -> Weights:
+        shares = job.inputs["weights"]
+        return merged(
+            [models[n] for n in chosen],
+            job.inputs["method"],
+            base=base,
+            weights=None if shares is None else [shares[n] for n in chosen],
+            seed=job.inputs["seed"],
+        )
+
+    chosen = list(range(count))
+    if job.inputs["greedy"]:
+        sign = 1 if higher_is_better(job.inputs["metric"]) else -1
+        alone = [sign * job.needs[f"model:{n}"].result["validation"] for n in chosen]
+        chosen = greedy(alone, lambda some: sign * judged(together(some))[0])
+    weights = together(chosen)
+    score, loss = judged(weights)
+    save_weights(weights, job.out / WEIGHTS)
+    return {"validation": score, "loss": loss, "before": score, "train_flops": 0, "steps": 0, "merged": chosen}
 
 
 def _module(source: nn.Module | Source) -> nn.Module:

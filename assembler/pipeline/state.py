@@ -10,7 +10,7 @@ from assembler.assemble.plan import Failure
 from assembler.assemble.product import Product
 from assembler.assemble.runner import Runner
 from assembler.assemble.task import Task, closure, task
-from assembler.errors import AssemblerError, InputError, TaskError
+from assembler.errors import AssemblerError, InputError, TaskError, near
 from assembler.graph.core import Graph
 from assembler.graph.edit import graft
 from assembler.graph.text import to_text
@@ -182,6 +182,20 @@ class Run:
             graph = graft(graph, slot, self.variants[slot][pick].graph)
             needs[f"part:{slot}"] = self.parts[seed][slot, pick]
         return graph, needs
+
+    def made_before(self, name: str) -> dict[int, Task]:
+        """The model of an earlier phase, by seed. Raises InputError where none is called so."""
+        if name not in self.models:
+            known = near(name, self.models) or f"models made before it: {', '.join(self.models) or 'none yet'}"
+            raise InputError(f"phase '{self.phase}' needs the model '{name}'", hint=known)
+        return self.models[name]
+
+    def becomes(self, made: dict[int, Task], graph: Graph) -> None:
+        """Make what the phase has made of models before it: the run's model from then on, by the phase's name."""
+        self.models[self.phase] = made
+        self.graphs[self.phase] = graph
+        self.main = self.phase
+        self.make(made.values())
 
     def say(self, label: str, seed: int) -> str:
         """A task's label for people."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,19 @@ def merged(
         else:
             found[key] = tensor(key) if held.is_floating_point() else first.weights[key].clone()
     return found
+
+
+def greedy(alone: Sequence[float], score: Callable[[Sequence[int]], float]) -> list[int]:
+    """Which models are in a greedy soup, in order (Wortsman et al. 2022, recipe 1); more is better.
+
+    `alone` are the models' own scores. They are tried from the best down; one stays if the merge scores no worse.
+    """
+    best, *rest = sorted(range(len(alone)), key=lambda n: -alone[n])
+    kept, reached = [best], alone[best]
+    for n in rest:
+        if (found := score([*kept, n])) >= reached:
+            kept, reached = [*kept, n], found
+    return kept
 
 
 def _check(models: Sequence[Model], entry: Entry, base: Model | None, weights: Sequence[Along] | None) -> None:

@@ -77,6 +77,10 @@ def check(spec: RunSpec) -> None:
             graphs[phase.name] = model_of(spec, Which.of(phase.options))
         elif kind == "rewrite" and (source := graphs.get(str(phase.options["of"]))) is not None:
             _plan(spec, phase.name, source, phase.options["apply"], graphs)
+        elif phase.entry.option("makes") == "model" and kind != "rewrite":  # of the graph of the first that it reads
+            of = phase.options.get("of")
+            if (first := of[0] if isinstance(of, list) and of else of) in graphs:
+                graphs[phase.name] = graphs[first]
         elif kind == "incubate":
             host = str(phase.options.get("host", host))
             if host in graphs and spec.split:

@@ -14,13 +14,15 @@ from assembler.rewrites.spec import order
 _EXAMPLE = "for instance [fold_batch_norm, {rewrite: low_rank, at: head, rank: 8}]"
 
 
-def source(value: Value, models: list[str]) -> Iterator[Problem]:
-    """What is wrong with the name of the model that is rewritten."""
-    name = plain(value)
-    if isinstance(name, str) and name not in models:
-        made = f"models made before it: {', '.join(models)}" if models else "put a phase 'teacher' or 'train' before it"
-        said = f"the model '{name}' is to be rewritten, and no phase before this one makes it"
-        yield Problem(said, value.span, hint=near(name, models) or made)
+def source(value: Value, models: list[str], what: str = "read") -> Iterator[Problem]:
+    """What is wrong with the names of models, of which each `what` happens to."""
+    for one in value.items if isinstance(value, Seq) else (value,):
+        name = plain(one)
+        if isinstance(name, str) and name not in models:
+            made = f"models made before it: {', '.join(models)}"
+            made = made if models else "put a phase 'teacher' or 'train' before it"
+            said = f"the model '{name}' is to be {what}, and no phase before this one makes it"
+            yield Problem(said, one.span, hint=near(name, models) or made)
 
 
 def rewrites(value: Value, graph: Graph | None) -> Iterator[Problem]:

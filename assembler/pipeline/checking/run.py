@@ -18,7 +18,7 @@ from assembler.pipeline.checking.scene import Scene
 from assembler.recipe.choices import Space, space
 from assembler.recipe.document import Document, beside, changed, entries
 from assembler.recipe.expressions import evaluate, parse
-from assembler.recipe.values import Leaf, Map, Value, plain
+from assembler.recipe.values import Leaf, Map, Seq, Value, plain
 from assembler.registry import checks
 from assembler.train.terms import metrics
 from assembler.wiring.build import draft
@@ -30,6 +30,7 @@ _NEEDS = {
     "compare": ("assemble", "an assembled model"),
 }
 _ONCE = ("incubate", "search", "assemble", "compare")
+_DONE = {"rewrite": "rewritten", "merge": "merged", "tune": "trained further"}
 _TAKEN = ("assembled", "host", "slot", "test", "end_to_end_total", "end_to_end_tune", "random_assembly")
 """What runs, objectives and tables call things of their own: no phase can have the name."""
 
@@ -177,7 +178,9 @@ class RunCheck:
             "budget": self.budget,
             "model": lambda v: self.other(name, v, body.get("set")),
             "set": lambda v: iter(()) if "model" in body else self.set(v),
-            "of": lambda v: check_rewrites.source(v, self.models),
+            "of": lambda v: check_rewrites.source(v, self.models, _DONE.get(kind, "read")),
+            "base": lambda v: check_rewrites.source(v, self.models),
+            "method": lambda v: registered("merge", _fixed(v), "name"),
             "apply": lambda v: check_rewrites.rewrites(v, self._written(body)),
         }
         for key, look in options.items():
@@ -300,6 +303,12 @@ def settings_of(value: Value | None) -> Mapping[str, Any]:
     found = plain(value) if value is not None else {}
     assert isinstance(found, dict)
     return found
+
+
+def _fixed(method: Value) -> Value:
+    """A way to merge without the numbers that differ along the model."""
+    along = [name for name, value in method if isinstance(value, Map | Seq)] if isinstance(method, Map) else []
+    return method.drop(*along) if isinstance(method, Map) else method
 
 
 def _makes_model(kind: str) -> bool:

@@ -54,7 +54,7 @@ def trains(phase: Phase) -> bool:
     kind, options = phase.entry.name, phase.options
     if kind == "rewrite":
         return options.get("train") is not None or options.get("objective") is not None
-    return kind in ("meta", "train") or (kind == "teacher" and not options.get("weights"))
+    return kind in ("meta", "train", "tune") or (kind == "teacher" and not options.get("weights"))
 
 
 def with_steps(spec: RunSpec, steps: Mapping[str, int], **more: Any) -> RunSpec:

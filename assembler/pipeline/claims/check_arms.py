@@ -17,7 +17,7 @@ from assembler.registry import checks
 from assembler.train.terms import metrics
 
 BUDGETS = ("flops", "steps")
-EQUAL = ("meta", "teacher", "train", "rewrite", "export")
+EQUAL = ("meta", "teacher", "train", "tune", "rewrite", "merge", "export")
 """Kinds of phases whose training can be made longer or shorter, so that arms spend equal FLOPs."""
 _EXAMPLE = "for instance {small: {vars.dim: 32}, large: {vars.dim: 64}}"
 _SEARCHED = "a metric of a space is a check, for instance {check: found, objective: 0 - params, trials: 20}"

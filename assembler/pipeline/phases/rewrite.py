@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from assembler.assemble.task import Task, task
-from assembler.errors import InputError, near
 from assembler.graph.core import Graph
 from assembler.graph.text import to_text
 from assembler.pipeline.code import code_of
@@ -34,20 +33,16 @@ def rewrite(
     `[fold_batch_norm, {rewrite: low_rank, at: head, rank: 8}]`; `of: assembled` is the model of the assemble phase.
     Weights are carried over. With `train` or an `objective` the rewritten model is trained further.
     """
-    if of not in run.models:
-        known = near(of, run.models) or f"models made before it: {', '.join(run.models) or 'none yet'}"
-        raise InputError(f"phase '{run.phase}' needs the model '{of}'", hint=known)
     made: dict[int, Task] = {}
-    for seed, source in run.models[of].items():
+    graphs: list[Graph] = []
+    for seed, source in run.made_before(of).items():
         graph = _graph(run, of, seed, source, apply)
         made[seed] = _rewriting(run, seed, source, graph, apply)
         if train is not None or objective is not None:
             needs = {"host": made[seed], **run.teachers(seed, objective)}
             made[seed] = run.training(run.phase, graph, seed, train, objective, needs)
-        run.graphs.setdefault(run.phase, graph)
-    run.models[run.phase] = made
-    run.main = run.phase
-    run.make(made.values())
+        graphs.append(graph)
+    run.becomes(made, graphs[0])
 
 
 def _graph(run: Run, of: str, seed: int, source: Task, apply: list[str | dict[str, Any]]) -> Graph:
