@@ -1,9 +1,10 @@
-"""Look into the parts store, check it, clear it."""
+"""Look into the parts store, check it, clear it, carry it to another machine."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
     from assembler.assemble.product import Product
     from assembler.assemble.store import Store
 
-VERBS = ("ls", "show", "verify", "gc")
+VERBS = ("ls", "show", "verify", "gc", "export", "import")
 Key = Annotated[str, typer.Argument(metavar="KEY", help="A key, or the beginning of one.")]
 KeepDays = Annotated[float, typer.Option("--keep-days", min=0, metavar="N", help="Remove what is older than N days.")]
+Keys = Annotated[list[str], typer.Argument(metavar="KEY...", help="Keys, or the beginnings of them.")]
+Place = Annotated[Path, typer.Option("--out", metavar="PLACE", help="A new folder, or a .tar file.")]
+Source = Annotated[Path, typer.Argument(metavar="PLACE", help="The folder of a parts store, or a .tar file.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do remove; without it the list alone is shown.")]
 
 
@@ -92,6 +96,41 @@ def gc(keep_days: KeepDays, yes: Yes = False) -> dict[str, Any]:
     said = f"{len(found):,} products, {_size(sum(p.size for p in found))}"
     say.line(f"removed {said}" if yes else f"would remove {said}; --yes does it")
     return {"removed": [p.key for p in found] if yes else [], "found": [p.key for p in found]}
+
+
+def export(keys: Keys, out: Place) -> dict[str, Any]:
+    """Write products, with all that they were made of, to a folder or a .tar file for another machine.
+
+    \b
+        assembler parts export 3fa9 77c0 --out parts.tar
+    """
+    from assembler.assemble.moving import give
+
+    store = _store()
+    found = give(store, [store.find(key) for key in keys], out)
+    say.line(f"wrote {len(found):,} products, {_size(sum(p.size for p in found))}, to {out}")
+    return {"out": str(out), "products": [p.key for p in found]}
+
+
+def import_(place: Source) -> dict[str, Any]:
+    """Take in the products of another parts store: its folder, or what `export` wrote.
+
+    Every file is compared with its SHA-256. Take in what comes from people you trust: a product is used in place of the
+    work that its key stands for. Exit code 1 if one is refused.
+
+    \b
+        assembler parts import parts.tar
+    """
+    from assembler.assemble.moving import take
+
+    found = take(_store(), place)
+    for key, reason in found.refused.items():
+        say.line(f"refused: {key}: {reason}")
+    say.line(f"{len(found.new):,} new, {len(found.there):,} there already, {len(found.refused):,} refused")
+    data = {"new": found.new, "there": found.there, "refused": found.refused}
+    if found.refused:
+        raise AnswerError(data)
+    return data
 
 
 def _store() -> Store:
