@@ -100,7 +100,17 @@ def _entry(entry: Entry) -> str:
     head = f"### `{entry.name}`\n\n"
     if entry.kind == "op":
         head += f"Inputs: `{inputs or 'input'}`. " + (f"Outputs: `{entry.makes}`. " if entry.makes else "")
-    return head + (f"Arguments: `{arguments}`.\n\n" if arguments else "No arguments.\n\n") + f"{entry.doc.strip()}\n"
+    head += f"Arguments: `{arguments}`." if arguments else "No arguments."
+    head += f" {_follows(entry)}" if entry.kind == "sampler" else ""
+    return f"{head}\n\n{entry.doc.strip()}\n"
+
+
+def _follows(entry: Entry) -> str:
+    """How many objectives a sampler follows, and whether it makes moves."""
+    if entry.param("of") is not None:
+        return "Objectives and moves: as `of`."
+    kind = entry.load()
+    return f"Objectives: {'one or several' if kind.multi else 'one'}. Moves: {'yes' if kind.moves else 'no'}."
 
 
 def _argument(param: Param) -> str:

@@ -73,6 +73,11 @@ def test_the_recipe_with_a_new_head_is_right(tmp_path: Path) -> None:
     assert {name: tuple(value.shape) for name, value in made.items()} == {"logits": (3, 5), "features": (3, 16)}
     theirs, ours = module.state_dict(), model.state_dict()
     torch.testing.assert_close({k: ours[k] for k in ours if k in theirs}, {k: theirs[k] for k in ours if k in theirs})
+    (tmp_path / "frozen.yaml").write_text(re.findall(r"```yaml frozen\n(.*?)```", PAGE, re.DOTALL)[0])
+    frozen = asm.build(tmp_path / "frozen.yaml")
+    assert [name for name, p in frozen.named_parameters() if p.requires_grad] == ["head.weight", "head.bias"]
+    held = {k.removeprefix("trunk."): v for k, v in frozen.state_dict().items() if k.startswith("trunk.")}
+    torch.testing.assert_close(held, {k: theirs[k] for k in held})
     trained = {name.rpartition(".")[0] for name, p in model.named_parameters() if p.requires_grad}
     assert "head" in trained and all(n == "head" or n.startswith("vit.layers.2.") for n in trained)
 

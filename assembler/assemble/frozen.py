@@ -16,8 +16,8 @@ from assembler.errors import InputError
 from assembler.graph.core import Graph
 from assembler.graph.values import with_items
 from assembler.infer.cost import total
+from assembler.infer.resized import size_hint
 from assembler.train.data.core import Data, Split
-from assembler.wiring.resized import size_hint
 
 AVERAGE = "ema."
 """How the names of values of the averaged copy begin."""

@@ -15,7 +15,8 @@ from assembler.assemble.fitting import joined
 from assembler.assemble.hybrid import value_paths, with_values
 from assembler.assemble.models import Task, named
 from assembler.assemble.sharing import sharing
-from assembler.errors import RecipeError, TrainingError
+from assembler.compile.watch import first_bad
+from assembler.errors import Problem, RecipeError, TrainingError
 from assembler.graph.core import Graph
 from assembler.graph.modes import Mode, in_mode
 from assembler.graph.values import with_items
@@ -25,6 +26,8 @@ from assembler.train.evaluate import Forward, evaluating, measure
 from assembler.train.steps import free
 from assembler.train.terms import Term
 
+_FEW = 64
+"""Samples that are looked at step by step for what made a loss infinite or NaN."""
 _MOST = 700.0  # e to the power of more overflows
 _QUIET = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm, DropPath)
 
@@ -64,7 +67,7 @@ def score(
         torch.manual_seed(0)
         loss = measure(forward, split, task.loss)
         if not math.isfinite(loss):
-            raise TrainingError(f"{what} is {loss}")
+            raise TrainingError(_traced(f"{what} is {loss}", forward, split.head(_FEW), task))
         if task.metric in ("loss", "perplexity"):
             return loss if task.metric == "loss" else math.exp(min(loss, _MOST)), loss
         term = next((t for t in task.loss.terms if t.target), None)
@@ -73,6 +76,12 @@ def score(
             raise RecipeError(f"the metric '{task.metric}' compares, and the task compares nothing", hint=hint)
         torch.manual_seed(0)
         return _compared(forward, split, task, term), loss
+
+
+def _traced(said: str, forward: Forward, split: Split, task: Task) -> Problem:
+    """What is said of a loss that is not finite, with the step where that begins if these samples show it."""
+    found = first_bad(lambda: torch.tensor(measure(forward, split, task.loss)))
+    return Problem(f"{said}; {found.message}", found.span, found.path) if found else Problem(said)
 
 
 def _compared(forward: Forward, split: Split, task: Task, term: Term) -> float:

@@ -25,10 +25,11 @@ class Event:
     """Something that happened to a task.
 
     `step`, `total` and `info` come with "progress"; `info` is the product's result with "done" and "reused";
-    `seconds` is the time that making it took; `reason` comes with "failed".
+    `seconds` is the time that making it took; `reason` comes with "failed" and
+    "pruned".
     """
 
-    kind: Literal["started", "progress", "done", "failed", "reused"]
+    kind: Literal["started", "progress", "done", "failed", "pruned", "reused"]
     task: Task
     step: int = 0
     total: int = 0
@@ -199,7 +200,7 @@ class Runner:
     def _fail(self, plan: Plan, failure: Failure) -> None:
         del self._deaths[failure.task]
         for found in plan.fail(failure):
-            self._tell(Event("failed", found.task, reason=found.reason))
+            self._tell(Event("pruned" if found.kind == "pruned" else "failed", found.task, reason=found.reason))
 
 
 def _request(task: Task) -> dict[str, Any]:

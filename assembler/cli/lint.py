@@ -15,10 +15,10 @@ def lint(recipe: Sequence[str], override: Sequence[str] | None = None) -> dict[s
     """Check recipes. Raises RecipeError with all problems of all files."""
     problems: list[Problem] = []
     for ref in recipe:
-        found = _problems(ref, override or [])
+        found, note = _problems(ref, override or [])
         problems += found
         if not found:
-            say.line(f"{ref}: ok")
+            say.line(f"{ref}: ok" + (f"; {note}" if note else ""))
     if problems:
         raise RecipeError(problems)
     return {"recipes": list(recipe), "problems": []}
@@ -43,11 +43,14 @@ def parse(words: Sequence[str]) -> dict[str, Any] | None:
     return found if found["recipe"] else None
 
 
-def _problems(ref: str, overrides: Sequence[str]) -> list[Problem]:
-    from assembler.pipeline.checking.check import check
+def _problems(ref: str, overrides: Sequence[str]) -> tuple[list[Problem], str]:
+    """What is wrong with a recipe, and what is to be noted of one that is not wrong."""
+    from assembler.pipeline.checking.check import check, left_out
     from assembler.recipe.document import load
 
     try:
-        return check(load(ref, overrides, strict=False))
+        document = load(ref, overrides, strict=False)
+        found = check(document)
+        return found, "" if found else left_out(document)
     except AssemblerError as error:
-        return list(error.problems)
+        return list(error.problems), ""

@@ -10,7 +10,12 @@ import typer
 Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file or a shipped name (poolformer@s24).")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("-o", "--override", metavar="PATH=VALUE", help="Change the recipe, e.g. vars.dim=96. Repeatable."),
+    typer.Option(
+        "-o",
+        "--override",
+        metavar="PATH=VALUE",
+        help="Change the recipe, e.g. vars.dim=96; a mapping is merged into one that is there. Repeatable.",
+    ),
 ]
 Workers = Annotated[
     int | None,

@@ -17,7 +17,7 @@ from assembler.graph.core import Graph, Node, TensorType
 from assembler.graph.modes import has_modes, in_mode
 from assembler.graph.reach import computed
 from assembler.graph.reserved import RESERVED_STEPS
-from assembler.infer.shape import shapes
+from assembler.infer.shape import shapes, signature
 from assembler.recipe.pause import no_collection
 from assembler.registry import lookup
 
@@ -40,6 +40,33 @@ def lower(
     check_names(graph)
     with no_collection(), seeding(seed):
         return lowered(graph, steps_of(graph, types or shapes(graph), seed, device))
+
+
+def check_begins(graph: Graph, types: Mapping[str, TensorType]) -> None:
+    """Raises GraphError with the steps whose initialisers or shared parameters do not fit them, as `lower` would.
+
+    They are made on `meta`, equal ones once, and the others are not.
+    """
+    steps = steps_of(graph, types, None, "meta")
+    problems: list[Problem] = []
+    seen = set()
+    for i, node in graph.nodes.items():
+        if not _has_begins(node):
+            continue
+        key = (i,) if node.share or node.body else (signature(node, tuple(types[s] for s in node.sources)), node.init)
+        try:
+            if key not in seen:
+                steps(i)
+        except GraphError as error:
+            problems += error.problems
+        seen.add(key)
+    if problems:
+        raise GraphError(problems)
+
+
+def _has_begins(node: Node) -> bool:
+    own = bool(node.init) or any(name for name, _ in node.share)
+    return own or (node.body is not None and any(map(_has_begins, node.body.nodes.values())))
 
 
 def steps_of(graph: Graph, types: Mapping[str, TensorType], seed: int | None, device: str | torch.device) -> Steps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,11 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from assembler.compile.undrawn import fill, undrawn
-from assembler.errors import GraphError, near
-from assembler.graph.core import ITEM, Graph, Init, TensorType
+from assembler.compile.undrawn import filled, refusal, undrawn
+from assembler.errors import AssemblerError, GraphError, InputError, Problem, near
+from assembler.graph.core import ITEM, Graph, Init, Node, TensorType
 from assembler.graph.shares import TRANSPOSED, is_across, owner_of, parts
-from assembler.infer.shape import shapes
+from assembler.infer.shape import other_arguments, shapes
 from assembler.infer.step import step_of
 from assembler.infer.ties import tie
 from assembler.registry import lookup
@@ -73,8 +74,7 @@ class Steps:
             return self, i
         own, other = self.graph.nodes[i], steps.graph.nodes[owner]
         if own.args != other.args or own.body != other.body:
-            what = f"'{i}' cannot use the weights of '{path}', whose arguments differ"
-            raise GraphError(what, path=i, hint="give both the same, or share one parameter: {weight: a.weight}")
+            raise GraphError(other_arguments(i, own))
         return steps, owner
 
     def lender(self, path: str) -> tuple[Steps, str, str]:
@@ -96,18 +96,25 @@ class Steps:
             self._check_widths(i, *found)
             return found[0](found[1])
         step = self._fresh(i)
-        for name, path in node.share if not node.owner else ():
-            steps, other, parameter = self.lender(path)
-            try:
-                tie(step, name, steps(other), parameter)
-            except GraphError as error:
-                raise GraphError(error.problems[0].message, path=i, hint=error.problems[0].hint) from error
-        turned = [name for name, path in node.share if path.endswith(TRANSPOSED)]  # which begins as its owner does
-        if rules := tuple(rule for rule in node.init if rule[0] not in turned):
-            begin(i, step, rules)
+        try:
+            self._begin(i, step)
+        except GraphError as error:
+            raise GraphError(
+                [replace(p, span=p.span or node.span, path=p.path or i) for p in error.problems]
+            ) from error
         if node.frozen and isinstance(step, nn.Module):
             step.requires_grad_(False).eval()
         return step
+
+    def _begin(self, i: str, step: Any) -> None:
+        """Give a step the parameters of others that it uses, and its own the initial values that are asked for."""
+        node = self.graph.nodes[i]
+        for name, path in node.share if not node.owner else ():
+            steps, other, parameter = self.lender(path)
+            tie(step, name, steps(other), parameter)
+        turned = [name for name, path in node.share if path.endswith(TRANSPOSED)]  # which begins as its owner does
+        if rules := tuple(rule for rule in node.init if rule[0] not in turned):
+            begin(i, step, rules)
 
     def _fresh(self, i: str) -> Callable[..., Any]:
         node = self.graph.nodes[i]
@@ -125,7 +132,12 @@ class Steps:
         if self.seed is not None and lookup("op", node.op).shape != "function":
             torch.default_generator.manual_seed(step_seed(self.seed, f"{self.prefix}{i}"))
         replaced = {name for name, _ in node.init}  # by torch's initialisers, none of which looks at what was there
-        step = undrawn(lambda: step_of(node, types, lower, shapes), replaced)
+        try:
+            step = undrawn(lambda: step_of(node, types, lower, shapes), replaced)
+        except (AssemblerError, RuntimeError, MemoryError) as error:
+            if large := _too_large(i, node, types, error):
+                raise large from error
+            raise
         return step.to(self.device) if isinstance(step, nn.Module) and str(self.device) != "cpu" else step
 
     def _check_widths(self, i: str, steps: Steps, owner: str) -> None:
@@ -138,11 +150,23 @@ class Steps:
         shared, needed = steps(owner), _sizes(own)
         if needed != _sizes(shared):
             what = f"'{i}' cannot use the weights of '{node.owner}': it needs {needed}, and they are {_sizes(shared)}"
-            raise GraphError(what, path=i, hint="the inputs of both must have one width")
+            raise GraphError(Problem(what, node.span, i, "the inputs of both must have one width"))
+
+
+def _too_large(i: str, node: Node, types: list[TensorType], error: BaseException) -> InputError | None:
+    """What is to be said of a step whose weights find no memory; None where it fails for another reason."""
+    causes = (error, error.__cause__)
+    if not any(isinstance(e, MemoryError) or re.search("alloc|out of memory", str(e)) for e in causes):
+        return None
+    with torch.device("meta"):
+        made = step_of(node, types, _bodiless, shapes)
+    size = sum(p.numel() * p.element_size() for p in made.parameters()) if isinstance(made, nn.Module) else 0
+    said = f"there is no memory for the weights of '{i}' ({node.op}), {size:,} bytes"
+    return InputError(Problem(said, node.span, i, f"it reads {' and '.join(map(str, types)) or 'nothing'}"))
 
 
 def begin(i: str, step: Any, rules: tuple[Init, ...]) -> None:
-    """Fill parameters of a step by the initialisers that rules name, but those on `meta`.
+    """Fill parameters of a step by the initialisers that rules name; on `meta`, see whether they take them.
 
     Steps that can have it and go without (`bias: false`) are passed over, so that a model's rule serves all steps.
     Raises GraphError where the step has no such parameter or the initialiser refuses it.
@@ -151,11 +175,11 @@ def begin(i: str, step: Any, rules: tuple[Init, ...]) -> None:
     for name, ((_, which), *args) in rules:
         if name in known:
             if known[name].is_meta:
-                continue
-            try:
-                fill(known[name], str(which), dict(args))
-            except (ValueError, TypeError) as error:
-                raise GraphError(f"{which} cannot initialise '{name}' of '{i}': {error}", path=i) from error
+                wrong = refusal(tuple(known[name].shape), str(which), tuple(args))
+            else:
+                wrong = filled(known[name], str(which), args)
+            if wrong:
+                raise GraphError(f"{which} cannot initialise '{name}' of '{i}': {wrong}", path=i)
         elif not isinstance(step, nn.Module) or not _goes_without(step, name):
             hint = near(name, known) or (f"it has {', '.join(known)}" if known else "it has none")
             raise GraphError(f"'{i}' has no parameter '{name}' to initialise", path=i, hint=hint)

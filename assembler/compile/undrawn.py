@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import functools
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -51,3 +53,18 @@ def fill(tensor: Tensor, initializer: str, args: Mapping[str, Any]) -> None:
         if a + _FARTHEST * std <= mean <= b - _FARTHEST * std:
             initializer, args = "normal", {"mean": mean, "std": std}
     lookup("initializer", initializer).load()(tensor, **args)
+
+
+def filled(tensor: Tensor, initializer: str, args: Iterable[tuple[str, Any]]) -> str:
+    """Fill a tensor; what the initialiser says that refuses it, or ""."""
+    try:
+        fill(tensor, initializer, dict(args))
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return ""
+
+
+@functools.lru_cache(maxsize=4096)
+def refusal(shape: tuple[int, ...], initializer: str, args: tuple[tuple[str, Any], ...]) -> str:
+    """What an initialiser says that refuses tensors of a shape, or ""."""
+    return filled(torch.empty(shape, device="meta"), initializer, args)

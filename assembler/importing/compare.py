@@ -15,8 +15,8 @@ from assembler.compile.weights import fill
 from assembler.errors import GraphError, Problem
 from assembler.graph.core import Graph
 from assembler.graph.edit import with_outputs
-from assembler.graph.structure import flatten
-from assembler.importing.example import Inputs, dotted, evaluating
+from assembler.graph.structure import flatten, pack
+from assembler.importing.example import Inputs, evaluating, outputs_of
 from assembler.importing.nodes import Draft
 from assembler.importing.tracing import _CALLS, Trace
 
@@ -31,8 +31,8 @@ def compared(
     worst = 0.0
     for inputs in (trace.inputs, *others):
         with evaluating(module), evaluating(made):
-            theirs, ours = _outputs(module(**inputs.kwargs)), _named(made(*_tensors(draft, inputs)))
-        for name, _ in draft.outputs:
+            theirs, ours = _theirs(module, inputs), _named(made(*_given(draft, inputs)))
+        for name in _compared(draft):
             found, scale = _distance(ours[name], theirs[name])
             worst = max(worst, found)
             if found > tolerance * scale:
@@ -44,12 +44,12 @@ def compared(
 def agrees(module: nn.Module, made: nn.Module, draft: Draft, tolerance: float, inputs: Inputs) -> bool:
     """Whether a module and its graph make the same of inputs that the module takes."""
     with evaluating(module), evaluating(made):
-        theirs = _outputs(module(**inputs.kwargs))
+        theirs = _theirs(module, inputs)
         try:
-            ours = _named(made(*_tensors(draft, inputs)))
+            ours = _named(made(*_given(draft, inputs)))
         except Exception:  # whatever a step raises for a size that it is not made for
             return False
-    distances = (_distance(ours[name], theirs[name]) for name, _ in draft.outputs)
+    distances = (_distance(ours[name], theirs[name]) for name in _compared(draft))
     return all(found <= tolerance * scale for found, scale in distances)
 
 
@@ -57,16 +57,21 @@ def _shown(inputs: Inputs) -> str:
     return ", ".join(f"{name} {list(value.shape)}" for name, value in inputs.named.items())
 
 
-def _tensors(draft: Draft, inputs: Inputs) -> list[Tensor]:
-    return list(inputs.named.values())[: len(draft.inputs)]
+def _given(draft: Draft, inputs: Inputs) -> list[Any]:
+    """What the graph is called with, nested as it takes it."""
+    pairs = zip((name for name, _ in draft.inputs), inputs.named.values(), strict=False)
+    return list(pack(pairs).values())
 
 
-def _outputs(returned: Any) -> dict[str, Any]:
-    found = {}
-    for path, value in pytree.tree_flatten_with_path(returned)[0]:
-        name = dotted(path) or "output"
-        found[f"output.{name}" if name[0].isdecimal() else name] = value
-    return found
+def _compared(draft: Draft) -> list[str]:
+    """The outputs that there are in evaluation."""
+    return [name for name, _ in draft.outputs if (name, "train") not in draft.only]
+
+
+def _theirs(module: nn.Module, inputs: Inputs) -> Mapping[str, Any]:
+    """What a module makes, by output; a lone value has any name, as that of training may be another."""
+    returned = module(**inputs.kwargs)
+    return _One(returned) if isinstance(returned, Tensor) else outputs_of(returned)
 
 
 def _named(returned: Any) -> Mapping[str, Any]:
@@ -106,7 +111,7 @@ def _first(made: nn.Module, trace: Trace, draft: Draft, tolerance: float, output
     every = lower(with_outputs(graph, watched), seed=0)
     fill(every, made.state_dict())
     with evaluating(every):
-        ours = dict(flatten(every(*_tensors(draft, trace.inputs)))) if len(watched) > 1 else {}
+        ours = dict(flatten(every(*_given(draft, trace.inputs)))) if len(watched) > 1 else {}
     for name, i in watched.items():
         if name in ours:
             found, scale = _distance(ours[name], theirs[i])

@@ -115,6 +115,18 @@ def dotted(path: tuple[Any, ...]) -> str:
     return ".".join(str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in path)
 
 
+def output_name(path: tuple[Any, ...]) -> str:
+    """The name of an output at a place in what a module returns: `output` for a lone one, `output.0`, `logits`."""
+    name = dotted(path) or "output"
+    return f"output.{name}" if name[0].isdecimal() else name
+
+
+def outputs_of(returned: Any) -> dict[str, Tensor]:
+    """The tensors among what a module returns, by the names that they have as outputs."""
+    found, _ = pytree.tree_flatten_with_path(known_values(returned))
+    return {output_name(path): value for path, value in found if isinstance(value, Tensor)}
+
+
 def inputs_of(module: nn.Module, example: Any) -> Inputs:
     """The example inputs by the names of `forward`'s arguments; a lone sample is there twice.
 

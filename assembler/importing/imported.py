@@ -18,8 +18,9 @@ from assembler.errors import AssemblerError, GraphError, near
 from assembler.graph.core import Graph
 from assembler.graph.verify import verify
 from assembler.importing.compare import agrees, compared
-from assembler.importing.example import Axes, Inputs, evaluating, inputs_of, single, training
+from assembler.importing.example import Axes, Inputs, evaluating, inputs_of, outputs_of, single, training
 from assembler.importing.folding import folded
+from assembler.importing.modes import in_both
 from assembler.importing.nodes import Converter, DirectUseError, Draft
 from assembler.importing.provenance import untouched
 from assembler.importing.reasons import UntraceableError, checked
@@ -84,11 +85,12 @@ def from_module(
     """A module as a graph that can be cut, searched and trained like a recipe's.
 
     Modules of torch.nn and of the registry become the steps that they are, everything else the ATen operators that it
-    calls, ids and weights under the module's own paths. `example_inputs` are one tensor, several in order, or a
-    mapping by name, batch first; the graph takes any batch. Arguments that are no tensors are fixed. The model is
-    traced as it trains, so that dropout is there, and compared in evaluation; where that cannot be, it is traced in
-    evaluation, and `untrained` says why. The graph is one of float32, and weights keep their dtypes. `opaque` lists
-    the paths of parts to keep as they are, "auto" among them or in their place keeps those that cannot be traced.
+    calls, ids and weights under the module's own paths. `example_inputs` are one tensor, several in order, or a mapping
+    by name, batch first; the graph takes any batch. Mappings and lists of tensors are nested inputs, arguments that are
+    no tensors are fixed. Outputs of one mode alone are there in that mode. The model is traced as it trains, so that
+    dropout is there, and compared in evaluation; where that cannot be, it is traced in evaluation, and `untrained` says
+    why. The graph is one of float32, and weights keep their dtypes. `opaque` lists the paths of parts to keep as they
+    are, "auto" among them or in their place keeps those that cannot be traced.
 
     The graph takes other sizes than the example's where it is found to be the same graph for them; any other size is
     refused when it is run. `free` lists axes (`input_ids.1`) to trace with their size left open, which is run and
@@ -137,21 +139,21 @@ class Given:
         """The graph as it is traced in a mode, compared with the module in evaluation; or why there is none."""
         parts = dict(whole)
         try:
-            trace, made = self.traced(self.inputs, parts, mode, self.auto)
+            trace, draft = self.drafted(self.inputs, parts, mode, self.auto)
             free = trace.free(self.free)
-            graph = self.graph(made)
+            graph = self.graph(draft)
             compiled = lower(graph)
-            weights = _weights(self.module, compiled, made.draft)
+            weights = _weights(self.module, compiled, draft)
             fill(compiled, weights, "the model's weights")
             others = [*batches(self.module, self.inputs), *resizings(self.module, self.inputs, free)]
-            difference = compared(self.module, compiled, trace, made.draft, self.tolerance, others)
+            difference = compared(self.module, compiled, trace, draft, self.tolerance, others)
             sizes = Sizes(
                 self.module,
                 self.inputs,
                 lambda other: self.again(other, parts, mode),
-                lambda other: agrees(self.module, compiled, made.draft, self.tolerance, other),
+                lambda other: agrees(self.module, compiled, draft, self.tolerance, other),
             )
-            graph, found = sizes.guarded((graph, made.draft.literals), free)
+            graph, found = sizes.guarded((graph, draft.literals), free)
         except AssemblerError as error:
             return error
         whole.clear()
@@ -166,24 +168,32 @@ class Given:
 
     def again(self, inputs: Inputs, whole: dict[str, str], mode: Mode) -> tuple[Graph, Mapping[str, Tensor]]:
         """The graph of other inputs, with the tensors that it is too short to write."""
-        made = self.traced(inputs, whole, mode, False)[1]
-        return self.graph(made), made.draft.literals
+        draft = self.drafted(inputs, whole, mode, False)[1]
+        return self.graph(draft), draft.literals
 
-    def graph(self, made: Converter) -> Graph:
+    def graph(self, draft: Draft) -> Graph:
         """The graph of a converted trace, verified."""
-        graph = connected(folded(made.draft), self.name)
+        graph = connected(folded(draft), self.name)
         verify(graph)
         return graph
 
-    def traced(self, inputs: Inputs, whole: dict[str, str], mode: Mode, auto: bool) -> tuple[Trace, Converter]:
+    def drafted(self, inputs: Inputs, whole: dict[str, str], mode: Mode, auto: bool) -> tuple[Trace, Draft]:
+        """What `traced` gives, with the outputs of evaluation where they are others."""
+        trace, draft = self.traced(inputs, whole, mode, auto)
+        with evaluating(self.module):
+            returned = outputs_of(self.module(**inputs.kwargs))
+        if mode is evaluating or returned.keys() == {name for name, _ in draft.outputs}:
+            return trace, draft
+        return trace, in_both(draft, self.traced(inputs, whole, evaluating, auto)[1])
+
+    def traced(self, inputs: Inputs, whole: dict[str, str], mode: Mode, auto: bool) -> tuple[Trace, Draft]:
         """The trace and its conversion; with `auto`, `whole` grows by the parts that cannot be traced."""
         opened: set[str] = set()
         while True:
             try:
                 trace = Tracer(self.module, inputs, frozenset(whole), frozenset(opened), mode, free=self.free).trace()
                 made = Converter(self.module, trace)
-                made.run()
-                return trace, made
+                return trace, made.run()
             except DirectUseError as error:
                 if error.path in opened or error.path in whole:
                     what = f"a weight of '{error.path}' is used outside of it, so it cannot be an opaque leaf"

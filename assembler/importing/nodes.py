@@ -17,7 +17,7 @@ from assembler.errors import GraphError
 from assembler.graph.core import ITEM, Node, TensorType
 from assembler.graph.reserved import RESERVED_STEPS
 from assembler.importing.batch import axes_of, is_batch, settled_sizes
-from assembler.importing.example import dotted
+from assembler.importing.example import dotted, output_name
 from assembler.importing.operators import LATER, UnknownOperatorError, converted
 from assembler.importing.reasons import kept_by
 from assembler.importing.tracing import LEAF, Call, Trace
@@ -39,7 +39,7 @@ class DirectUseError(Exception):
 @dataclass
 class Draft:
     """The graph so far. Inputs that only tell sizes and device read `LATER`; `open` says whose axis 0 is the batch, and
-    `axes` which sizes a value has, as expressions."""
+    `axes` which sizes a value has, as expressions; `only` has the outputs of one mode alone, with that mode."""
 
     inputs: list[tuple[str, TensorType]] = field(default_factory=list)
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -48,6 +48,7 @@ class Draft:
     literals: dict[str, Tensor] = field(default_factory=dict)
     steps: dict[fx.Node, str] = field(default_factory=dict)
     axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    only: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -117,9 +118,7 @@ class Converter:
         for path, at in pytree.tree_flatten_with_path(tree)[0]:
             if isinstance(specs[at].arg, ConstantArgument):
                 continue
-            name = dotted(path) or "output"
-            name = f"output.{name}" if name[0].isdecimal() else name
-            self.draft.outputs.append((name, self.id_of(nodes[specs[at].arg.name])))
+            self.draft.outputs.append((output_name(path), self.id_of(nodes[specs[at].arg.name])))
 
     # -- steps -------------------------------------------------------------------------------------------------------
 

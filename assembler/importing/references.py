@@ -7,6 +7,7 @@ can still be cut out of its graph.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from assembler.errors import GraphError, Problem
 from assembler.graph.core import Graph, Node
@@ -28,8 +29,8 @@ def connected(draft: Draft, name: str) -> Graph:
         if LATER in node.sources:
             source = _reference(i, node, entering, place, draft, top)
             nodes[i] = settled(node, source, draft.axes.get(source, ()))
-    graph = Graph(tuple(draft.inputs), nodes, tuple(draft.outputs), {}, name)
-    return Graph(graph.inputs, graph.nodes, graph.outputs, dict(_names(graph)), name)
+    graph = Graph(tuple(draft.inputs), nodes, tuple(draft.outputs), {}, name, tuple(draft.only))
+    return replace(graph, names=dict(_names(graph)))
 
 
 def _used(draft: Draft) -> set[str]:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from assembler.errors import InputError, near
+from assembler.graph.structure import pack
 from assembler.infer.shape import dtype_of
 from assembler.registry.entry import digest
 
@@ -95,10 +96,11 @@ def _example(module: Any) -> dict[str, torch.Tensor] | None:
     return {name: ids, "decoder_input_ids": ids} if config.is_encoder_decoder else {name: ids}
 
 
-def example_of(inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def example_of(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Random inputs by name for shapes as recipes write them: `[B, 3, 32, 32]`, `{shape: [B, 8], dtype: int64}`.
 
-    Whole numbers lie below `below`, by default 2. Raises InputError for what is no shape.
+    Names with dots are nested, as a graph's are. Whole numbers lie below `below`, by default 2. Raises InputError for
+    what is no shape.
     """
     made = {}
     for name, said in inputs.items():
@@ -111,4 +113,4 @@ def example_of(inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         sizes, dtype = [BATCH if n == "B" else n for n in shape], dtype_of(str(spec.get("dtype", "float32")))
         whole = not dtype.is_floating_point
         made[name] = (torch.randint(0, int(spec.get("below", 2)), sizes) if whole else torch.randn(sizes)).to(dtype)
-    return made
+    return pack(made.items())

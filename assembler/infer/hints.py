@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from assembler.errors import near
 from assembler.graph.core import Node, TensorType
 from assembler.registry import lookup
 
@@ -15,6 +17,12 @@ def way_out(node: Node, i: str, given: Sequence[TensorType], why: str) -> str:
         return (
             "a body that changes the shape needs a shortcut: that changes what enters alike, for instance {proj: ...}"
         )
+    if wrong := _of_another_type(node, given, why):
+        return wrong
+    words = re.findall(r"[a-z][\w-]*", why)
+    for value in dict(node.args).values():
+        if isinstance(value, str) and (meant := near(value, [word for word in words if word != value])):
+            return meant
     floats = [s for s, kind in zip(node.sources, given, strict=True) if kind.dtype.startswith("float")]
     if floats and "Long" in why:
         what = f"'{floats[0]}' has to be whole numbers: {{shape: [...], dtype: int64}} where it is an input"
@@ -22,6 +30,14 @@ def way_out(node: Node, i: str, given: Sequence[TensorType], why: str) -> str:
     if len(given) == 2 and lookup("op", node.op).param("axis") is not None:
         return other_axis(given[0], given[1], dict(node.args).get("axis", 1))
     return ""
+
+
+def _of_another_type(node: Node, given: Sequence[TensorType], why: str) -> str:
+    """How an input that is no floating-point number becomes one, where that is what a step refuses."""
+    odd = [(s, t.dtype) for s, t in zip(node.sources, given, strict=True) if "float" not in t.dtype]
+    if not odd or not re.search("same d(ata)?type|not implemented for|but found|not supported", why):
+        return ""
+    return f"'{odd[0][0]}' is {odd[0][1]}: {{op: cast, dtype: float32}} before it makes floating-point numbers"
 
 
 def other_axis(value: TensorType, target: TensorType, axis: object) -> str:

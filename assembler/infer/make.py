@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from assembler.errors import AssemblerError, RecipeError, ShapeError, near
+from assembler.errors import AssemblerError, GraphError, InputError, RecipeError, ShapeError, near
 from assembler.graph.core import Node
 from assembler.registry import Body, Entry, Param
 
@@ -31,6 +31,8 @@ def make(
     try:
         made: Callable[..., Any] = call(**bound)
     except Exception as error:  # an op may raise anything; the user wants to know which op and why
+        if isinstance(error, GraphError | InputError) and error.problems[0].span:  # of a step of its body
+            raise
         raise _refusal(entry, bound, args, shapes, error) from error
     return made
 

@@ -19,6 +19,7 @@ from assembler.infer.hints import way_out
 from assembler.infer.interpret import Interpreter
 from assembler.infer.make import reason, written
 from assembler.infer.step import call_step, step_of
+from assembler.infer.strict import Strict
 from assembler.registry import lookup
 
 BATCH = 2
@@ -76,6 +77,9 @@ def _check_shared(graph: Graph, types: Mapping[str, TensorType]) -> None:
         if owner is None:  # it has its own, or those of a step in another body, which is seen when both are made
             continue
         mine, theirs = (tuple([types[s] for s in n.sources]) for n in (node, owner))
+        if (node.args, node.body) != (owner.args, owner.body) and weight_sizes(owner, theirs):
+            problems.append(other_arguments(i, node))
+            continue
         if [t.shape[1:] for t in mine] == [t.shape[1:] for t in theirs]:
             continue
         needed, there = weight_sizes(node, mine), weight_sizes(owner, theirs)
@@ -85,6 +89,12 @@ def _check_shared(graph: Graph, types: Mapping[str, TensorType]) -> None:
             problems.append(Problem(said, node.span, i, "the inputs of both must have one width"))
     if problems:
         raise ShapeError(problems)
+
+
+def other_arguments(i: str, node: Node) -> Problem:
+    """What is wrong with a step that uses all weights of one with other arguments."""
+    said = f"'{i}' cannot use the weights of '{node.owner}', whose arguments differ"
+    return Problem(said, node.span, i, "give both the same, or share one parameter: {weight: a.weight}")
 
 
 def _check_training(graph: Graph, types: Mapping[str, TensorType]) -> None:
@@ -220,7 +230,7 @@ def run_step(
             step.eval().requires_grad_(False)  # what counts FLOPs asks for the gradient of whatever wants one
             _check_weights(step)
         values = meta_values(ports, types)
-        with around:
+        with Strict(), around:  # within `around`, which is not to see what the CPU is asked
             return step, followed(lambda given: call_step(step, entry, node, given), values)
 
 

@@ -60,7 +60,8 @@ class Loop(Nested):
         for name in carry:
             if made[name].shape != types[name].shape:
                 said = f"the carried '{name}' is {list(types[name].shape)} at first and {list(made[name].shape)} then"
-                raise ShapeError(said)
+                one = types[name].shape[1:] == made[name].shape[1:] and types[name].shape[:1] == (1,)
+                raise ShapeError(said, hint=_EACH if one else "")
         if until:
             _check_until(until, made, (*carry, *collect))
         self.times = times
@@ -92,6 +93,10 @@ class Loop(Nested):
         return *(values[name] for name in self.carry), *(torch.stack(rows, 1) for rows in rows_of)
 
 
+_EACH = (
+    "it begins as one row for all samples: {op: aten.expand_as, from: {self: row, other: ...}} gives each its own, "
+    "and so does {op: parameter, shape: [16], init: zeros, frozen: true}"
+)
 _BEGIN = "name under 'from' what it begins as, such as {op: parameter, shape: [16], init: zeros, frozen: true}"
 
 

@@ -39,7 +39,7 @@ def export(
 
     - `safetensors`: `model.safetensors` with `config.json`, from which `build(folder)` makes the very model;
     - `source`: `model.py`, which needs torch alone and gives the same bits with the same weights;
-    - `pt2`: `model.pt2`, for `torch.export.load`, in evaluation and for any batch;
+    - `pt2`: `model.pt2`, for `torch.export.load`, in evaluation and for any batch; inputs go in order, not by name;
     - `onnx`: `model.onnx`, in evaluation and for any batch, compared with the model; it needs the extra `onnx`.
 
     All of `FORMATS` that can hold the model are written where none are named. The last two leave further axes of inputs

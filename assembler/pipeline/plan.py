@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from assembler.compile.lower import check_begins
+from assembler.errors import RecipeError
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.edit import cut
 from assembler.infer.batch import Sizes, batch_sizes
@@ -16,12 +18,13 @@ from assembler.pipeline.checking import fits as check_fits
 from assembler.pipeline.search.candidates import Candidates
 from assembler.pipeline.slots import variants
 from assembler.pipeline.spec import RunSpec
-from assembler.pipeline.weights.loading import told
+from assembler.pipeline.weights.loading import check_there, told
 from assembler.recipe.choices import Space
 from assembler.recipe.document import Document
 from assembler.report.terminal import PlanRow
 from assembler.search.distinct import architectures
 from assembler.wiring.build import build, left_out
+from assembler.wiring.lint import lint
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ def plan_model(document: Document) -> Plan:
     graph = build(document.default, name=document.name)
     types = measured(graph)
     candidates = Candidates(document.model, document.name)
+    _check(document, candidates.space, graph, types)
     candidates.begin()
     found = candidates.space.unmoved
     plan = Plan(document.name, _rows(graph, types), total(graph, types), graph.fingerprint, found.size)
@@ -117,10 +121,19 @@ def plan_run(spec: RunSpec) -> Plan:
     phases = tuple(phase.name for phase in spec.phases)
     parts = sum(len(s.variants) for s in found) * len(spec.seeds)
     types = measured(graph)
+    _check(spec.document, spec.space, graph, types)
     rows, cost, size = _rows(graph, types), total(graph, types), spec.space.unmoved.size
     plan = Plan(spec.name, rows, cost, graph.fingerprint, size, found, phases, parts, spec.split_how)
     plan = replace(plan, unchecked=unchecked, left_out=left_out(spec.document.default))
     return _bounded(plan, spec.space) if spec.space.decisions else plan
+
+
+def _check(document: Document, space: Space, graph: Graph, types: Mapping[str, TensorType]) -> None:
+    """Raise what building the model of this graph would, of its initial weights, and what is wrong with choices."""
+    check_begins(graph, types)
+    check_there(document.default, document.folder)
+    if space.decisions and (problems := lint(document)):
+        raise RecipeError(problems)
 
 
 def _bounded(plan: Plan, space: Space) -> Plan:

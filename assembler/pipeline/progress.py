@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
@@ -15,6 +15,7 @@ from assembler.pipeline.search.board import Board
 from assembler.pipeline.weights.initial import BEGIN
 from assembler.search.pareto import Direction
 from assembler.search.trial import Trial
+from assembler.search.watch import Watch
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -27,20 +28,29 @@ _SCORES = ("test", "validation", "score")
 
 @dataclass
 class Phase:
-    """The tasks of one phase so far. Reused ones are no work, so they count in no total."""
+    """The tasks of one phase so far. Reused ones are no work, so they count in no total.
+
+    `past` is how many of the `expected` ones a search had evaluated before, or others did.
+    """
 
     name: str
     begin: float
     expected: int = 0
+    past: int = 0
     known: set[Task] = field(default_factory=set)
     reused: set[Task] = field(default_factory=set)
     done: set[Task] = field(default_factory=set)
     failed: set[Task] = field(default_factory=set)
 
     @property
-    def ended(self) -> int:
-        """How many tasks were made or have failed."""
+    def made(self) -> int:
+        """How many tasks were made here, or have failed."""
         return len(self.done | self.failed)
+
+    @property
+    def ended(self) -> int:
+        """How many tasks were made or have failed, here or before."""
+        return self.past + self.made
 
     @property
     def total(self) -> int:
@@ -50,7 +60,7 @@ class Phase:
     @property
     def rate(self) -> float:
         """Tasks a second."""
-        return self.ended / max(1e-9, time.monotonic() - self.begin)
+        return self.made / max(1e-9, time.monotonic() - self.begin)
 
 
 @dataclass
@@ -111,11 +121,10 @@ class Progress:
         """`count` tasks are to be made in a phase."""
         self._phase(name).expected = count
 
-    def search(self, name: str, goals: Mapping[str, Direction], trials: int) -> Callable[[Trial], None]:
-        """A phase searches: what is to become of values, and how many trials. Tell what it gives of each trial."""
+    def search(self, name: str, goals: Mapping[str, Direction], trials: int) -> Watch:
+        """A phase searches: what is to become of values, and how many trials. What it gives is to watch the search."""
         self._phase(name).expected += trials
-        board = Board(goals, trials, name)
-        return lambda trial: self._view.tried(board, trial, better=board.enter(trial))
+        return _Watch(self._phase(name), Board(goals, trials, name), self._view)
 
     def tasks(self, tasks: Iterable[Task]) -> None:
         """These tasks are wanted."""
@@ -131,17 +140,33 @@ class Progress:
                 self._view.reused(phase)
         elif event.kind in ("started", "progress"):
             if event.kind == "started" and not self._running:
-                phase.begin = phase.begin if phase.ended else time.monotonic()
+                phase.begin = phase.begin if phase.made else time.monotonic()
             now = self._running.setdefault(task, Running(task, time.monotonic()))
             now.step, now.total, now.info = event.step, event.total, event.info
             self._view.running(phase, now)
         else:
             self._running.pop(task, None)
-            (phase.done if event.kind == "done" else phase.failed).add(task)
+            (phase.failed if event.kind == "failed" else phase.done).add(task)
             self._view.ended(phase, event)
 
     def _phase(self, name: str) -> Phase:
         return self._phases.setdefault(name, Phase(name, time.monotonic()))
+
+
+class _Watch(Watch):
+    """Tells a view of the trials of a search; those of before it began, or of others, count without a word."""
+
+    def __init__(self, phase: Phase, board: Board, view: View) -> None:
+        super().__init__(lambda trial: view.tried(board, trial, better=board.enter(trial)))
+        self._phase, self._board = phase, board
+
+    def heard(self, trial: Trial) -> None:
+        self._board.enter(trial, here=False)
+        self._phase.past += trial.counts
+
+    def wanted(self, trials: int) -> None:
+        self._phase.expected += trials - self._board.wanted
+        self._board.wanted = trials
 
 
 class _Lines:
@@ -233,7 +258,7 @@ class _Bars:
 
     def _phase(self, phase: Phase) -> None:
         said = [f"{phase.ended}/{phase.total} tasks"] if phase.total else []
-        said += [_speed(phase.rate)] if phase.ended else []
+        said += [_speed(phase.rate)] if phase.made else []
         said += [f"{len(phase.reused)} reused"] if phase.reused else []
         said += [f"{len(phase.failed)} failed"] if phase.failed else []
         # Nothing but reused products: the bar of such a phase is full.
@@ -259,8 +284,8 @@ def _head(phase: Phase) -> str:
 
 
 def _outcome(event: Event) -> str:
-    if event.kind == "failed":
-        return f"failed: {event.reason}"
+    if event.kind in ("failed", "pruned"):
+        return f"{event.kind}: {event.reason}"
     scores = [f"{name} {event.info[name]:.4f}" for name in _SCORES if isinstance(event.info.get(name), float)]
     loss = event.info.get("loss")
     scores += [f"loss {loss:.4g}"] if isinstance(loss, float) else []

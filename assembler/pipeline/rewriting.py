@@ -37,7 +37,8 @@ def rewrite(source: Any, what: Written | Rewrite, at: str = ALL) -> nn.Module | 
 
     `what` is a rewrite, its name, or a mapping such as `{"rewrite": "low_rank", "rank": 8}`. `at` is a path, a
     container, or a pattern in which `*` stands for one part; by default all sites. Raises RecipeError for a rewrite
-    that there is not or options that it does not take, GraphError where `at` means no site.
+    that there is not or options that it does not take, GraphError where `at` means no site; one that only makes
+    simpler what there is (`fold_batch_norm`, `expand`, ...) may find nothing to do and gives the model as it is.
     """
     wanted = Order(what, at) if isinstance(what, Rewrite) else order(what, at)
     if isinstance(source, nn.Module):

@@ -25,13 +25,13 @@ from assembler.pipeline.weights.beginning import of_model
 from assembler.pipeline.weights.initial import needs_of
 from assembler.pipeline.weights.loading import places
 from assembler.search.pareto import Direction
-from assembler.search.trial import Trial
+from assembler.search.watch import Watch
 from assembler.train.data.core import fingerprint
 from assembler.train.spec import settings
 from assembler.train.terms import as_objective, ordered, read, within
 
 Objective = list[dict[str, Any]] | dict[str, Any]
-OnSearch = Callable[[str, Mapping[str, Direction], int], Callable[[Trial], None]]
+OnSearch = Callable[[str, Mapping[str, Direction], int], Watch]
 """Told that a phase searches, for which objectives and with how many trials; gives what is told of each trial."""
 
 

@@ -15,7 +15,7 @@ from assembler.recipe.drafts import Draft, Place
 from assembler.recipe.edits import graph_text
 from assembler.recipe.notes import note, note_all
 from assembler.recipe.paths import STEP_KEYS, patch
-from assembler.recipe.repeats import BAD, names_of_copies, reads_by_copy
+from assembler.recipe.repeats import BAD, copies_are, names_of_copies, reads_by_copy
 from assembler.recipe.scope import Copies, Depth, Lazy, Scope, origin, resolve, scope_of
 from assembler.recipe.steps import BAD_OP, Step, bad_name, check_outputs, check_sections, name_of
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
@@ -136,8 +136,7 @@ class Expander:
         patches = {k: v for k, v in step if k.isdigit()}
         for key in patches:
             if int(key) >= len(loops):
-                has = f"0 to {len(loops) - 1}" if loops else "none"
-                self.note(f"step '{place.path}' has no copy {key}", step.key_span(key), f"its copies are {has}")
+                self.note(f"step '{place.path}' has no copy {key}", step.key_span(key), copies_are(step, len(loops)))
         alone = reads_by_copy(step, loops)
         chain.step = chain.step.drop("from") if alone else chain.step
         common = self.common(step.drop("for", "repeat", "weights", *([] if alone else ["from"]), *patches))
@@ -326,7 +325,7 @@ class Expander:
     def weights_of(self, draft: Draft) -> Weights | None:
         if draft.kind != "model" or "weights" in draft.step:
             return weights_of_step(draft.step, draft.scope, self.problems)
-        return None if draft.twin or "share" in draft.step else own_weights(self.blocks[draft.op])
+        return None if draft.twin or "share" in draft.step else own_weights(self.blocks[draft.op], block=True)
 
     def check_container(self, draft: Draft) -> None:
         allowed = {"for", "repeat", "from", "op", "body", "share", "frozen", "initializers", "weights", "if"}

@@ -17,7 +17,7 @@ from assembler.errors import Problem, RecipeError, Span, near
 from assembler.recipe.files import MAX_BYTES, graph_in, load_text, too_big
 from assembler.recipe.pause import no_collection
 from assembler.recipe.scalars import ScalarError, bad_key, bad_string, resolve, shortened
-from assembler.recipe.syntax import Source, cut_expression, is_cut, syntax_problem
+from assembler.recipe.syntax import CUT, Source, cut_expression, cut_later, is_cut, syntax_problem
 from assembler.recipe.values import Leaf, Map, Scalar, Seq, Value
 from assembler.resources import CONFIG, GRAPH
 
@@ -101,7 +101,10 @@ class Reader:
             finally:
                 self._events.dispose()
         except yaml.YAMLError as error:
-            self._covering(*syntax_problem(error, self.source))
+            problem, span = syntax_problem(error, self.source)
+            self._covering(problem, span)
+            for later in cut_later(self.source, span.line - 1) if problem.message == CUT else ():
+                self._covering(*later)
         except _StopError:
             pass
         if isinstance(value, Map) and not self._problems:

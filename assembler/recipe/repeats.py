@@ -14,6 +14,8 @@ from assembler.registry.checks import shown
 if TYPE_CHECKING:
     from assembler.recipe.expand import Expander
 
+DEPTH = "where how many is a choice, choose a list of what each copy has, for 'for' (docs/spaces.md, Choices)"
+"""How a depth is chosen together with what each copy has."""
 BAD = object()
 """Stands for a value whose expression failed; the failure is noted already."""
 
@@ -48,6 +50,15 @@ def names_of_copies(work: Expander, step: Map, scope: Scope) -> list[dict[str, A
         work.note(f"the lists of 'for' differ in length: {said}", section.span, hint)
     count = work.bounded(min(lengths.values()), section.span)
     return [{**{name: v[i] for name, v in lists.items()}, "i": i} for i in range(count)]
+
+
+def copies_are(step: Map, count: int) -> str:
+    """The numbers of a step's copies, as a hint to who names another one."""
+    has = f"its copies are 0 to {count - 1}" if count else "it has no copies"
+    n = step.get("repeat")
+    if not isinstance(n, Leaf) or not is_expression(n.value):
+        return has
+    return f"{has}, as 'repeat: {n.value}' says; {DEPTH}"
 
 
 def reads_by_copy(step: Map, copies: Iterable[Collection[str]]) -> bool:

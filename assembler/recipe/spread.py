@@ -8,6 +8,7 @@ from assembler.errors import Problem, RecipeError, Span, near
 from assembler.recipe.edits import copies, graph_text, text_paths
 from assembler.recipe.expand import expand
 from assembler.recipe.paths import check, get
+from assembler.recipe.repeats import DEPTH
 from assembler.recipe.scope import OPEN
 from assembler.recipe.steps import Step
 from assembler.recipe.values import Map, Seq
@@ -35,10 +36,20 @@ def spread(tree: Map, path: str, span: Span | None = None) -> list[str]:
         found = [f"{p}.{n}" for p in found for n in _copies(tree, p, laid_out)]
     if not found and any(p.message != OPEN for p in noted):  # what else is wrong with the recipe may be why
         raise RecipeError(noted)
+    if not found and noted and _repeated(tree, path):
+        said = f"how many copies '{path}' stands for depends on a choice, which is open"
+        raise RecipeError(Problem(said, span, hint=DEPTH))
     if not found:
         hint = "a '*' stands for the copies of a step with 'for' or 'repeat', or the items of a list"
         raise RecipeError(Problem(f"'{path}' matches no copy of anything", span, hint=hint))
     return found
+
+
+def _repeated(tree: Map, path: str) -> bool:
+    """Whether what stands before a `*` of a path is a step with `for` or `repeat`."""
+    parts = path.split(".")
+    before = (".".join(p for p in parts[:i] if p != "*") for i, part in enumerate(parts) if part == "*")
+    return any(isinstance(at := get(tree, one), Map) and ("for" in at or "repeat" in at) for one in before)
 
 
 def _spread_text(tree: Map, path: str, span: Span | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from assembler.errors import Problem, Span
@@ -12,6 +13,7 @@ _BITS = 22  # of a column or a width: a text has fewer than 2**22 characters
 _MOST = (1 << _BITS) - 1
 _BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _EXPRESSION = re.compile(r"(?:^|[\s\[{,])(=)(?!=)")
+CUT = "inside { } and [ ] an expression that holds a comma or brackets needs quotes"
 _OPEN, _CLOSE = "([{", ")]}"
 _NO_SPACE = re.compile(r"^\s*(?:- )?[A-Za-z_][\w.]*:[^\s:/]")
 
@@ -86,8 +88,7 @@ def cut_expression(source: Source, line: int, column: int) -> tuple[Problem, Spa
     whole = whole_expression(source.line(line), column)
     span = source.at(line, column, max(1, len(whole)))
     hint = f"write {quoted(whole)}" if whole else "put the whole expression in quotes"
-    message = "inside { } and [ ] an expression that holds a comma or brackets needs quotes"
-    return Problem(message, span, hint=hint), span
+    return Problem(CUT, span, hint=hint), span
 
 
 def syntax_problem(error: Any, source: Source) -> tuple[Problem, Span]:
@@ -108,6 +109,18 @@ def syntax_problem(error: Any, source: Source) -> tuple[Problem, Span]:
     message, hint, start = _explain(f"{error.problem}", source, mark, context)
     span = source.at(start.line, start.column)
     return Problem(message, span, hint=hint), span
+
+
+def cut_later(source: Source, line: int) -> Iterator[tuple[Problem, Span]]:
+    """The same problem for expressions on the lines after `line` (from 0), which YAML's reader does not come to."""
+    for number in range(line + 1, len(source.lines)):
+        text = source.line(number)[:_LONGEST_SHOWN]
+        for found in _EXPRESSION.finditer(text) if "=" in text else ():
+            before = text[: found.start(1)]
+            inside = sum(map(before.count, "{[")) > sum(map(before.count, "}]"))
+            whole = whole_expression(source.line(number), found.start(1))
+            if inside and any(c in whole for c in ",[{"):
+                yield cut_expression(source, number, found.start(1))
 
 
 def _explain(problem: str, source: Source, mark: Any, context: Any) -> tuple[str, str, Any]:

@@ -83,10 +83,13 @@ def weights_of(tree: Map) -> Weights | None:
     return found
 
 
-def own_weights(tree: Map) -> Weights | None:
-    """As `weights_of`; those of an edited imported model are partial: what is new begins as it would without."""
+def own_weights(tree: Map, *, block: bool = False) -> Weights | None:
+    """As `weights_of`; those of an edited imported model are partial: what is new begins as it would without.
+
+    So are those of one that is a `block` of another model, which may read some of its steps alone.
+    """
     own = weights_of(tree)
-    edited = graph_text(tree) and (CHANGES in tree or "outputs" in tree)
+    edited = graph_text(tree) and (block or CHANGES in tree or "outputs" in tree)
     return replace(own, partial=True) if own is not None and edited else own
 
 

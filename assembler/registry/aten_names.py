@@ -130,6 +130,13 @@ def overloads(name: str) -> list[str]:
     return [f"{PREFIX}{form}" for form in found if schema(f"{PREFIX}{form}")]
 
 
+@functools.cache
+def names() -> tuple[str, ...]:
+    """The operators of the namespace that go by their bare names."""
+    found = dict.fromkeys(re.findall(r"^- func: (\w+)[(.]", _text(), re.MULTILINE))
+    return tuple(f"{PREFIX}{name}" for name in found if name.strip("_") == name)
+
+
 def _argument(text: str) -> Argument | None:
     found = _ARGUMENT.fullmatch(text)
     if found is None:

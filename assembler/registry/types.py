@@ -118,7 +118,7 @@ class Type:
             case "tuple":
                 return f"a list of {len(self.of)}"
             case "dict":
-                return "a mapping"
+                return "a mapping" + ("" if self.of[0].kind == "Any" else f", each value {self.of[0].describe()}")
             case _:
                 return _WORDS[self.kind]
 

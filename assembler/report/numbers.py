@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 NONE, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 SHARES = frozenset({"accuracy", "top1", "top5", "f1", "precision", "recall", "validation", "score"})
+COUNTED = frozenset({"params", "flops", "train_flops", "memory", "steps", "depth"})
 
 
 def count(value: float | None) -> str:
@@ -26,6 +27,11 @@ def result(value: float | None) -> str:
     if value is None:
         return NONE
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.6g}"
+
+
+def figure(name: str, value: float | None) -> str:
+    """What a trial came to in an objective or a cost: a count for what is counted, else as a result."""
+    return count(value) if name in COUNTED else result(value)
 
 
 def short(value: float) -> str:

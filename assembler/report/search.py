@@ -11,6 +11,7 @@ from assembler.report.numbers import count, is_share, plural, short, thin
 from assembler.report.svg import esc
 
 _MOST = 24
+_FEW = 5  # trials a decision, below which shares are mostly chance
 
 
 def goals(run: Run) -> dict[str, str]:
@@ -109,6 +110,8 @@ def importance(run: Run) -> Figure:
     words = f"The share of the variance of {next(iter(goals(run)))} over {plural(done, 'trial')} that each decision "
     words += "explains on its own, adjusted for the number of its candidates: 0 where it says nothing. What decisions "
     words += "do together is left out, and a sampler looks where it is good, so it is no cause."
+    if done < _FEW * len(shares):
+        words += f" {plural(done, 'trial')} for {plural(len(shares), 'decision')} are few: chance explains much of it."
     if len(shares) > _MOST:
         words += f" {len(shares) - _MOST} more decisions explain less."
     return Figure(tables.table(["decision", "", "explains"], rows, cls="figures"), esc(words))
@@ -120,16 +123,17 @@ def lineage(run: Run) -> Figure:
     if not chain:
         return Figure(missing="No trial is complete.")
     names = list(goals(run))
-    rows = [[tables.cell("all first candidates"), tables.cell("seed"), *[tables.cell("")] * (len(names) + 1)]]
+    costs = [] if "params" in names else ["params"]
+    rows = [[tables.cell("all first candidates"), tables.cell("seed"), *[tables.cell("")] * len([*names, *costs])]]
     for link in chain:
         edits = [text(e) for e in link.get("edits", [])] if isinstance(link.get("edits"), list) else []
         values = numbers(link.get("values"))
         shown = [_form(n)(values[i]) if i < len(values) else text(link.get("state")) for i, n in enumerate(names)]
-        figures = [text(link.get("trial")), *shown, count(number(link.get("params")))]
+        figures = [text(link.get("trial")), *shown, *(count(number(link.get(cost))) for cost in costs)]
         rows.append([f"<td>{'<br>'.join(map(esc, edits)) or 'nothing'}</td>", *map(tables.cell, figures)])
     words = "The edits that led to the best trial from the recipe with all first candidates, parent by parent where "
     words += "the sampler made a trial from another one."
-    return Figure(tables.table(["edit", "trial", *map(esc, names), "params"], rows, cls="figures"), esc(words))
+    return Figure(tables.table(["edit", "trial", *map(esc, names), *costs], rows, cls="figures"), esc(words))
 
 
 SECTIONS: tuple[tuple[str, str, Callable[[Run], Figure]], ...] = (

@@ -54,6 +54,11 @@ class Rewrite:
         """The paths where the rewrite may be applied, in order."""
         raise NotImplementedError
 
+    def hindrance(self, graph: Graph, types: Types, at: str) -> str:
+        """What keeps a step from being a site beside weights that others use, "" where the rewrite is for others."""
+        del graph, types, at
+        return ""
+
     def edit(self, graph: Graph, types: Types, at: str, state: Weights | None) -> Graph:
         """The graph with the rewrite applied at one of its sites. `state` is None where no weights are known."""
         raise NotImplementedError
@@ -98,11 +103,11 @@ class NoSiteError(GraphError):
     """A rewrite cannot be applied at the place that was named."""
 
 
-def no_site(rewrite: Rewrite, at: str, known: tuple[str, ...], hint: str = "") -> NoSiteError:
-    """The error that says where a rewrite can be applied instead, unless there is a better `hint`."""
+def no_site(rewrite: Rewrite, at: str, known: tuple[str, ...], hint: str = "", why: str = "") -> NoSiteError:
+    """The error that says where a rewrite can be applied instead, unless there is a better `hint`; and why not here."""
     some = ", ".join(known[:4]) + (", ..." if len(known) > 4 else "")
     hint = hint or near(at, known) or (f"it can go to {some}" if known else "there is no place for it in this model")
-    return NoSiteError(f"{rewrite.name} cannot be applied at '{at}'", path=at, hint=hint)
+    return NoSiteError(f"{rewrite.name} cannot be applied at '{at}'{': ' * bool(why)}{why}", path=at, hint=hint)
 
 
 def no_site_at_all(rewrite: Rewrite, graph: Graph, hint: str = "") -> NoSiteError:

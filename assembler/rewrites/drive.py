@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from assembler.errors import GraphError, near
 from assembler.graph.core import Graph
+from assembler.graph.shares import owners
 from assembler.graph.verify import verify
 from assembler.infer.shape import shapes
 from assembler.rewrites.core import NoSiteError, Rewrite, no_site, no_site_at_all
 from assembler.rewrites.inside import Inside, all_paths, bodies
+from assembler.rewrites.view import View
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +55,7 @@ def sites(rewrite: Rewrite, graph: Graph) -> tuple[str, ...]:
 def applied(graph: Graph, rewrite: Rewrite, at: str) -> Graph:
     """The graph after a rewrite at one of its sites. Raises NoSiteError where `at` is none, GraphError if it fails."""
     if at not in (known := sites(rewrite, graph)):
-        raise no_site(rewrite, at, known)
+        raise no_site(rewrite, at, known, why=_why(rewrite, graph, at))
     return _once(graph, rewrite, None, at)[0]
 
 
@@ -65,7 +68,7 @@ def places(rewrite: Rewrite, graph: Graph, at: str) -> tuple[str, ...]:
     if not found and at == ALL and not rewrite.settles:
         raise no_site_at_all(rewrite, graph, _laid_out(rewrite, graph))
     if not found and at != ALL:
-        raise no_site(rewrite, at, known, _laid_out(rewrite, graph, at))
+        raise no_site(rewrite, at, known, _laid_out(rewrite, graph, at), _why(rewrite, graph, at))
     return found
 
 
@@ -93,6 +96,19 @@ def _laid_out(rewrite: Rewrite, graph: Graph, at: str = ALL) -> str:
             many = "" if len(some) == 1 else ", and others beside it"
             return f"'{first}' is {graph.nodes[first].op}, one step{many}; `expand` lays it out as steps, do that first"
     return ""
+
+
+def _why(rewrite: Rewrite, graph: Graph, at: str) -> str:
+    """Why a step or container is no site of a rewrite: its weights are others' too, or what the rewrite says."""
+    types, view = shapes(graph), View(graph, shapes(graph))
+    alone = replace(graph, nodes={i: replace(node, share=()) for i, node in graph})
+    for site in matching(alone, rewrite.sites(alone, types), at):
+        inside = set(graph.region(site))
+        for i in graph.region(site):
+            others = {*owners(graph.nodes[i], graph.nodes), *view.sharers.get(i, ())} - inside
+            if others:
+                return f"'{i}' shares its weights with '{min(others, key=list(graph.nodes).index)}'"
+    return rewrite.hindrance(graph, types, at) if at in graph.nodes else ""
 
 
 def matching(graph: Graph, known: Sequence[str], at: str) -> tuple[str, ...]:

@@ -13,9 +13,9 @@ from assembler.graph.core import Graph
 from assembler.graph.edit import step
 from assembler.registry import rewrite
 from assembler.rewrites.core import Rewrite, Types, Weights
-from assembler.rewrites.ops import is_dense
+from assembler.rewrites.ops import AXES, is_dense
 from assembler.rewrites.view import View, argument, rewired
-from assembler.rewrites.widths import Reach, reach
+from assembler.rewrites.widths import Reach, followed, reach
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +47,18 @@ class Widen(Rewrite):
         """The layers whose channels can be followed to the layers that read them."""
         view = View(graph, types)
         return tuple(i for i, node in graph if is_dense(node) and view.free(i) and self._fits(view, i))
+
+    def hindrance(self, graph: Graph, types: Types, at: str) -> str:
+        """The step past which a layer's channels cannot be followed."""
+        view, node = View(graph, types), graph.nodes[at]
+        end = followed(view, at).end if is_dense(node) else None
+        if end is None:
+            return ""
+        if not end:
+            return "its channels are those of an output of the model"
+        reader = graph.nodes[end]
+        groups = argument(reader, "groups") if reader.op in AXES else 1
+        return f"its channels cannot be followed past '{end}' ({reader.op}{f' of {groups} groups' * (groups != 1)})"
 
     def edit(self, graph: Graph, types: Types, at: str, state: Weights | None) -> Graph:
         """The graph with another `out`; everything else follows from it."""

@@ -20,12 +20,14 @@ _JOINS = ("add", "sub", "mul", SWITCH)
 class Reach:
     """Norms on the way of a layer's channels and the layers that read them, with the numbers that a channel became.
 
-    `even` says that a norm looks at all channels at once.
+    `even` says that a norm looks at all channels at once, `end` at which step they can be followed no further: "" for
+    an output of the graph, None where they all are.
     """
 
     norms: list[str] = field(default_factory=list)
     consumers: dict[str, int] = field(default_factory=dict)
     even: bool = False
+    end: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class _At:
 
 def reach(view: View, layer: str) -> Reach | None:
     """Where the channels of a dense layer go; None where a step on the way does more than treat them alike."""
+    found = followed(view, layer)
+    return found if found.end is None else None
+
+
+def followed(view: View, layer: str) -> Reach:
+    """Where the channels of a dense layer go, as far as they can be followed."""
     found = Reach()
     axis = 1 if AXES[view.graph.nodes[layer].op] else len(view.types[layer].shape) - 1
     places = {layer: _At(axis)}
@@ -52,11 +60,14 @@ def reach(view: View, layer: str) -> Reach | None:
                 continue
             seen.add(reader)
             if not _pass(view, reader, places, found):
-                return None
+                found.end = reader
+                return found
             if reader in places:
                 heapq.heappush(waiting, (view.position[reader], reader))
     # An output of the graph ("") keeps its type, and a join waits in vain for what comes from elsewhere.
-    return found if found.consumers and readers == seen else None
+    left = readers - seen
+    found.end = min(left, key=lambda i: view.position.get(i, -1)) if left else None if found.consumers else layer
+    return found
 
 
 def _last_read(view: View, i: str) -> str:

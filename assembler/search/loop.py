@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from assembler.errors import InputError
@@ -20,6 +20,7 @@ from assembler.search.moves import Frozen, frozen
 from assembler.search.pareto import Direction
 from assembler.search.samplers.base import Sampler, Values
 from assembler.search.trial import Stop, Trial
+from assembler.search.watch import Watch
 
 _IDLE = 1000  # candidates in a row that were over the budget or known already, after which a search gives up
 _WAITING = 16  # trials a worker that may wait for equal ones
@@ -41,7 +42,7 @@ class Loop:
     log: Log
     directions: Sequence[Direction]
     wanted: int
-    on_trial: Callable[[Trial], None] | None = None
+    watch: Watch = field(default_factory=Watch)
     trials: dict[int, Trial] = field(default_factory=dict)
     open: dict[int, Trial] = field(default_factory=dict)
     waiting: dict[str, list[Trial]] = field(default_factory=lambda: defaultdict(list))
@@ -202,8 +203,7 @@ class Loop:
         self.idle = self.idle + 1 if trial.state in ("infeasible", "duplicate") else 0
         self.learn(trial)
         self.resume(trial.key)
-        if self.on_trial:
-            self.on_trial(trial)
+        self.watch(trial)
 
     def learn(self, trial: Trial) -> None:
         """Remember a trial and tell the sampler."""
@@ -231,6 +231,7 @@ class Loop:
         past = self.heard == -math.inf
         self.heard = time.monotonic() if self.log.shared else math.inf
         self.judge.bans = news.orders.bans
+        self.watch.wanted(self.most)
         self.remember((t for t in news.ended if t.number not in self.trials), past=past)
 
     def remember(self, trials: Iterable[Trial], *, past: bool = False) -> None:
@@ -240,6 +241,7 @@ class Loop:
             if past and trial.choice:
                 self.retrace(trial)
             self.learn(trial)
+            self.watch.heard(trial)
 
     def retrace(self, trial: Trial) -> None:
         """Let the sampler ask for a trial of the past, so that it goes on as if the search had not been interrupted."""

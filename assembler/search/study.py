@@ -17,6 +17,7 @@ from assembler.search.loop import Loop
 from assembler.search.pareto import Direction, front
 from assembler.search.samplers.base import Sampler
 from assembler.search.trial import State, Stop, Study, Trial, identity
+from assembler.search.watch import OnTrial, Watch
 
 __all__ = ["State", "Stop", "Study", "Trial", "identity", "run"]
 
@@ -30,7 +31,7 @@ def run(
     cost: Callable[[Choice], dict[str, float]] | None = None,
     budget: Mapping[str, float] | None = None,
     key: Callable[[Choice], str] | None = None,
-    on_trial: Callable[[Trial], None] | None = None,
+    on_trial: OnTrial = None,
     where: Refuse | None = None,
     directions: Sequence[Direction] = ("maximize",),
     history: Sequence[Trial] = (),
@@ -44,7 +45,8 @@ def run(
     `key` (an architecture's fingerprint; the choice itself by default) is known gets the known value; one that is being
     evaluated is waited for. Neither is evaluated nor uses up a trial. `evaluate` raising, or returning what is not
     finite, fails that trial alone. With an Evaluator several trials are open at a time; with one at a time, trials
-    depend on the sampler's seed alone. Nothing is begun after `timeout` seconds; `on_trial` sees each new trial.
+    depend on the sampler's seed alone. Nothing is begun after `timeout` seconds; `on_trial` sees each new trial,
+    a `Watch` the others too.
 
     Raises BudgetError where nothing fits and TaskError where every evaluation failed.
     """
@@ -52,7 +54,8 @@ def run(
         raise InputError("a budget needs costs to hold against it")
     evaluator = _in_process(evaluate) if callable(evaluate) else evaluate
     judge = Judge(space, cost, dict(budget or {}), key, where)
-    loop = Loop(space, sampler, evaluator, judge, log or Memory(history), tuple(directions), trials, on_trial)
+    watch = on_trial if isinstance(on_trial, Watch) else Watch(on_trial) if on_trial else Watch()
+    loop = Loop(space, sampler, evaluator, judge, log or Memory(history), tuple(directions), trials, watch)
     loop.remember(history)
     stopped = loop.run(timeout)
     found = tuple(loop.trials[number] for number in sorted(loop.trials))

@@ -43,6 +43,10 @@ class Recipe(pg.Object):  # type: ignore[misc]
         self._folder, self._search = folder, search
         return self
 
+    def _sym_clone(self, deep: bool, memo: Any = None) -> Recipe:
+        found: Recipe = super()._sym_clone(deep, memo)
+        return found.at(self._folder, self._search)
+
     @property
     def home(self) -> Path:
         """Where the files are that the recipe names."""

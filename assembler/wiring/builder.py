@@ -12,6 +12,7 @@ from assembler.errors import AssemblerError, Problem, Span, near
 from assembler.graph.core import ITEM, Arg, Node, TensorType
 from assembler.graph.reserved import RESERVED_STEPS
 from assembler.recipe.notes import note, note_all
+from assembler.recipe.paths import STEP_KEYS
 from assembler.recipe.steps import BAD_OP, Step
 from assembler.recipe.values import Leaf, Map, Value
 from assembler.registry import Entry, checks
@@ -20,6 +21,10 @@ from assembler.wiring.nesting import nest
 from assembler.wiring.sharing import mark
 
 _KEEP = "`keep` is a word for imported models; in a recipe's own space write the op that stands there now"
+
+
+_CONTAINERS = ("residual", "branches")
+"""Words for `op:` that are none of the registry's."""
 
 
 class Builder:
@@ -46,6 +51,8 @@ class Builder:
 
     def chain(self, steps: Iterable[Step], current: str, names: Names) -> str:
         """Wire steps one after another; the id of the last one's value."""
+        steps = [*steps]
+        names.steps.update({step.name: step for step in steps})
         for step in steps:
             self.check_name(step)
             current = self.step(step, current, names)
@@ -243,9 +250,8 @@ class Builder:
         seen = dict.fromkeys(n for n in names.all() if n != "input" or len(self.inputs) > 1)
         before = f"steps before it: {', '.join(list(seen)[:12])}" if seen else "no step stands before it"
         known = [n for n in dict.fromkeys([*names.all(), *self.names, *self.nodes]) if n != step.path]
-        self.note(
-            f"step '{step.name}' reads '{source}', which is no step before it", span, near(source, known) or before
-        )
+        hint = names.hint(source.partition(".")[0], step) or near(source, known) or before
+        self.note(f"step '{step.name}' reads '{source}', which is no step before it", span, hint)
         return ""
 
     # -- one op ------------------------------------------------------------------------------------------------------
@@ -281,7 +287,7 @@ class Builder:
         try:
             return registry.lookup("op", op or step.op)
         except AssemblerError as error:
-            block = near(op or step.op, self.blocks)
+            block = near(op or step.op, [*self.blocks, *_CONTAINERS])
             inside = isinstance(step.written.get(key), Map)
             for p in error.problems:
                 hint = block or (_KEEP if (op or step.op) == "keep" else p.hint)
@@ -352,6 +358,10 @@ class Builder:
 
 def _meant(problem: Problem, given: Mapping[str, Any], step: Step) -> Problem:
     """A problem of an argument that is the bare name of something, with a hint at the expression."""
+    for name in given if " has no argument " in problem.message else ():
+        if problem.message.endswith(f"'{name}'") and (meant := near(name, STEP_KEYS, most=2)):
+            also = problem.hint.removesuffix("?") + " or" if problem.hint.startswith("did you mean") else "did you mean"
+            return replace(problem, hint=f"{also} {meant.removeprefix('did you mean ')}")
     for name, value in given.items() if " must be " in problem.message else ():
         bare = isinstance(value, str) and value.isidentifier() and step.written.get(name) == Leaf(value)
         if bare and problem.message.startswith(f"'{name}' "):

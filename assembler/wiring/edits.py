@@ -16,6 +16,7 @@ from assembler.recipe.notes import note_all
 from assembler.recipe.scope import resolve, scope_of, undecided
 from assembler.recipe.values import Leaf, Map, Value, is_choice, marked
 from assembler.wiring.appended import appended, begins, given_out, stands_after, with_output_names
+from assembler.wiring.interface import tensor_of
 from assembler.wiring.outside import wired
 
 Draft = Callable[[Map, list[Problem]], Graph]
@@ -108,7 +109,7 @@ def _edited(graph: Graph, path: str, value: Value, tree: Map, draft: Draft) -> G
     known = _known(graph)
     head, _, name = path.partition(".")
     if head in ENDS and path not in known:
-        return (_input if head == "inputs" else _output)(graph, name, value)
+        return _output(graph, name, value) if head == "outputs" else _input(graph, name, value, tree)
     if found := places(known, path):
         for place in found:
             graph = _placed(graph, place, value, tree, draft)
@@ -187,16 +188,35 @@ def _exchanged(graph: Graph, path: str, reads: Mapping[str, str], new: Node) -> 
     return _verified(replace(graph, nodes={**graph.nodes, path: node}))
 
 
-def _input(graph: Graph, name: str, value: Value) -> Graph:
-    """The graph with another name for an input."""
-    new = value.value if isinstance(value, Leaf) else None
+def _input(graph: Graph, name: str, value: Value, tree: Map) -> Graph:
+    """The graph with another name for an input, or of other sizes where the model takes them."""
     if name not in graph.input_names:
         hint = near(name, graph.input_names) or f"inputs: {', '.join(graph.input_names)}"
         raise GraphError(f"{graph.name} has no input '{name}'", hint=hint)
-    if not isinstance(new, str):
-        said = f"the input '{name}' has the sizes that the model was imported at, and can be given another name alone"
-        hint = f"import the model again at another size (--input) or with an axis left open (--free {name}.1)"
-        raise GraphError(said, hint=hint)
+    if isinstance(value, Leaf) and isinstance(value.value, str):
+        return _renamed(graph, name, value.value)
+    kind = dict(graph.inputs)[name]
+    shape = tensor_of(name, resolve(value, _scope(tree)), value).shape
+    if len(shape) != len(kind.shape) or (axes := fixed_axes(graph, name, shape[1:])):
+        said = f"the input '{name}' has the sizes that the model was imported at, {list(kind.shape[1:])}"
+        free = f" or with an axis left open (--free {name}.{axes[0]})" if len(shape) == len(kind.shape) else ""
+        raise GraphError(said, hint=f"import the model again at another size (--input){free}")
+    sized = replace(kind, shape=(kind.shape[0], *shape[1:]))
+    return _verified(replace(graph, inputs=tuple((n, sized if n == name else k) for n, k in graph.inputs)))
+
+
+def fixed_axes(graph: Graph, name: str, sizes: tuple[int, ...]) -> list[int]:
+    """The axes of an imported model's input that cannot have these sizes, which begin behind the batch."""
+    limits = [node for node in graph.nodes.values() if node.op == SIZED and name in node.sources]
+    found = []
+    for axis, size in enumerate(sizes, 1):
+        for node in limits:
+            only, most = node.arg("shape")[axis], (node.arg("most") or (-1,) * (axis + 1))[axis]
+            found += [axis] if only not in (-1, size) or -1 < most < size else []
+    return found
+
+
+def _renamed(graph: Graph, name: str, new: str) -> Graph:
     names = {name: new}
     nodes = {i: replace(n, inputs=tuple((p, names.get(s, s)) for p, s in n.inputs)) for i, n in graph}
     nodes = {i: _sized(n, name, new) for i, n in nodes.items()}

@@ -37,7 +37,7 @@ def inputs_of(tree: Map, problems: list[Problem]) -> dict[str, TensorType]:
     note_all(problems, _misnamed(section, "inputs"))
     for name, value in _leaves(section, "inputs"):
         try:
-            found[name] = _tensor(name, resolve(value, scope), value)
+            found[name] = tensor_of(name, resolve(value, scope), value)
         except RecipeError as error:
             note_all(problems, error.at(value.span).problems)
             found[name] = TensorType((BATCH,))
@@ -124,7 +124,8 @@ def _output(name: str, value: Value, work: Builder) -> str:
     return ""
 
 
-def _tensor(name: str, said: Any, written: Value) -> TensorType:
+def tensor_of(name: str, said: Any, written: Value) -> TensorType:
+    """The type that is written for an input, `said` being its plain value. Raises RecipeError."""
     dtype = "float32"
     if isinstance(said, dict):
         keys = written if isinstance(written, Map) else None  # or an expression for all of it
@@ -140,7 +141,7 @@ def _tensor(name: str, said: Any, written: Value) -> TensorType:
     if not isinstance(said, list) or not said:
         raise RecipeError(f"input '{name}' needs a shape", hint="for instance [B, 3, 32, 32]")
     if not isinstance(said[0], str):
-        rest = ", ".join(["B", *map(str, said)])
+        rest = ", ".join(["B", *(str(n) for n in said if not isinstance(n, str))])  # one axis is the batch
         error = RecipeError(
             f"axis 0 of input '{name}' is the batch, not {checks.shown(said[0])}", hint=f"write [{rest}]"
         )

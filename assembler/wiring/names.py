@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+
+from assembler.recipe.steps import Step
 
 ABSENT = "<absent>"
 """Stands for an input of a block that a call leaves out."""
@@ -10,10 +13,15 @@ ABSENT = "<absent>"
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Step names that a `from` can see: those of this body, then those of the bodies around it."""
+    """Step names that a `from` can see: those of this body, then those of the bodies around it.
+
+    `steps` are all of this body, wired or not; `hints` say what to do of names that cannot be read yet.
+    """
 
     paths: dict[str, str] = field(default_factory=dict)
     outer: Names | None = None
+    steps: dict[str, Step] = field(default_factory=dict)
+    hints: dict[str, str] = field(default_factory=dict)
 
     def find(self, name: str) -> str | None:
         """The path that a name stands for here, or None."""
@@ -27,3 +35,42 @@ class Names:
     def all(self) -> list[str]:
         """Every name that can be seen, nearest first."""
         return [*self.paths, *(self.outer.all() if self.outer else [])]
+
+    def hint(self, name: str, step: Step) -> str:
+        """What to do where `step` reads a name that does not stand before it, or ""."""
+        here: Names | None = self
+        while here is not None:
+            if name in here.hints:
+                return here.hints[name]
+            if name in here.steps and step.name in here.steps:
+                way = _round(step.name, name, here.steps)
+                carried = "an op: loop carries a value from one time to the next"
+                return f"a cycle: {' -> '.join(way)}; {carried}" if way else f"'{name}' stands after it: move it up"
+            here = here.outer
+        return ""
+
+
+def _round(start: str, source: str, steps: Mapping[str, Step]) -> list[str]:
+    """The names on the way from a step through what it reads back to it; none where it does not come back."""
+    before = dict(zip([*steps][1:], steps, strict=False))
+    reader, waiting = {source: start}, [source]
+    while waiting:
+        here = waiting.pop()
+        for read in _reads(steps[here], before.get(here, "")):
+            if read == start:
+                way = [here]
+                while way[-1] != start:
+                    way.append(reader[way[-1]])
+                return [*reversed(way), start]
+            if read in steps and read not in reader:
+                reader[read] = here
+                waiting.append(read)
+    return []
+
+
+def _reads(step: Step, before: str) -> Iterator[str]:
+    """The names of the steps that a step reads."""
+    given = step.source
+    found = [before] if given is None else given.values() if isinstance(given, dict) else given
+    for name in [found] if isinstance(found, str) else found:
+        yield str(name).partition(".")[0]

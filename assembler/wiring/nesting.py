@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assembler.errors import Problem, near
 from assembler.graph.core import Graph, Node, TensorType
 from assembler.graph.shares import enclosed, owners
 from assembler.graph.verify_shares import COPIES, lends
 from assembler.recipe.steps import Step, name_of
+from assembler.registry import Entry
 from assembler.wiring.names import Names
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def nest(builder: Builder, step: Step, current: str, names: Names) -> str:
     entering = {name: f"{path}.{name}" for name in (*dict(given), *provided)}
     for i in entering.values():
         builder.nodes[i] = Node("identity", (), (), step.span)  # stands for an input of the body while it is wired
-    inside = Names(dict(entering), names)
+    inside = Names(dict(entering), names, hints=_unfed(step, entry, dict(args), entering))
     first = f"{path}.{given[0][0]}" if len(given) == 1 else ""
     for inner in step.body:
         taken = {"an input": inner.path in entering.values(), "an argument": entry and entry.param(inner.name)}
@@ -58,6 +59,13 @@ def nest(builder: Builder, step: Step, current: str, names: Names) -> str:
     else:
         builder.nodes[path] = Node("identity", (), (("input", current),), step.span)
     return path
+
+
+def _unfed(step: Step, entry: Entry | None, args: Mapping[str, Any], entering: Mapping[str, str]) -> dict[str, str]:
+    """What to do of the names that the step has its body read and give out, and that do not enter it at first."""
+    read = dict(args).get("carry") if entry and "carry" in entry.of_body else ()
+    hint = f"'{step.name}' carries '{{0}}', and nothing says what it begins as: name that under its 'from', {{0}}: ..."
+    return {name: hint.format(name) for name in read or () if name not in entering}
 
 
 def _note_shared_outside(builder: Builder, step: Step) -> None:

@@ -9,7 +9,7 @@ import torch
 from assemble_models import TASK, data, graph, model, task, training
 
 from assembler.assemble.train import train_model
-from assembler.errors import InputError, RecipeError
+from assembler.errors import InputError, RecipeError, TrainingError
 from assembler.infer.cost import total, train_flops
 from assembler.recipe.document import parse
 from assembler.train.data.core import load
@@ -71,3 +71,16 @@ def test_data_that_does_not_fit_the_model_is_named() -> None:
     small = load({"name": "blobs", "size": 8})
     with pytest.raises(InputError, match=r"the model wants 'image' \[1, 6, 6\], the data has \[1, 8, 8\]"):
         train_model(graph(), small, task(), training())
+
+
+def test_a_loss_that_is_no_number_names_the_step_where_that_begins() -> None:
+    text = "kind: model\ninputs: {image: [B, 1, 6, 6]}\ngraph:\n  f: flatten\n  z: {op: scale, factor: 0.0}\n  l: log\n"
+    text += "  h: {op: linear, out: 10}\noutputs: {logits: h}\n"
+    with pytest.raises(TrainingError) as caught:
+        train_model(build(parse(text, "bad.yaml").model, name="bad"), data(), task(), training(steps=1))
+    assert str(caught.value) == (
+        "bad.yaml:7:6: error: the loss of bad is nan; h (linear) is the first step whose value is not finite (NaN): "
+        "it is given minus infinity, which l (log), bad.yaml:6 makes first\n"
+        "      h: {op: linear, out: 10}\n"
+        "         ^^^^^^^^^^^^^^^^^^^^^"
+    )

@@ -95,6 +95,24 @@ def test_a_recipe_that_is_not_there_is_told(url: str, call: Call) -> None:
     assert said.exit_code == 2 and "cannot find recipe 'min.yaml': no such file" in said.stderr
 
 
+def test_what_breaks_a_constraint_is_told_at_once(place: Path, call: Call) -> None:
+    url = study_of(place, NET + "where: [vars.dim * 2 <= 16, params < 10]\n")
+    said = call("steer", url, "--enqueue", "{vars.dim: 16}")
+    assert said.exit_code == 2
+    assert said.stderr == (
+        "error: no candidate with vars.dim=16 meets the constraints of the space: where: vars.dim * 2 <= 16\n"
+    )
+    assert call("steer", url, "--enqueue", "{mid: pool}").exit_code == 0
+
+
+@pytest.mark.parametrize("text", ["vars.dim: 4", "vars.dim=4"])
+def test_decisions_without_braces_are_told(url: str, call: Call, text: str) -> None:
+    said = call("steer", url, "--enqueue", text)
+    assert said.exit_code == 2
+    hint = "    hint: give decisions in braces: '{vars.dim: 4}'\n"
+    assert said.stderr == f"error: '{text}' is no recipe\n{hint}"
+
+
 def test_with_moves_what_can_be_moved_to_is_a_candidate(place: Path, call: Call) -> None:
     url = study_of(place, without_drop(NET) + MOVES)
     pool = without_drop(SAME).replace("{op: conv_mlp, ratio: 2}", "pool")

@@ -125,6 +125,22 @@ def test_lines_tell_each_new_best_trial() -> None:
     ]
 
 
+def test_a_search_that_goes_on_counts_from_where_it_was_and_up_to_what_it_is_steered_to() -> None:
+    out = io.StringIO()
+    with Progress(out) as progress:
+        watch = progress.search("search", {"validation": "maximize"}, 4)
+        for one in TRIALS[:4]:
+            watch.heard(one)
+        watch.wanted(6)
+        watch(tried(7, (0.5,)))
+        watch(tried(8, (0.875,)))
+        progress.event(Event("pruned", made(8, "search"), reason="below the median"))
+    assert out.getvalue().splitlines() == [
+        "[search 5/6] best so far: trial 8, validation 0.8750, 8 k params: mix=m8",
+        "[search 4/6] part 8: pruned: below the median",
+    ]
+
+
 def test_a_terminal_shows_the_best_the_pace_and_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")

@@ -218,3 +218,16 @@ def test_a_search_can_be_looked_at_by_its_name(call: Call, place: Path) -> None:
     wrong = call("status", "choice")
     assert wrong.exit_code == 2
     assert "there is no search 'choice'\n    hint: did you mean 'choices'?" in wrong.stderr
+
+
+def test_an_objective_that_is_a_cost_is_shown_once_by_its_name(call: Call, place: Path) -> None:
+    url = f"journal:///{place}/both.log"
+    goals = {"score": "maximize", "params": "minimize"}
+    asm.search(parse(NET), score, objectives=goals, sampler="grid", trials=2, storage=url, study="both")
+    status = call("status", url).stdout
+    assert "maximize score   minimize params" in status and "95.0000" not in status
+    why = call("why", url, "1").stdout.splitlines()
+    assert [line.split()[2:] for line in why if "trial" in line and "edit" in line] == [["score", "params", "flops"]]
+    assert call("pick", url, "--out", "one.yaml").stdout.count("params") == 1
+    row = next(line for line in call("diff", f"{url}#0", f"{url}#0").stdout.splitlines() if "params" in line)
+    assert row.split() == ["params", "95", "95", "+0"]

@@ -146,3 +146,10 @@ def test_a_symbolic_recipe_finds_the_weights_of_the_models_in_it(
     for file, path in (("new.yaml", "left.layers.1.0.weight"), ("more.yaml", "layers.1.0.weight")):
         made = asm.build(asm.load(tmp_path / file))
         assert torch.equal(made.get_parameter(path), nets[0].get_parameter("layers.1.0.weight"))
+
+
+def test_a_block_may_be_read_at_one_of_its_steps_alone(nets: tuple[Encoder, Pair]) -> None:
+    text = "inputs: {x: [B, 6]}\nblocks: {net: {extends: net}}\ngraph:\n  trunk: {op: net}\n"
+    made = _build(f"{text}  head: {{op: linear, from: trunk.layers.0, out: 2}}\n").state_dict()
+    assert not any(key.startswith("trunk.layers.1") for key in made)
+    assert torch.equal(made["trunk.stem.weight"], nets[0].stem.weight)

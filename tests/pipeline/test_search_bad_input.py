@@ -202,3 +202,60 @@ def test_wrong_calls_from_python(given: dict[str, Any], message: str) -> None:
         asm.search("s.yaml", lambda model: 1.0, **given)
     assert str(error.value) == message
     assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "{name: optuna, algorithm: nsgaii}"])
+def test_any_seed_from_zero_on_is_one(sampler: str) -> None:
+    assert told("s.yaml", "--seed", 2**40 + 1, "--sampler", sampler, "--trials", 2, code=0) == ""
+
+
+def test_a_negative_seed_is_refused_in_python() -> None:
+    with pytest.raises(AssemblerError) as error:
+        asm.search("s.yaml", seed=-1)
+    assert str(error.value) == "search.seed: error: 'seed' of a search is at least 0, not -1"
+
+
+NEGATIVE = {
+    "{name: tpe, startup: -3}": "'startup' of sampler 'tpe' is at least 0, not -3",
+    "{name: mcts, explore: -1}": "'explore' of sampler 'mcts' is at least 0, not -1",
+    "{name: optuna, options: {n_startup_trials: -3}}": "'n_startup_trials' of Optuna's TPESampler is at least 0, "
+    "not -3",
+}
+
+
+@pytest.mark.parametrize("sampler", NEGATIVE)
+def test_options_that_count_are_not_negative(sampler: str) -> None:
+    assert told("s.yaml", "--sampler", sampler, code=2) == f"error: {NEGATIVE[sampler]}\n"
+
+
+@pytest.mark.parametrize(("pruner", "option"), [("median", "startup"), ("median", "warmup"), ("dominance", "startup")])
+def test_pruners_wait_for_no_less_than_nothing(pruner: str, option: str) -> None:
+    said = f"'{option}' of pruner '{pruner}' is at least 0, not -1"
+    with pytest.raises(AssemblerError, match=said):
+        asm.search("s.yaml", prune={"name": pruner, option: -1})
+
+
+def test_one_objective_is_followed_by_optunas_cmaes() -> None:
+    how = "{name: optuna, algorithm: cmaes}"
+    goals = "search.objectives={validation: maximize, params: minimize}"
+    found = told("s.yaml", "--sampler", how, "-o", goals, code=2)
+    assert found.startswith("error: Optuna's sampler 'cmaes' cannot search this: ") and "multi-objective" in found
+
+
+def test_a_sampler_that_makes_no_moves_says_so_at_once(folder: Path) -> None:
+    (folder / "m.yaml").write_text(f"{SPACE}moves: [deepen]\n")
+    said = "sampler 'grid' makes no moves: 'moves' is left out\n"
+    assert said in told("m.yaml", "--trials", 1, code=0)
+    assert CliRunner().invoke(app, ["lint", "m.yaml"]).stdout == f"m.yaml: ok; {said}"
+    assert CliRunner().invoke(app, ["lint", "m.yaml", "-o", "search.sampler=evolution"]).stdout == "m.yaml: ok\n"
+    around = "search.sampler={name: repeat, of: {name: retry, of: tpe}}"
+    said = "sampler 'tpe' makes no moves: 'moves' is left out\n"
+    assert CliRunner().invoke(app, ["lint", "m.yaml", "-o", around]).stdout == f"m.yaml: ok; {said}"
+
+
+def test_a_limit_that_is_no_number() -> None:
+    with pytest.raises(AssemblerError) as error:
+        asm.search("s.yaml", lambda m: 1.0, budget={"params": "lots"})
+    assert "'budget' of 'search' must be a mapping, each value a number or null, not {params: 'lots'}" in str(
+        error.value
+    )

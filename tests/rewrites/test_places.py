@@ -14,9 +14,11 @@ from assembler.errors import AssemblerError, GraphError, RecipeError
 from assembler.graph.core import Graph, Node, TensorType
 from assembler.graph.text import from_text
 from assembler.infer.shape import shapes
+from assembler.recipe.document import parse
 from assembler.rewrites.drive import places, rewritten
 from assembler.rewrites.fold_batch_norm import FoldBatchNorm
 from assembler.rewrites.spec import order
+from assembler.wiring.build import build
 
 
 def net(nodes: dict[str, Node], *shape: int, **more: object) -> Graph:
@@ -130,6 +132,7 @@ def test_options_are_checked_without_torch() -> None:
 import sys
 from assembler import registry
 from assembler.rewrites.spec import order
+from assembler.wiring.build import build
 for name in registry.names("rewrite"):
     registry.lookup("rewrite", name).load()
 order({"rewrite": "low_rank", "rank": 8})
@@ -368,3 +371,28 @@ def test_a_block_that_is_one_step_is_to_be_laid_out_first() -> None:
     )
     with pytest.raises(GraphError, match="there is no place for it in this model"):
         rewritten(whole, FoldBatchNorm(), at="b")
+
+
+@pytest.mark.parametrize(
+    ("written", "at", "why"),
+    [
+        ("wrap_residual", "a", "'a' shares its weights with 'b'"),
+        ("widen", "b", "'b' shares its weights with 'a'"),
+        ("widen", "wide", "its channels cannot be followed past 'deep' (conv2d of 8 groups)"),
+        ("widen", "head", "its channels are those of an output of the model"),
+    ],
+)
+def test_a_step_that_is_no_site_says_why(written: str, at: str, why: str) -> None:
+    text = """
+kind: model
+inputs: {x: [B, 8, 4, 4]}
+graph:
+  a: {op: conv2d, out: 8, kernel_size: 1}
+  b: {op: conv2d, out: 8, kernel_size: 1, share: a}
+  wide: {op: conv2d, out: 8, kernel_size: 1}
+  deep: {op: conv2d, out: 8, kernel_size: 3, groups: 8}
+  head: {op: conv2d, out: 8, kernel_size: 1}
+"""
+    with pytest.raises(GraphError) as caught:
+        rewritten(build(parse(text, "m.yaml").model), order(written).rewrite, at=at)
+    assert caught.value.problems[0].message == f"{written} cannot be applied at '{at}': {why}"

@@ -15,6 +15,7 @@ import pytest
 from assembler.errors import AssemblerError, InputError, RecipeError, TaskError
 from assembler.search import SearchSpec, make, run
 from assembler.search.tables import Table, open_table, play, shipped
+from assembler.search.tables.play import compare
 
 DECISIONS = """\
 decisions:
@@ -374,3 +375,46 @@ def test_a_column_that_is_wrong_is_told_before_a_search(tmp_path: Path) -> None:
     assert str(error.value).startswith(
         f"{file}:6:9: error: column 'curve' holds 2 numbers a row, so there is none at 7\n"
     )
+
+
+def test_a_list_in_a_cell_is_told_with_its_row_and_how_one_of_it_is_meant(tmp_path: Path) -> None:
+    rows = {"one": {"a": 1, "acc": [0.5, 0.6]}, "two": {"a": 2, "acc": [0.7]}}
+    text = "decisions: {a: {$oneof: [1, 2]}}\nmetrics:\n  acc: maximize\n"
+    table = open_table(described(tmp_path, text, ".json", json.dumps(rows)))
+    with pytest.raises(RecipeError) as error:
+        table.column("acc")
+    said = str(error.value)
+    assert said.startswith(f"{tmp_path}/toy.yaml:6:") and "'acc' is a number, not [0.5, 0.6]" in said
+    assert "row 0 ('one')" in said and said.endswith("hint: say which one: acc: {column: acc, at: 0}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "told"),
+    [
+        ("[params]", "[parms]", 8, "has no column 'parms'"),
+        ("{column: nll, ", "{column: nl, ", 7, "has no column 'nl'"),
+    ],
+)
+def test_columns_that_are_not_there_are_told_on_opening(
+    tmp_path: Path, old: str, new: str, line: int, told: str
+) -> None:
+    with pytest.raises(RecipeError) as error:
+        open_table(described(tmp_path, DECISIONS + METRICS.replace(old, new)))
+    assert f"toy.yaml:{line}:" in str(error.value) and told in str(error.value)
+    assert "did you mean" in str(error.value)
+
+
+def test_a_grid_of_another_size_is_told_where_the_rows_are(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as error:
+        open_table(described(tmp_path, DECISIONS + METRICS + "rows: grid\n"))
+    assert f"{tmp_path}/toy.yaml:9:1: error: " in str(error.value) and "but the space 6 choices" in str(error.value)
+
+
+def test_a_table_without_rows(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"toy\.csv: the file has no rows$"):
+        open_table(described(tmp_path, DECISIONS + METRICS, body=CSV.splitlines()[0]))
+
+
+def test_more_queries_than_choices_end_with_the_table(tmp_path: Path) -> None:
+    (line,) = compare(open_table(as_csv(tmp_path)), ["random"], "acc", 10**12, range(2))
+    assert len(line.curve) == 6

@@ -159,3 +159,9 @@ def test_a_value_that_no_recipe_holds_is_named() -> None:
 def test_an_open_choice_cannot_be_built() -> None:
     with pytest.raises(RecipeError, match="a choice is still open here"):
         asm.graph(small().rebind({"stage.block.mixer": pg.oneof(["pool", "attention"])}))
+
+
+def test_a_clone_is_searched_and_finds_files_as_the_recipe_itself() -> None:
+    recipe = asm.load("stage_mixers")
+    for one in (recipe.clone(), recipe.clone(deep=True), pg.clone(recipe)):
+        assert (one.searching, one.home) == (recipe.searching, recipe.home) and one.searching is not None

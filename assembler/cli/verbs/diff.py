@@ -24,14 +24,14 @@ def diff(a: A, b: B, study: Study = None) -> dict[str, Any]:
         assembler diff 'journal:///study.log#3' 'journal:///study.log#12'
     """
     from assembler.pipeline.search.trials import compared, named
-    from assembler.report.numbers import count, result
+    from assembler.report.numbers import COUNTED, count, result
 
     one, other = named(a, study), named(b, study)
     found, numbers = compared(one, other)
     say.line(str(found))
     table = say.table("", one.name, other.name, "difference")
     for name, (before, after) in numbers.items():
-        form = result if name in one.values or name in other.values else count
+        form = result if (name in one.values or name in other.values) and name not in COUNTED else count
         gap = "" if before is None or after is None else f"{'+' if after >= before else ''}{form(after - before)}"
         say.row(table, name, form(before), form(after), gap)
     say.show(table)

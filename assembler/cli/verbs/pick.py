@@ -50,7 +50,8 @@ def pick(
     with whole(file) as temporary:
         temporary.write_text(trial.recipe, encoding="utf-8")
     values, costs = found.values(trial), trial.costs
-    said = [f"{name} {result(value)}" for name, value in values.items()] + [f"{n} {v:,.6g}" for n, v in costs.items()]
+    said = [f"{n} {result(v)}" for n, v in values.items() if n not in costs]
+    said += [f"{n} {v:,.6g}" for n, v in costs.items()]
     say.line(f"trial {trial.number}: {', '.join(said)}")
     say.line(f"wrote {file}")
     return {"trial": trial.number, "choice": trial.labels, "values": values, "costs": costs, "file": str(file)}

@@ -31,6 +31,8 @@ def status(where: Search, study: Study = None) -> dict[str, Any]:
 
 
 def _tell(found: Status) -> None:
+    from assembler.report.numbers import figure
+
     listed = ", ".join(f"{count:,} {state}" for state, count in sorted(found.states.items(), key=lambda s: -s[1]))
     wanted = f" of {found.wanted:,}" if found.wanted else ""
     say.line(f"{found.name}: {found.evaluated:,}{wanted} evaluated ({listed or 'no trials'})")
@@ -39,10 +41,11 @@ def _tell(found: Status) -> None:
     left = f", {found.left / 60:.0f} min left" if found.left and found.workers else ""
     say.line(f"at work: {who or 'nobody'}; {pace}{left}")
     shown = found.front if len(found.directions) > 1 else _ranked(found)
-    table = say.table("trial", "choice", *[f"{d} {i}" for i, d in enumerate(found.directions, 1)], left=2)
+    heads = [f"{goal} {name}" for goal, name in zip(found.directions, found.objectives, strict=True)]
+    table = say.table("trial", "choice", *heads, left=2)
     for trial in shown[:_SHOWN]:
         choice = " ".join(f"{name}={label}" for name, label in trial.labels.items())
-        say.row(table, trial.number, choice, *(f"{v:.4f}" for v in trial.values or ()))
+        say.row(table, trial.number, choice, *map(figure, found.objectives, trial.values or ()))
     if shown:
         say.show(table)
     for reason, times in list(found.failures.items())[:_SHOWN]:

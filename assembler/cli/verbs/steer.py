@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -58,9 +59,13 @@ def steer(
 
 def _wanted(where: str, study: str | None, text: str) -> dict[str, Any]:
     """The choice that is given by label, or that makes the model of a recipe."""
-    if text.lstrip().startswith("{"):
-        return mapping(text, "--enqueue")
     from assembler.pipeline.search.trials import searched
     from assembler.recipe.document import load
 
+    if text.lstrip().startswith("{"):
+        wanted = mapping(text, "--enqueue")
+        searched(where, study).allow(wanted)
+        return wanted
+    if (": " in text or "=" in text) and not Path(text).exists():
+        raise InputError(f"'{text}' is no recipe", hint=f"give decisions in braces: '{{{text.replace('=', ': ')}}}'")
     return searched(where, study).words(load(text))

@@ -8,6 +8,7 @@ from assembler.errors import Problem
 from assembler.recipe.choices import space
 from assembler.recipe.document import Document
 from assembler.recipe.notes import in_order, note_all
+from assembler.recipe.values import Leaf, Map, plain
 from assembler.wiring.lint import lint
 
 MOST_COMBINATIONS = 1_000
@@ -27,6 +28,16 @@ def _space(document: Document) -> Iterator[Problem]:
         from assembler.rewrites.spec import moves_problems
 
         yield from moves_problems(document.model.get("moves"))
+
+
+def left_out(document: Document) -> str:
+    """What the search of a sound recipe does not do, though the recipe says it; "" where there is nothing."""
+    search = document.tree.get("search")
+    if "moves" not in document.model or not isinstance(search, Map):
+        return ""
+    from assembler.search.samplers import left_out as unmoved
+
+    return unmoved(plain(search.get("sampler") or Leaf("tpe")), space(document.model, []))
 
 
 def check(document: Document) -> list[Problem]:

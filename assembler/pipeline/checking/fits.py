@@ -8,6 +8,7 @@ from dataclasses import replace
 from assembler.errors import InputError, Problem, RecipeError, ShapeError, Span, near
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.modes import in_mode
+from assembler.infer.resized import size_hint
 from assembler.infer.shape import shapes
 from assembler.pipeline.checking.budgets import Which, model_of, tree_of
 from assembler.pipeline.checking.terms import Said, Values, term_problems
@@ -19,9 +20,7 @@ from assembler.train.data.core import declared
 from assembler.train.data.source import Declared
 from assembler.train.spec import FitSpec, settings
 from assembler.train.terms import Spec, read, within
-from assembler.wiring.resized import size_hint
 
-_MODELS = ("meta", "teacher", "train")
 _INSIDE = ("incubate", "assemble")
 
 
@@ -58,7 +57,7 @@ class _Fits:
     def problems(self) -> Iterator[Problem]:
         for phase in self.spec.phases:
             kind = phase.entry.name
-            if kind in _MODELS:
+            if phase.begins_with_recipe:
                 yield from self.model(phase)
             elif kind in _INSIDE:
                 self.host = str(phase.options.get("host") or self.host or "meta")

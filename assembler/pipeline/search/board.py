@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from assembler.report.numbers import count, result
+from assembler.report.numbers import count, figure
 from assembler.search.pareto import Direction, front
 from assembler.search.trial import Trial
 
@@ -17,7 +17,10 @@ _STATES = ("pruned", "failed", "infeasible", "duplicate")
 
 @dataclass
 class Board:
-    """Trials as they end. `goals` are the objectives and what is to become of them; `wanted` evaluations are to be."""
+    """Trials as they end. `goals` are the objectives and what is to become of them; `wanted` evaluations are to be.
+
+    Of those `evaluated` so many were `here`, which the pace goes by.
+    """
 
     goals: Mapping[str, Direction]
     wanted: int
@@ -27,16 +30,18 @@ class Board:
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     front: list[Trial] = field(default_factory=list)
     evaluated: int = 0
+    here: int = 0
 
     @property
     def best(self) -> Trial | None:
         """The best in the first objective."""
         return self.front[0] if self.front else None
 
-    def enter(self, trial: Trial) -> bool:
+    def enter(self, trial: Trial, *, here: bool = True) -> bool:
         """Take a trial in that has ended; whether it is on the front now, of one objective whether it is the best."""
         self.states[trial.state] += 1
         self.evaluated += trial.counts
+        self.here += trial.counts and here
         if trial.reason and trial.state in ("failed", "infeasible", "pruned"):
             self.reasons[trial.state, trial.reason] += 1
         if trial.state != "complete" or not trial.values:
@@ -69,8 +74,8 @@ class Board:
         seconds = time.monotonic() - self.begin
         others = [f"{self.states[state]:,} {state}" for state in _STATES if self.states[state]]
         said = [f"{self.evaluated:,} of {self.wanted:,}", *others]
-        if self.evaluated and seconds > 0:
-            rate = self.evaluated / seconds
+        if self.here and seconds > 0:
+            rate = self.here / seconds
             said.append(f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min")
             minutes, rest = divmod(round(max(0, self.wanted - self.evaluated) / rate), 60)
             said.append(f"{minutes}:{rest:02d} left")
@@ -78,7 +83,7 @@ class Board:
 
     def said(self, trial: Trial) -> str:
         """A trial in words: its number, values, costs and choice."""
-        values = [f"{name} {result(value)}" for name, value in zip(self.goals, trial.values or (), strict=False)]
+        values = [f"{name} {figure(name, value)}" for name, value in zip(self.goals, trial.values or (), strict=False)]
         costs = [f"{count(v)} {name}" for name, v in trial.costs.items() if name not in self.goals]
         choice = " ".join(f"{name}={label}" for name, label in trial.labels.items())
         return f"trial {trial.number}, {', '.join([*values, *costs])}: {choice}"

@@ -23,9 +23,10 @@ from assembler.pipeline.search.trainer import Trainer
 from assembler.recipe.document import Document
 from assembler.search.evaluators import Evaluator
 from assembler.search.log import Log
-from assembler.search.samplers import Sampler, SearchSpec, make
+from assembler.search.samplers import Sampler, SearchSpec, left_out, make
 from assembler.search.storage import open_study
 from assembler.search.study import Study, Trial, run
+from assembler.search.watch import OnTrial
 from assembler.train.device import resolve
 
 
@@ -36,7 +37,7 @@ def search_recipe(
     objective: ObjectiveFunction | None = None,
     *,
     on_event: Callable[[Event], None] | None = None,
-    on_trial: Callable[[Trial], None] | None = None,
+    on_trial: OnTrial = None,
     tell: Callable[[str], None] = silent,
 ) -> Study:
     """Search the open choices of a recipe; each candidate is a task, so one that was trained before is read.
@@ -54,6 +55,8 @@ def search_recipe(
         else Scorer(document, candidates, how, objective, running.workers > 1 or running.engine != "processes")
     )
     search = Search.of(maker)
+    if said := left_out(how.sampler, candidates.space):
+        tell(said)
     with ExitStack() as stack:
         pool = None
         if maker.away:
@@ -110,7 +113,7 @@ class Search:
         runner: Runner | None,
         running: Running,
         log: Log | None = None,
-        on_trial: Callable[[Trial], None] | None = None,
+        on_trial: OnTrial = None,
     ) -> Study:
         """Search with the workers of a runner, or in this process."""
         how, mode, candidates = self.maker.how, self.mode, self.maker.candidates

@@ -89,9 +89,13 @@ class Scorer:
     away: bool = False
 
     devices: ClassVar[tuple[str, ...]] = ()
-    about: ClassVar[Mapping[str, Any]] = {}
     steps = None
     additive = None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a study of it is about beside its choices: what the values are called."""
+        return {"objectives": list(self.how.goals)}
 
     @property
     def seen(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +15,12 @@ from assembler.graph.diff import Diff, diff
 from assembler.pipeline.search.assemblies import PARTS, Assemblies
 from assembler.pipeline.search.candidates import Candidates, costs_of
 from assembler.pipeline.search.matching import choice_of
+from assembler.recipe.choices import Space
 from assembler.recipe.document import Document, load, parse
 from assembler.search.exact import BudgetError, number
 from assembler.search.lineage import Link, lineage
-from assembler.search.records import worded
+from assembler.search.moves import complete
+from assembler.search.records import filled, worded
 from assembler.search.shared import OPEN
 from assembler.search.status import Status, status
 from assembler.search.storage import load_study, storage_url
@@ -25,6 +28,7 @@ from assembler.search.trial import Trial
 from assembler.wiring.build import build
 
 BEST = "best"
+_DRAWS = 256
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,17 @@ class Searched:
             hint = "run the search once more with this version, or give decisions: {mix: pool}"
             raise InputError(f"study '{self.status.name}' has not kept its recipe", hint=hint)
         return worded(found.space, choice_of(found, recipe))
+
+    def allow(self, words: Mapping[str, Any]) -> None:
+        """Raise InputError where every choice that has these decisions, by label, breaks a constraint on decisions."""
+        space, rng, refusal = self.candidates.space if self.candidates else Space(()), random.Random(0), ""
+        for _ in range(_DRAWS if space.where else 0):
+            choice, _problem = filled(space, words, lambda picks: complete(space, picks, rng))
+            if choice is None or not (refusal := space.refusal(choice)):
+                return
+        if refusal:
+            said = ", ".join(f"{name}={label}" for name, label in words.items())
+            raise InputError(f"no candidate with {said} meets the constraints of the space: {refusal}")
 
     def recorded(self, trial: Trial) -> dict[str, float]:
         """All numbers that are known of a trial: its costs, and its values by objective."""

@@ -26,7 +26,11 @@ def short(value: Value) -> str:
         return "[" + ", ".join(short(v) for v in value) + "]"
     op = value.get("op") or value.get("rewrite")
     if isinstance(op, Leaf):
-        args = [f"{k}={short(v)}" for k, v in value if k not in ("op", "rewrite", "body") and isinstance(v, Leaf)]
+        args = [
+            f"{k}={short(v).removeprefix('=').lstrip()}"
+            for k, v in value
+            if k not in ("op", "rewrite", "body") and isinstance(v, Leaf)
+        ]
         return str(op.value) + (f"({', '.join(args)})" if args else "")
     if is_choice(value):
         return f"choice(k={short(value.get('k'))})" if "k" in value else "choice"

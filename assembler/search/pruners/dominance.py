@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from assembler.errors import InputError
 from assembler.registry import pruner
+from assembler.search.least import at_least
 from assembler.search.pruners.base import Pruner, PruneSpec
 from assembler.search.samplers.base import Values
 
@@ -24,6 +25,8 @@ class Dominance(Pruner):
     def __init__(self, spec: PruneSpec, *, share: float = 0.5, startup: int = 5, warmup: int = 0) -> None:
         if not 0 < share <= 1:
             raise InputError(f"'share' of pruner 'dominance' is above 0 and up to 1, not {share}")
+        for option, value in (("startup", startup), ("warmup", warmup)):
+            at_least(0, "pruner 'dominance'", option, value)
         super().__init__(spec)
         self._share, self._startup, self._warmup = share, startup, warmup
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assembler.registry import pruner
+from assembler.search.least import at_least
 from assembler.search.pruners.base import PruneSpec
 from assembler.search.pruners.optuna_pruner import OptunaPruner
 
@@ -20,4 +21,6 @@ class Median(OptunaPruner):
     def __init__(self, spec: PruneSpec, *, startup: int = 5, warmup: int = 0) -> None:
         import optuna
 
+        for option, value in (("startup", startup), ("warmup", warmup)):
+            at_least(0, "pruner 'median'", option, value)
         super().__init__(spec, optuna.pruners.MedianPruner(n_startup_trials=startup, n_warmup_steps=warmup + 1))

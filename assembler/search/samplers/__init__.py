@@ -8,9 +8,10 @@ from typing import Any
 
 from assembler import registry
 from assembler.errors import InputError
+from assembler.recipe.choices import Space
 from assembler.search.samplers.base import Sampler, SearchSpec, Values
 
-__all__ = ["Sampler", "SearchSpec", "Values", "make"]
+__all__ = ["Sampler", "SearchSpec", "Values", "left_out", "make"]
 
 
 def make(wanted: str | Mapping[str, Any], spec: SearchSpec) -> Sampler:
@@ -23,8 +24,25 @@ def make(wanted: str | Mapping[str, Any], spec: SearchSpec) -> Sampler:
     kind: type[Sampler] = entry.load()
     if spec.objectives > 1 and not kind.multi:
         said = f"sampler '{entry.name}' follows one objective, not {spec.objectives}"
-        raise InputError(said, hint="use tpe, or optuna with nsgaii")
+        raise InputError(said, hint=f"those that follow several are {_several()}")
     return kind(spec if kind.moves else _unmoved(entry.name, spec), **options)
+
+
+def left_out(wanted: str | Mapping[str, Any], space: Space) -> str:
+    """That a sampler makes no moves, where the space has some; "" otherwise. One around another is as that one."""
+    entry, options = registry.wanted("sampler", wanted)
+    if (inner := entry.param("of")) is not None:
+        return left_out(options.get("of", inner.default), space)
+    return (
+        f"sampler '{entry.name}' makes no moves: 'moves' is left out" if space.moves and not entry.load().moves else ""
+    )
+
+
+def _several() -> str:
+    """The samplers of the package that follow several objectives, but those that go by the one inside them."""
+    found = [registry.lookup("sampler", name) for name in registry.names("sampler")]
+    own = [one for one in found if one.module.startswith(__name__) and one.param("of") is None]
+    return ", ".join(one.name for one in own if one.load().multi)
 
 
 def _unmoved(name: str, spec: SearchSpec) -> SearchSpec:

@@ -9,9 +9,9 @@ from assembler.errors import InputError
 from assembler.recipe.choices import Choice, Pick, Space
 from assembler.registry import sampler
 from assembler.search.exact import Additive, solutions
+from assembler.search.least import at_least
 from assembler.search.moves import Frozen, frozen
 from assembler.search.samplers.base import Sampler, SearchSpec, Values
-from assembler.search.samplers.wrapper import at_least_one
 
 
 @sampler("exact")
@@ -32,7 +32,7 @@ class Exact(Sampler):
         labelled = replace(spec.additive, labels={d.name: d.labels for d in spec.space.decisions})
         super().__init__(replace(spec, additive=labelled))
         self._solutions = solutions(labelled)
-        self._left = at_least_one("exact", "pool", pool)
+        self._left = at_least(1, "sampler 'exact'", "pool", pool)
         self._open: set[Frozen] = set()
         self._told: dict[Frozen, bool] = {}
 

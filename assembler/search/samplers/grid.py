@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from assembler.recipe.choices import Choice, Pick
 from assembler.registry import sampler
+from assembler.search.least import at_least
 from assembler.search.moves import Frozen, every, frozen
 from assembler.search.samplers.base import Sampler, SearchSpec, Values
-from assembler.search.samplers.wrapper import at_least_one
 
 
 @sampler("grid")
@@ -19,7 +19,7 @@ class Grid(Sampler):
 
     def __init__(self, spec: SearchSpec, *, steps: int = 5) -> None:
         super().__init__(spec)
-        self._left = every(spec.space, at_least_one("grid", "steps", steps))
+        self._left = every(spec.space, at_least(1, "sampler 'grid'", "steps", steps))
         self._told: set[Frozen] = set()
 
     def ask(self) -> Choice | None:

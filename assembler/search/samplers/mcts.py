@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from assembler.recipe.choices import Choice, Pick
 from assembler.registry import sampler
 from assembler.search.branches import Step, descend, trail
+from assembler.search.least import at_least
 from assembler.search.moves import Unseen
 from assembler.search.samplers.base import Origin, Sampler, SearchSpec, Values
 from assembler.search.samplers.origins import Origins
@@ -37,7 +38,7 @@ class Mcts(Sampler):
         super().__init__(spec)
         self._rng = random.Random(spec.seed)
         self._unseen = Unseen(spec.space, self._rng)
-        self._explore = explore
+        self._explore = at_least(0, "sampler 'mcts'", "explore", explore)
         self._root = _Node()
         self._values: list[float] = []
         self._led: list[str] = []

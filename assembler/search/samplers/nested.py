@@ -10,10 +10,10 @@ from typing import Any
 from assembler.errors import InputError, near
 from assembler.recipe.choices import Choice, Decision, Pick, Space
 from assembler.registry import sampler
+from assembler.search.least import at_least
 from assembler.search.moves import Frozen, frozen
 from assembler.search.samplers import make
 from assembler.search.samplers.base import Origin, Sampler, SearchSpec, Values
-from assembler.search.samplers.wrapper import at_least_one
 
 _TRIES = 64  # choices of the outer search in a row about which nothing is left to ask
 
@@ -55,7 +55,7 @@ class Nested(Sampler):
         trials: int = 10,
     ) -> None:
         super().__init__(spec)
-        self._trials, self._inner = at_least_one("nested", "trials", trials), inner
+        self._trials, self._inner = at_least(1, "sampler 'nested'", "trials", trials), inner
         names = _named(spec.space, [over] if isinstance(over, str) else over)
         self._over, self._rest = (_part(spec.space, names, inside) for inside in (True, False))
         if not self._rest.decisions:

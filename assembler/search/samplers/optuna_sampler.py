@@ -9,9 +9,10 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from assembler.errors import InputError, near
+from assembler.errors import InputError, near, placed
 from assembler.recipe.choices import Choice, Decision, Pick, Space
 from assembler.registry import sampler
+from assembler.search.least import at_least
 from assembler.search.moves import Frozen, frozen, is_active
 from assembler.search.samplers.base import Origin, Sampler, SearchSpec, Values
 from assembler.search.samplers.origins import Origins
@@ -19,6 +20,7 @@ from assembler.search.samplers.origins import Origins
 T = TypeVar("T")
 
 _NEED_MORE = {"GridSampler": "use the sampler 'grid'", "PartialFixedSampler": "it wraps another sampler"}
+_SEEDS = 2**32  # Optuna's seeds have 32 bits
 _DRAWS = ("RandomSampler", "QMCSampler", "BruteForceSampler")
 """Samplers that look at no value."""
 
@@ -27,7 +29,8 @@ _DRAWS = ("RandomSampler", "QMCSampler", "BruteForceSampler")
 class Optuna(Sampler):
     """Any sampler of Optuna by name: `algorithm` is "tpe", "nsgaii", "cmaes", "gp", ... or its class's name.
 
-    `options` go to the Optuna sampler. A choice without a value counts as pruned, which TPE avoids.
+    `options` go to the Optuna sampler. A choice without a value counts as pruned, which TPE avoids. "cmaes"
+    follows one objective. It needs the package cmaes, "qmc" and "gp" need scipy, which are not installed with this one.
     """
 
     multi = True
@@ -44,24 +47,37 @@ class Optuna(Sampler):
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._name = algorithm
-        made = self._guard(lambda: _make(algorithm, spec.seed, options or {}))
-        self._study = optuna.create_study(sampler=made, directions=["maximize"] * spec.objectives)
+        made = self._begin(options or {})
         self._open: defaultdict[Frozen, list[Any]] = defaultdict(list)
         self._startup, self._told = _drawn(made, options or {}), 0
         self._origins = Origins(algorithm)
 
-    def ask(self) -> Choice:
-        def suggest() -> Choice:
-            trial, choice = self._study.ask(), Choice()
-            for d in self.space.decisions:
-                if is_active(d, choice):
-                    choice[d.name] = _suggest(trial, d)
-            self._open[frozen(choice)].append(trial)
-            if self._told >= self._startup:
-                self._origins.propose(choice)
-            return choice
+    def _begin(self, options: dict[str, Any]) -> Any:
+        """Begin the study; returns Optuna's sampler. Raises InputError where it cannot even ask for a first choice."""
+        import optuna
 
-        return self._guard(suggest)
+        def study() -> Any:
+            made = _make(self._name, self.spec.seed, options)
+            self._study = optuna.create_study(sampler=made, directions=["maximize"] * self.spec.objectives)
+            return made
+
+        self._guard(study)
+        self._guard(self._suggested)
+        return self._guard(study)
+
+    def ask(self) -> Choice:
+        trial, choice = self._guard(self._suggested)
+        self._open[frozen(choice)].append(trial)
+        if self._told >= self._startup:
+            self._origins.propose(choice)
+        return choice
+
+    def _suggested(self) -> tuple[Any, Choice]:
+        trial, choice = self._study.ask(), Choice()
+        for d in self.space.decisions:
+            if is_active(d, choice):
+                choice[d.name] = _suggest(trial, d)
+        return trial, choice
 
     def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:
         import optuna
@@ -88,6 +104,8 @@ class Optuna(Sampler):
             package = error.name or str(error)
             hint = f"install {package}, or use tpe" if error.name else "use tpe"
             raise InputError(f"Optuna's sampler '{self._name}' needs the package '{package}'", hint=hint) from None
+        except ValueError as error:
+            raise InputError(f"Optuna's sampler '{self._name}' cannot search this: {error}") from None
 
 
 @sampler("tpe")
@@ -95,7 +113,7 @@ class Tpe(Optuna):
     """Optuna's tree-structured Parzen estimator (Bergstra et al. 2011), random for the first `startup` trials."""
 
     def __init__(self, spec: SearchSpec, *, startup: int = 10) -> None:
-        super().__init__(spec, options={"n_startup_trials": startup})
+        super().__init__(spec, options={"n_startup_trials": at_least(0, "sampler 'tpe'", "startup", startup)})
 
 
 def _drawn(made: Any, options: Mapping[str, Any]) -> float:
@@ -162,7 +180,9 @@ def _make(algorithm: str, seed: int, options: dict[str, Any]) -> Any:
         raise InputError(f"Optuna has no sampler '{algorithm}' that can be used here", hint=hint)
     cls = getattr(optuna.samplers, name)
     accepted = [p for p in inspect.signature(cls).parameters if p != "seed"]
-    for option in options:
+    for option, value in options.items():
+        if type(value) is int:
+            at_least(0, f"Optuna's {name}", option, value)  # all of them count something
         if option not in accepted:
             raise InputError(
                 f"Optuna's {name} takes no '{option}'",
@@ -170,4 +190,7 @@ def _make(algorithm: str, seed: int, options: dict[str, Any]) -> Any:
             )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return cls(seed=seed, **options)
+        try:
+            return cls(seed=seed % _SEEDS, **options)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"Optuna's {name} takes no such options: {placed(error)}") from None

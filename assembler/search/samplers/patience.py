@@ -7,9 +7,10 @@ from typing import Any
 
 from assembler.recipe.choices import Choice, Pick
 from assembler.registry import sampler
+from assembler.search.least import at_least
 from assembler.search.pareto import front
 from assembler.search.samplers.base import SearchSpec, Values
-from assembler.search.samplers.wrapper import Wrapper, at_least_one
+from assembler.search.samplers.wrapper import Wrapper
 
 
 @sampler("patience")
@@ -21,7 +22,7 @@ class Patience(Wrapper):
 
     def __init__(self, spec: SearchSpec, *, trials: int = 20, of: str | dict[str, Any] = "evolution") -> None:
         super().__init__(spec, of)
-        self._trials = at_least_one("patience", "trials", trials)
+        self._trials = at_least(1, "sampler 'patience'", "trials", trials)
         self._waited = 0
         self._best: list[Values] = []
 

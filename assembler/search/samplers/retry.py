@@ -8,9 +8,10 @@ from typing import Any
 
 from assembler.recipe.choices import Choice, Pick
 from assembler.registry import sampler
+from assembler.search.least import at_least
 from assembler.search.moves import Frozen, frozen
 from assembler.search.samplers.base import SearchSpec, Values
-from assembler.search.samplers.wrapper import Wrapper, at_least_one
+from assembler.search.samplers.wrapper import Wrapper
 
 
 @sampler("retry")
@@ -19,7 +20,7 @@ class Retry(Wrapper):
 
     def __init__(self, spec: SearchSpec, *, times: int = 1, of: str | dict[str, Any] = "evolution") -> None:
         super().__init__(spec, of)
-        self._times = at_least_one("retry", "times", times)
+        self._times = at_least(1, "sampler 'retry'", "times", times)
         self._again: deque[Choice] = deque()
         self._failed: dict[Frozen, int] = {}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from assembler.errors import InputError
 from assembler.recipe.choices import Choice, Pick
 from assembler.search.samplers import make
 from assembler.search.samplers.base import Origin, Sampler, SearchSpec, Values
@@ -38,10 +37,3 @@ class Wrapper(Sampler):
 
     def estimate(self, choice: Mapping[str, Pick]) -> float | None:
         return self.inner.estimate(choice)
-
-
-def at_least_one(name: str, option: str, value: int) -> int:
-    """The value of an option that counts something. Raises InputError where it is below 1."""
-    if value < 1:
-        raise InputError(f"'{option}' of sampler '{name}' is at least 1, not {value}")
-    return value

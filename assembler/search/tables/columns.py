@@ -49,7 +49,9 @@ class Columns:
 
     def place(self, row: int) -> str:
         """Where a row (from 0) stands, for messages."""
-        return f"{self.file}:{self._lines[row]}" if self._lines else f"{self.file}, row {row}"
+        if self._lines:
+            return f"{self.file}:{self._lines[row]}"
+        return f"{self.file}, row {row}" + (f" ('{self.get(KEY)[row]}')" if KEY in self._columns else "")
 
 
 def read(file: Path) -> Columns:

@@ -62,6 +62,8 @@ class Description:
     costs: dict[str, Where]
     model: Map | None
     source: Path
+    rows: Span | None = None
+    """Where it says how rows are addressed."""
 
 
 def describe(path: Path) -> Description:
@@ -97,6 +99,7 @@ class _Reader:
             costs=self.places("costs"),
             model=model,
             source=self.path,
+            rows=tree.key_span("rows"),
         )
         if self.problems:
             raise RecipeError(self.problems)

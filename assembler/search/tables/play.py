@@ -141,8 +141,9 @@ def compare(
         played = [one(sampler, seed=seed) for seed in seeds]
         if not played:
             raise InputError("a comparison needs a seed or more")
+        longest = max(len(p.reported) for p in played)
         ends, told = [p.best[-1] for p in played], [p.reported[-1] for p in played]
-        curve = tuple(_mean([p.reported[min(i, len(p.reported) - 1)] for p in played]) for i in range(queries))
+        curve = tuple(_mean([p.reported[min(i, len(p.reported) - 1)] for p in played]) for i in range(longest))
         spent = sum(p.seconds for p in played) / sum(len(p.values) for p in played) * 1e3
         means = _mean(ends), _spread(ends), _mean(told), _spread(told)
         lines.append(Line(_named(sampler), *means, curve, spent))

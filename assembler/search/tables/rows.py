@@ -81,7 +81,7 @@ def _grid(said: Description, columns: Columns) -> Iterator[Choice]:
     first = next(iter(said.metrics.values())).where
     rows, size = len(cells(columns, first)), said.space.size
     if rows != size:
-        raise RecipeError(Problem(f"{columns.file} has {rows:,} rows, but the space {size:,} choices", first.span))
+        raise RecipeError(Problem(f"{columns.file} has {rows:,} rows, but the space {size:,} choices", said.rows))
     return said.space.every()
 
 

@@ -15,6 +15,7 @@ from assembler import resources
 from assembler.errors import InputError, Problem, RecipeError, TaskError, near
 from assembler.graph import Graph
 from assembler.recipe.choices import Choice, Pick, Space, decide
+from assembler.registry.checks import shown
 from assembler.search.pareto import Direction
 from assembler.search.tables.columns import Columns, number, read
 from assembler.search.tables.description import Description, Where, describe
@@ -30,6 +31,11 @@ class Table:
         self._said = said
         self._columns = columns
         self._index = Index(said, columns)
+        if not len(self._index):
+            raise InputError(f"{columns.file}: the file has no rows")
+        for where in (*(metric.where for metric in said.metrics.values()), *said.costs.values()):
+            if where.column not in columns.names:
+                cells(columns, where)  # raises, at the description's line
         self._numbers: dict[str, NDArray[np.float64]] = {}
 
     @property
@@ -141,8 +147,11 @@ class Table:
             try:
                 made[row] = number(cell)
             except ValueError:
-                said = f"{self._columns.place(row)}: '{name}' is a number, not {cell!r}"
-                raise InputError(said) from None
+                said = f"{self._columns.place(row)}: '{name}' is a number, not {shown(cell)}"
+                if not isinstance(cell, tuple):
+                    raise InputError(said) from None
+                hint = f"say which one: {name}: {{column: {where.column}, at: 0}}"
+                raise RecipeError(Problem(said, where.span, hint=hint)) from None
         return made
 
 
