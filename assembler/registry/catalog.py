@@ -178,8 +178,8 @@ def suggest(kind: str, name: str) -> str:
 
         if forms := aten_names.overloads(name):
             return f"write which form is meant: {' or '.join(forms[:3])}"
-        if near_ones := near(name, aten_names.names()):
-            return near_ones
+        if near(name.removeprefix("aten."), [known.removeprefix("aten.") for known in aten_names.names()]):
+            return near(name, aten_names.names())
     pool = names(kind, torch=True)
     if kind == "op":
         pool += [*torch_names.classes(), *names("loss")]
