@@ -13,6 +13,23 @@ from assembler.graph.verify import verify
 from assembler.infer.shape import shapes
 
 SOUND = {
+    "copies that share may hold a loop with a matrix that is another's, transposed": """
+        inputs: {x: [B, 3]}
+        graph:
+          c:
+            repeat: 2
+            share: true
+            body:
+              l:
+                op: loop
+                times: 2
+                carry: [h]
+                from: {h: input}
+                body:
+                  a: {op: linear, out: 5, bias: false, from: h}
+                  b: {op: linear, out: 3, bias: false, share: {weight: a.weight.T}}
+                outputs: {h: b}
+    """,
     "a body holds both ways of its switch, though training alone runs it": """
         inputs: {x: [B, 3], y: {shape: [B], dtype: int64, when: train}}
         graph:

@@ -61,7 +61,7 @@ class ClassText:
         lines += [f"        self.{name} = {name}" for name in self.made.arguments if name in self.made.stored]
         lines += attributes(self.tree)
         if not unit.path:
-            lines += [f"        {line}" for line in self._ties()]
+            lines += [f"        {line}" for line in dict.fromkeys(self._ties())]
             frozen = tuple(self._frozen())
             lines += [f"        for path in {_listed(frozen)}:", _FROZEN] if frozen else []
         return lines
