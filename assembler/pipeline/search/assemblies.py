@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -62,8 +63,12 @@ class Assemblies:
         return self.whole.graph(self.picks(choice))
 
     def fingerprint(self, choice: Choice) -> str:
-        """What equal graphs share."""
-        return self.whole.fingerprint(self.picks(choice))
+        """What assemblies of the same parts share.
+
+        Equal graphs are not enough: a part that stands in another slot was trained there, and has other weights.
+        """
+        held = [f"{slot}={label}" for slot, label in self.space.named(choice).items()]
+        return hashlib.blake2b(" ".join(held).encode(), digest_size=16).hexdigest()
 
     def cost(self, choice: Choice) -> dict[str, float]:
         """The costs of an assembly by name."""
