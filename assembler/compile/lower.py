@@ -97,7 +97,9 @@ def _coded(graph: Graph, steps: Steps, bare: bool, run: Collection[str] | None =
             code.place(i, step)
     module = code.finish(graph.outputs, bare=bare)
     module.meta["graph"] = graph
-    module.meta["frozen"] = tuple(i for i, node in graph.nodes.items() if node.frozen and i in code.places.values())
+    frozen = [i for i, node in graph.nodes.items() if node.frozen]
+    there = {path for path, _ in module.named_modules()} if frozen else set()  # what no step calls is not taken along
+    module.meta["frozen"] = tuple(i for i in frozen if i in there and i in code.places.values())
     return module
 
 

@@ -70,7 +70,7 @@ def _round(start: str, source: str, steps: Mapping[str, Step]) -> list[str]:
 
 def _reads(step: Step, before: str) -> Iterator[str]:
     """The names of the steps that a step reads."""
-    given = step.source
-    found = [before] if given is None else given.values() if isinstance(given, dict) else given
-    for name in [found] if isinstance(found, str) else found:
+    given = before if step.source is None else step.source
+    found = given.values() if isinstance(given, dict) else given if isinstance(given, list | tuple) else [given]
+    for name in found:
         yield str(name).partition(".")[0]

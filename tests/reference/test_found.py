@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import torch
 from built import graph_of
 from test_compiled import check
 from test_forms import same_costs, same_source, same_under_other_names
 
+from assembler.compile.lower import lower
 from assembler.errors import AssemblerError
 from assembler.graph.core import Graph, Node, TensorType
 from assembler.graph.verify import verify
@@ -149,6 +153,20 @@ def test_a_model_that_was_compiled_to_something_else(name: str) -> None:
     same_costs(text)
     if "different shapes" not in name:
         same_source(text)
+
+
+def test_a_frozen_step_that_nothing_calls_is_no_part_of_a_mode() -> None:
+    graph = graph_of("""
+        inputs: {x: [B, 3], y: [B, 3]}
+        graph:
+          mean: {op: softmax, dim: -1, frozen: true, from: x}
+          one: {op: linear, out: 3, from: mean}
+          other: {op: linear, out: 3, share: one, from: y}
+        outputs: {out: other, aux: one}
+    """)
+    module = lower(replace(graph, only=(("x", "train"),), outputs=graph.outputs[:1]))
+    ones = torch.ones(2, 3)
+    assert module.train()(x=ones, y=ones).shape == module.eval()(y=ones).shape == (2, 3)
 
 
 def test_the_name_of_a_step_that_a_body_reads_is_no_part_of_a_model() -> None:
