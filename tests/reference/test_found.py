@@ -166,7 +166,7 @@ def test_a_frozen_step_that_nothing_calls_is_no_part_of_a_mode() -> None:
     """)
     module = lower(replace(graph, only=(("x", "train"),), outputs=graph.outputs[:1]))
     ones = torch.ones(2, 3)
-    assert module.train()(x=ones, y=ones).shape == module.eval()(y=ones).shape == (2, 3)
+    assert module.train()(x=ones, y=ones).shape == module.eval()(x=ones, y=ones).shape == (2, 3)
 
 
 def test_the_name_of_a_step_that_a_body_reads_is_no_part_of_a_model() -> None:
