@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from assembler.errors import near
 from assembler.recipe.choices import Choice, Decision, Pick, Space
+from assembler.search.moves import complete
 from assembler.search.trial import Inherited, State, Trial
 
 STATES = {"running": "RUNNING", "complete": "COMPLETE", "pruned": "PRUNED", "infeasible": "PRUNED", "failed": "FAIL"}
@@ -17,6 +19,8 @@ TRIAL = "trial"
 """The one attribute that tells all of a trial as it begins: to a database every attribute is a question of its own."""
 FIXED = "fixed_params"
 """The attribute in which Optuna keeps what an enqueued trial is to be."""
+
+_DRAWS = 256
 
 
 def state_of(trial: Trial) -> str:
@@ -139,6 +143,19 @@ def filled(
     choice = complete(picks)
     closed = next((name for name in picks if choice.get(name) != picks[name]), None)
     return (None, f"decision '{closed}' is not open under the others") if closed else (choice, "")
+
+
+def drawn(space: Space, words: Mapping[str, Any], rng: random.Random) -> tuple[Choice | None, str, str]:
+    """As `filled`, what is left open being drawn until constraints on decisions are kept.
+
+    And what is broken by the last of 256 draws, where all break one.
+    """
+    refusal = ""
+    for _ in range(_DRAWS):
+        choice, problem = filled(space, words, lambda picks: complete(space, picks, rng))
+        if choice is None or not (refusal := space.refusal(choice)):
+            return choice, problem, ""
+    return choice, "", refusal
 
 
 def _picks(space: Space, words: Mapping[str, Any]) -> tuple[Choice, str]:

@@ -20,8 +20,7 @@ from assembler.recipe.choices import Choice, Space
 from assembler.search.crew import Crew, Member
 from assembler.search.described import described, differences, is_another
 from assembler.search.log import News, Queued
-from assembler.search.moves import complete
-from assembler.search.records import FIXED, TRIAL, attributes, ending, filled, known, parameters, state_of, trial_of
+from assembler.search.records import FIXED, TRIAL, attributes, drawn, ending, known, parameters, state_of, trial_of
 from assembler.search.steering import WANTED, orders
 from assembler.search.trial import Trial
 
@@ -338,7 +337,7 @@ class Shared:
     def _queued(self, frozen: Any) -> Queued:
         words = frozen.system_attrs.get(FIXED, {})
         rng = random.Random(frozen.number)
-        choice, problem = filled(self.space, words, lambda picks: complete(self.space, picks, rng))
+        choice, problem, _ = drawn(self.space, words, rng)
         return Queued(frozen.number, choice or {}, problem)
 
     def _requeue(self, frozen: Any, reason: str, *, at_fault: bool = True) -> None:

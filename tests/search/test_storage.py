@@ -16,7 +16,8 @@ import optuna
 import pytest
 
 from assembler.errors import InputError
-from assembler.recipe.choices import Choice, Decision, Space
+from assembler.recipe.choices import Choice, Decision, Space, space
+from assembler.recipe.document import parse
 from assembler.search import SearchSpec, Study, Trial, load_study, make, open_study, run
 from assembler.search.steering import BANS, STOP, TRIALS, stop_sign
 from assembler.testing.spaces import FLAT, MANY, NESTED, OBJECTIVES, SPACES, flat
@@ -346,3 +347,15 @@ def test_the_other_direction_is_refused(tmp_path: Path) -> None:
     open_study(url, "s", ("maximize",))
     with pytest.raises(InputError, match=r"study 's' in journal:.* is there to maximize, not to minimize"):
         open_study(url, "s", ("minimize",))
+
+
+def test_what_a_wish_leaves_open_is_drawn_within_the_constraints(tmp_path: Path) -> None:
+    base = "{vars: {a: 1, b: 1}, inputs: {x: [B, 4]}, graph: {l: {op: linear, out: =a + b}}}"
+    choose = "{vars.a: {$int: [1, 9]}, vars.b: {$int: [1, 9]}}"
+    text = f"kind: space\nbase: {base}\nchoose: {choose}\nwhere: vars.b == 2 * vars.a\n"
+    there = space(parse(text).model)
+    study = open_study(f"journal:///{tmp_path}/s.log", "s")
+    for n in range(1, 5):
+        study.enqueue({"vars.a": str(n)})
+    with study.join(there) as shared:
+        assert [dict(q.choice) for q in shared.news().queued] == [{"vars.a": n, "vars.b": 2 * n} for n in range(1, 5)]

@@ -15,12 +15,10 @@ from assembler.graph.diff import Diff, diff
 from assembler.pipeline.search.assemblies import PARTS, Assemblies
 from assembler.pipeline.search.candidates import Candidates, costs_of
 from assembler.pipeline.search.matching import choice_of
-from assembler.recipe.choices import Space
 from assembler.recipe.document import Document, load, parse
 from assembler.search.exact import BudgetError, number
 from assembler.search.lineage import Link, lineage
-from assembler.search.moves import complete
-from assembler.search.records import filled, worded
+from assembler.search.records import drawn, worded
 from assembler.search.shared import OPEN
 from assembler.search.status import Status, status
 from assembler.search.storage import load_study, storage_url
@@ -28,7 +26,6 @@ from assembler.search.trial import Trial
 from assembler.wiring.build import build
 
 BEST = "best"
-_DRAWS = 256
 
 
 @dataclass(frozen=True)
@@ -111,11 +108,7 @@ class Searched:
 
     def allow(self, words: Mapping[str, Any]) -> None:
         """Raise InputError where every choice that has these decisions, by label, breaks a constraint on decisions."""
-        space, rng, refusal = self.candidates.space if self.candidates else Space(()), random.Random(0), ""
-        for _ in range(_DRAWS if space.where else 0):
-            choice, _problem = filled(space, words, lambda picks: complete(space, picks, rng))
-            if choice is None or not (refusal := space.refusal(choice)):
-                return
+        refusal = drawn(self.candidates.space, words, random.Random(0))[2] if self.candidates else ""
         if refusal:
             said = ", ".join(f"{name}={label}" for name, label in words.items())
             raise InputError(f"no candidate with {said} meets the constraints of the space: {refusal}")
