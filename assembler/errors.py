@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -127,13 +128,19 @@ def near(name: str, known: Iterable[str], *, most: int = 3) -> str:
     >>> near("dwcnv", ["dwconv", "pool"])
     "did you mean 'dwconv'?"
     """
-    found: Sequence[str] = difflib.get_close_matches(name, list(known), n=most, cutoff=0.6)
+    known = tuple(known)
+    found = list(_closest(name, known, most))
     if not found:
         lowered = {k.lower(): k for k in known}
         found = [lowered[name.lower()]] if name.lower() in lowered else []
     if not found:
         return ""
     return "did you mean " + " or ".join(f"'{f}'" for f in found) + "?"
+
+
+@functools.lru_cache(maxsize=256)  # a mistake in a block is met in each of its copies
+def _closest(name: str, known: tuple[str, ...], most: int) -> tuple[str, ...]:
+    return tuple(difflib.get_close_matches(name, known, n=most, cutoff=0.6))
 
 
 def placed(error: BaseException) -> str:
