@@ -22,7 +22,7 @@ from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
 from assembler.recipe.weights import Weights, own_weights, weights_of_step
 from assembler.registry.checks import shown
 
-MOST_STEPS = 50_000
+MOST_STEPS = 30_000
 MOST_NESTING = 64
 
 

@@ -23,27 +23,28 @@ from assembler.wiring.build import draft
 from assembler.wiring.builder import Builder
 
 MOST_BUILDS = 300
-MOST_STEPS = 100_000
+MOST_STEPS = 20_000  # what a second is enough for
 
 
 def lint(document: Document) -> list[Problem]:
     """What is wrong with the model that a document is about: each mistake once, in the order of the file.
 
     The model is built with the first candidates of all choices, then so that every other candidate is built once too,
-    `MOST_BUILDS` times or `MOST_STEPS` steps at most; then what no build reaches is read as it stands.
+    and in its scales, `MOST_BUILDS` times or until `MOST_STEPS` steps were built; then what no build reaches is read
+    as it stands.
     """
     problems = list(document.problems)
     model = document.model
     if len(model) or document.kind == "model":  # an empty one stands for a base that cannot be read
-        _builds(model, problems)
-        _scales(model, problems)
+        _scales(model, problems, _builds(model, problems))
         _vars(model, problems)
         _weights(model, problems)
         _unreached(model, problems)
     return in_order(problems, str(document.file or ""))
 
 
-def _builds(model: Map, problems: list[Problem]) -> None:
+def _builds(model: Map, problems: list[Problem]) -> int:
+    """Note what is wrong with the builds of a model; returns how many steps that took."""
     malformed: list[Problem] = []
     decisions = space(model, malformed)
     note_all(problems, malformed)
@@ -54,10 +55,11 @@ def _builds(model: Map, problems: list[Problem]) -> None:
         # a malformed choice stays open, which needs no words of its own
         note_all(problems, (p for p in found if not malformed or p.message != OPEN))
         if count + 1 >= MOST_BUILDS or steps > MOST_STEPS:
-            return
+            break
+    return steps
 
 
-def _scales(model: Map, problems: list[Problem]) -> None:
+def _scales(model: Map, problems: list[Problem], steps: int) -> None:
     scales = model.get("scales")
     for scale, changes in scales if isinstance(scales, Map) else ():
         if not isinstance(changes, Map):
@@ -65,8 +67,8 @@ def _scales(model: Map, problems: list[Problem]) -> None:
             continue
         try:
             scaled = with_changes(model, scale_changes(model, scale))
-            if len(changes):
-                draft(first(scaled, space(scaled, [])), problems)
+            if len(changes) and steps <= MOST_STEPS:
+                steps += len(draft(first(scaled, space(scaled, [])), problems))
         except RecipeError as error:
             note_all(problems, error.problems)
 

@@ -30,24 +30,24 @@ def chain(depth: int) -> str:
     return f"{HEAD}blocks:\n{blocks}  b{depth}: {{body: {{a: relu}}}}\ngraph: {{a: b0}}\n"
 
 
-MANY = "more than 50,000 steps"
+MANY = "more than 30,000 steps"
 HOSTILE = {
-    "a million copies": (f"{HEAD}graph: {{a: {{op: relu, repeat: 1000000}}}}\n", "unrolls to more than 50,000 steps"),
+    "a million copies": (f"{HEAD}graph: {{a: {{op: relu, repeat: 1000000}}}}\n", "unrolls to more than 30,000 steps"),
     "more copies than fit": (f"{HEAD}graph: {{a: {{op: relu, repeat: 9223372036854775807}}}}\n", MANY),
     "copies of copies": (
         f"{HEAD}graph: {{a: {{repeat: 1000, body: {{b: {{repeat: 1000, body: {{c: relu}}}}}}}}}}\n",
-        "unrolls to more than 50,000 steps",
+        "unrolls to more than 30,000 steps",
     ),
     "copies of many steps": (
         f"{HEAD}graph: {{a: {{repeat: 9000, body: {{{', '.join(f's{i}: relu' for i in range(99))}}}}}}}\n",
-        "unrolls to more than 50,000 steps",
+        "unrolls to more than 30,000 steps",
     ),
     "a huge list": (f"{HEAD}graph: {{a: {{for: {{w: [{'1,' * 79_999}1]}}, body: {{b: relu}}}}}}\n", MANY),
     "a list from an expression": (
         f'{HEAD}graph: {{a: {{for: {{w: "=range(10**9)"}}, body: {{b: relu}}}}}}\n',
         "the result is too big",
     ),
-    "blocks in blocks": (nest(60), "unrolls to more than 50,000 steps"),
+    "blocks in blocks": (nest(60), "unrolls to more than 30,000 steps"),
     "deep blocks": (chain(40), "steps are nested more than 64 deep"),
     "a block in itself": (
         f"{HEAD}blocks: {{b: {{body: {{l: b, r: b}}}}}}\ngraph: {{a: b}}\n",
