@@ -85,6 +85,18 @@ def store_home() -> Path:
     return Path(os.environ.get("ASSEMBLER_HOME") or "~/.cache/assembler").expanduser()
 
 
+def cache_limit() -> int:
+    """How many bytes values of frozen models may take on disk (`ASSEMBLER_CACHE`, by default 4e9; 0 keeps none).
+
+    Raises InputError where the variable holds no number.
+    """
+    said = os.environ.get("ASSEMBLER_CACHE") or "4e9"
+    try:
+        return int(float(said))
+    except (ValueError, OverflowError):
+        raise InputError(f"ASSEMBLER_CACHE is a number of bytes, not '{said}'", hint="for instance 4e9") from None
+
+
 def runs_home() -> Path:
     """The folder that runs are written to (`ASSEMBLER_RUNS`, default `./runs`)."""
     return Path(os.environ.get("ASSEMBLER_RUNS") or "runs").expanduser()

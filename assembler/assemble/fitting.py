@@ -12,6 +12,7 @@ from assembler.assemble.frozen import AVERAGE, Frozen, kept
 from assembler.assemble.hybrid import value_paths, values_of
 from assembler.assemble.models import Move, Training, named
 from assembler.assemble.sharing import sharing
+from assembler.assemble.values import ValueCache
 from assembler.errors import RecipeError
 from assembler.graph.core import Graph
 from assembler.graph.values import with_items
@@ -27,12 +28,21 @@ Params = Mapping[str, nn.Parameter]
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """What a training run did, and the FLOPs of the models beside it: its own, and those shared with others by key."""
+
+    result: FitResult
+    beside: int
+    shared: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Bench:
     """A module to train, its graph, the frozen models beside it, and where it is trained.
 
     The frozen models' values are fields of a batch: inputs of the module, or targets of the objective. `names` are the
     values that the graph's outputs stand for, where they bear other names; `validate` scores the module, or the
-    average of its weights.
+    average of its weights; `cache` holds frozen values that other trainings need too.
     """
 
     module: nn.Module
@@ -41,9 +51,10 @@ class Bench:
     device: torch.device | str = "cpu"
     names: Mapping[str, str] | None = None
     validate: Callable[[nn.Module], float] | None = None
+    cache: ValueCache | None = None
 
-    def fit(self, trained: Params, data: Data, training: Training, hooks: Hooks | None = None) -> tuple[FitResult, int]:
-        """Train the parameters `trained` and nothing else; also gives the FLOPs that the models beside it cost.
+    def fit(self, trained: Params, data: Data, training: Training, hooks: Hooks | None = None) -> Fitted:
+        """Train the parameters `trained` and nothing else.
 
         With an average of the weights as the result, the module has those weights in the end.
         """
@@ -54,18 +65,20 @@ class Bench:
         train = data.train.to(self.device)
         augment = Augment.from_spec(training.spec.augment)
         # Without augmentation the frozen models say the same of a sample in every epoch.
-        held = kept(train, self.frozen) if augment == Augment() else None
+        held = kept(train, self.frozen, self.cache) if augment == Augment() else None
         average, decides = self._average(training)
         beside: list[Forward] = [] if held else list(self.frozen)
         mean, mean_flops = self._read(average, training)
         turns = [self._turn(move, trained, [*beside, *mean], training) for move in training.moves]
-        batches = Batches(held or train, training.spec.batch, training.seed, augment)
+        batches = Batches(held.split if held else train, training.spec.batch, training.seed, augment)
         told = self._told(hooks or Hooks(), average, decides)
         result = fit_turns(turns, batches, training.spec, told)
         if average and decides:
             average.keep()
+        shared = held.shared if held else {}
         looked = len(train) if held else result.samples
-        return result, looked * sum(one.flops for one in self.frozen) + sum(result.seen) * mean_flops
+        alone = 0 if shared else looked * sum(one.flops for one in self.frozen)
+        return Fitted(result, alone + sum(result.seen) * mean_flops, shared)
 
     def flops(self, training: Training, result: FitResult) -> int:
         """FLOPs of a run by turns, forward and backward: each turn runs the steps that it reads, and no others."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from assembler.assemble.hybrid import value_paths, values_of
 from assembler.assemble.models import Model, named
+from assembler.assemble.values import ValueCache, key_of
 from assembler.assemble.weights import load_there
 from assembler.compile.lower import lower
 from assembler.errors import InputError
@@ -43,6 +45,17 @@ class Frozen:
         """The named values for a batch that holds the graph's inputs."""
         self.module.eval()
         return named(self.module, self.graph, self.names)(batch)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A split with values of frozen models among its fields.
+
+    `shared` are the FLOPs that those took which a cache holds for others too, by their keys there.
+    """
+
+    split: Split
+    shared: Mapping[str, int]
 
 
 def piece(model: Model, wanted: Mapping[str, str], names: Mapping[str, str], device: torch.device | str) -> Frozen:
@@ -82,30 +95,44 @@ def compared(
     return found
 
 
-def kept(split: Split, frozen: Sequence[Frozen], *, batch: int = 512) -> Split | None:
+def kept(split: Split, frozen: Sequence[Frozen], cache: ValueCache | None = None, *, batch: int = 512) -> Kept | None:
     """The split with the frozen values as further fields, or None where they cannot be kept.
 
-    That is so where they would not fit in memory, and where axis 0 of one is not the sample.
+    That is so where they would not fit in memory, and where axis 0 of one is not the sample. With a `cache` values that
+    were computed before, by whatever process, are read.
     """
-    if not frozen:
-        return split
+    values: dict[str, Tensor] = {}
+    shared: dict[str, int] = {}
+    room, device = MOST_BYTES, next(iter(split.fields.values())).device
+    for one in frozen:
+        make, key = partial(_computed, one, split, room, batch), key_of(one, split) if cache else ""
+        found = cache.get(key, make) if cache else make()
+        if found is None:
+            return None
+        room -= sum(t.nbytes for t in found.values())
+        values |= {one.names[name]: tensor.to(device) for name, tensor in found.items()}
+        shared |= {key: one.flops * len(split)} if key else {}
+    return Kept(Split({**split.fields, **values}, (*split.targets, *values)), shared)
+
+
+def _computed(one: Frozen, split: Split, room: int, batch: int) -> dict[str, Tensor] | None:
+    """The values of a split by the names of the graph's outputs, or None where they cannot be kept."""
+    back = {said: name for name, said in one.names.items()}
     parts: dict[str, list[Tensor]] = {}
     for start in range(0, len(split), batch):
         fields = {name: tensor[start : start + batch] for name, tensor in split.fields.items()}
-        for one in frozen:
-            for name, value in one(fields).items():
-                parts.setdefault(name, []).append(value)
-        if start == 0 and not _keepable(parts, min(batch, len(split)), len(split)):
+        for name, value in one(fields).items():
+            parts.setdefault(back.get(name, name), []).append(value)
+        if start == 0 and not _keepable(parts, min(batch, len(split)), len(split), room):
             return None
-    values = {name: torch.cat(tensors) for name, tensors in parts.items()}
-    return Split({**split.fields, **values}, (*split.targets, *values))
+    return {name: torch.cat(tensors) for name, tensors in parts.items()}
 
 
-def _keepable(parts: Mapping[str, Sequence[Tensor]], size: int, total: int) -> bool:
-    """Whether the values of `total` samples fit in memory, judged by those of the first `size`, and can be cut up."""
+def _keepable(parts: Mapping[str, Sequence[Tensor]], size: int, total: int, room: int) -> bool:
+    """Whether the values of `total` samples fit in `room` bytes, by those of the first `size`, and can be cut up."""
     first = [tensor for tensors in parts.values() for tensor in tensors]
     taken = sum(t.numel() * t.element_size() for t in first)
-    return taken * total <= MOST_BYTES * size and all(t.ndim and len(t) == size for t in first)
+    return taken * total <= room * size and all(t.ndim and len(t) == size for t in first)
 
 
 def check_inputs(graph: Graph, split: Split) -> None:

@@ -1,4 +1,10 @@
-"""Training one part inside its frozen host."""
+"""Training one part inside its frozen host: the one primitive that every way of training parts is a setting of.
+
+A host, a slot in it, a candidate, an objective over named values, and what of the candidate is trained. On the task in
+a shallow meta model that is Deep Incubation (Ni et al. 2023); against the teacher's own block output, block-wise
+distillation (DNA, Li et al. 2020); against the logits of the host with a teacher's module in the same slot, m2mKD
+(Lo et al. 2024).
+"""
 
 from __future__ import annotations
 
@@ -11,26 +17,34 @@ from torch import nn
 from assembler.assemble.fitting import Bench
 from assembler.assemble.frozen import compared, own_values, piece
 from assembler.assemble.hybrid import SLOT, split, value_paths
+from assembler.assemble.inherit import Account
 from assembler.assemble.judging import assess
 from assembler.assemble.models import Model, Task, Training
-from assembler.assemble.weights import Weights, copy_fitting, load_there, part_keys, whole_keys
+from assembler.assemble.starting import slot_of, started
+from assembler.assemble.stitches import NONE, Stitches, fitted_in, fitted_out
+from assembler.assemble.values import ValueCache
+from assembler.assemble.weights import Weights, load_there, part_keys, whole_keys
 from assembler.compile.lower import lower
 from assembler.graph.core import Graph
-from assembler.graph.edit import graft
+from assembler.graph.edit import graft, outer_id
 from assembler.graph.modes import in_mode
 from assembler.graph.runs import holder
 from assembler.graph.values import with_items
 from assembler.infer.cost import train_flops
 from assembler.infer.shape import shapes
-from assembler.train.data.core import Data
+from assembler.train.data.core import Data, Split
 from assembler.train.loop import FitResult, Hooks
+
+AT_HOST = "@host"
+"""`teacher@host` is the host with what the model `teacher` has in the slot."""
 
 
 @dataclass(frozen=True)
 class Seat:
     """A part in one slot of a frozen host; `teachers` give further values to compare with, by name.
 
-    `begin` are the weights, by the part's own keys, that it begins with whatever else is said.
+    `begin` are the weights, by the part's own keys, that it begins with whatever else is said; `stitches` those of its
+    steps that lead from the host's features to its own and back.
     """
 
     host: Model
@@ -39,46 +53,72 @@ class Seat:
     teachers: Mapping[str, Model] = field(default_factory=dict)
     device: torch.device | str = "cpu"
     begin: Weights = field(default_factory=dict, repr=False)
+    stitches: Stitches = NONE
 
     @property
     def graph(self) -> Graph:
         """The host with the part in its slot."""
         return graft(self.host.graph, self.slot, self.part)
 
-    @property
-    def references(self) -> dict[str, Model]:
-        """The models whose values are compared with: `host.<path>`, `<teacher>.<path>`."""
-        return {"host": self.host, **self.teachers}
+    def references(self, needs: frozenset[str]) -> dict[str, Model]:
+        """The models whose values are compared with: `host.<path>`, `<teacher>.<path>`, `<teacher>@host.<path>`."""
+        models = {"host": self.host, **self.teachers}
+        swapped = {head for name in needs if (head := name.partition(".")[0]).endswith(AT_HOST)}
+        return models | {name: self.swapped(models[name.removesuffix(AT_HOST)]) for name in sorted(swapped)}
+
+    def swapped(self, other: Model) -> Model:
+        """The host with what another model has in the slot."""
+        part, weights = slot_of(other, self.slot)
+        inside = holder(self.host.graph, self.slot)
+        rest = {name: t for name, t in self.host.weights.items() if not inside(name)}
+        return Model(graft(self.host.graph, self.slot, part), {**rest, **whole_keys(weights, self.slot, part)})
+
+
+@dataclass(frozen=True)
+class Incubated:
+    """A trained part: its weights by the part graph's own keys, what training did, its FLOPs, what it began with.
+
+    `fit` is None where nothing of the part is trained, `account` where it began with drawn weights. `shared` are the
+    FLOPs of values of frozen models that a cache holds for other parts too, by their keys there; `flops` are without.
+    """
+
+    weights: Weights = field(repr=False)
+    fit: FitResult | None
+    flops: int
+    account: Account | None
+    shared: Mapping[str, int] = field(default_factory=dict)
 
 
 def incubate(
-    seat: Seat, data: Data, training: Training, hooks: Hooks | None = None
-) -> tuple[Weights, FitResult | None, int]:
-    """Train the part in its seat; everything else stays bit for bit as it is.
+    seat: Seat, data: Data, training: Training, hooks: Hooks | None = None, cache: ValueCache | None = None
+) -> Incubated:
+    """Train the part in its seat, or the steps of it that `training.paths` name; all else stays bit for bit as it is.
 
     The objective may read values of the host with the part in it (`logits`, `slot`, any path), of the unchanged host
-    (`host.slot`) and of teachers (`teacher.logits`). Returns the part's weights by the part graph's own keys, what the
-    training did (None where the part has no weights), and the FLOPs that it cost.
+    (`host.slot`), of teachers (`teacher.logits`), and of the host with a teacher's part (`teacher@host.logits`).
     """
     needs = training.needs
-    own = own_values(needs, seat.references, seat.graph, data)
+    references = seat.references(needs)
+    own = own_values(needs, references, seat.graph, data)
     graph = in_mode(with_items(seat.graph, own), "train")
     # What leaves the slot is always computed: weights that no term reaches are part of the part too.
     paths = value_paths(graph, dict.fromkeys([*own, SLOT]), seat.slot)
     names = {f"v{i}": name for i, name in enumerate(paths)}
     cut = split(graph, seat.slot, {safe: paths[name] for safe, name in names.items()}, shapes(graph))
-    tail, inside = _tail(seat, cut.tail, training), holder(seat.graph, seat.slot)
-    trained = {n: p for n, p in tail.named_parameters() if inside(n)}
+    inside = holder(seat.graph, seat.slot)
+    begun, account = _begun(seat, data.train, training)
+    tail = _tail(seat, cut.tail, training, begun)
+    trained = {n: p for n, p in tail.named_parameters() if inside(n) and not training.holds(n)}
     frozen = [piece(Model(graph, seat.host.weights), cut.frontier, {n: n for n in cut.frontier}, seat.device)]
-    bench = Bench(
-        tail, cut.tail, [*frozen, *compared(seat.references, needs, seat.slot, seat.device)], seat.device, names
-    )
-    result, spent = None, 0
-    if trained:
-        result, beside = bench.fit(trained, data, training, hooks)
-        spent = train_flops(cut.tail, seat.graph.region(seat.slot)) * result.samples + beside
-    made = {n: t.cpu() for n, t in tail.state_dict().items() if inside(n)}
-    return part_keys(made, seat.slot, seat.part), result, spent
+    beside = [*frozen, *compared(references, needs, seat.slot, seat.device)]
+    bench = Bench(tail, cut.tail, beside, seat.device, names, cache=cache)
+    fitted = bench.fit(trained, data, training, hooks) if trained else None
+    weights = part_keys({n: t.cpu() for n, t in tail.state_dict().items() if inside(n)}, seat.slot, seat.part)
+    if fitted is None:
+        return Incubated(weights, None, 0, account)
+    learning = [i for i in seat.graph.region(seat.slot) if not training.holds(i)]
+    spent = train_flops(cut.tail, learning) * fitted.result.samples + fitted.beside
+    return Incubated(weights, fitted.result, spent, account, fitted.shared)
 
 
 def judge(seat: Seat, weights: Weights, data: Data, task: Task) -> tuple[float, float]:
@@ -88,15 +128,28 @@ def judge(seat: Seat, weights: Weights, data: Data, task: Task) -> tuple[float, 
     return assess(module.to(seat.device), seat.graph, data, task, seat.device)
 
 
-def _tail(seat: Seat, tail: Graph, training: Training) -> nn.Module:
+def _begun(seat: Seat, data: Split, training: Training) -> tuple[Weights, Account | None]:
+    """The weights, by the whole model's keys, that the part begins with; those of stitches are fitted to them."""
+    inside = holder(seat.graph, seat.slot)
+    given, account = started(training.start, seat.host, seat.slot, seat.part, training.seed)
+    module = lower(seat.graph, seed=training.seed)
+    drawn = {name: t for name, t in module.state_dict().items() if inside(name)}
+    more = whole_keys({**given, **seat.begin}, seat.slot, seat.part)
+    begun = drawn | {name: t for name, t in more.items() if name in drawn and t.shape == drawn[name].shape}
+    seated = Model(seat.graph, {**seat.host.weights, **begun})
+    enter, leave = (outer_id(seat.slot, i) if i else "" for i in seat.stitches)
+    if enter:
+        seated.weights.update(fitted_in(enter, seated, seat.slot, seat.teachers.values(), data, training.seed))
+    if leave:  # fitted to what the part makes of what enters it by now
+        seated.weights.update(fitted_out(leave, seated, seat.slot, seat.host, data))
+    return {name: seated.weights[name] for name in begun}, account
+
+
+def _tail(seat: Seat, tail: Graph, training: Training, begun: Weights) -> nn.Module:
     module, inside = lower(tail, seed=training.seed), holder(seat.graph, seat.slot)
-    rest = {n: t for n, t in module.state_dict().items() if inside(n)}
-    load_there(module, {**seat.host.weights, **rest})
-    if training.start == "host":
-        copy_fitting(module, seat.host.weights)
-    copy_fitting(module, whole_keys(seat.begin, seat.slot, seat.part))
+    load_there(module, {**seat.host.weights, **begun})
     module.eval()
     for path, inner in module.named_modules():
-        if inside(path):
+        if inside(path) and not training.holds(path):
             inner.training = True  # drop-out and running statistics work in the part alone
     return module.to(seat.device)

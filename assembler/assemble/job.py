@@ -22,7 +22,7 @@ class Job:
 
     Files written to `out` become the product's files. `tell` is handed (step, total, info) now and then; the
     time that a task which is not kept may take counts from its call of `ready`. `beside` is what the product does not
-    depend on.
+    depend on. `values` is the folder for values of frozen models that other jobs need too, where there is one.
     """
 
     inputs: Mapping[str, Any]
@@ -31,6 +31,7 @@ class Job:
     tell: Callable[[int, int, dict[str, Any]], None] = lambda step, total, info: None
     ready: Callable[[], None] = lambda: None
     beside: Mapping[str, Any] = field(default_factory=dict)
+    values: Path | None = None
     _told: float = field(default=-math.inf, init=False, repr=False)
 
     def progress(self, step: int, total: int, info: Mapping[str, Any] | None = None) -> None:

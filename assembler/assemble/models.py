@@ -16,6 +16,9 @@ from assembler.train.evaluate import Forward
 from assembler.train.objective import Objective
 from assembler.train.spec import FitSpec
 
+Start = Literal["random", "host", "copies"]
+"""What a part or a model begins with, see `starting`."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -62,7 +65,7 @@ class Move:
 class Training:
     """How something is trained: objective, settings, seed, and what it starts from.
 
-    With `start` "host" a part begins with the host's weights wherever name and shape agree. `paths` are the steps that
+    `start` is what a part begins with (see `starting`). `paths` are the steps that
     are trained, all where there are none; the others keep their weights and stay in evaluation mode. `turns` stand in
     the objective's place where parts of the model are trained by turns.
     """
@@ -70,7 +73,7 @@ class Training:
     objective: Objective
     spec: FitSpec
     seed: int = 0
-    start: Literal["random", "host"] = "random"
+    start: Start = "random"
     paths: tuple[str, ...] = ()
     turns: tuple[Move, ...] = ()
 

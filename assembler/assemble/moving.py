@@ -15,6 +15,7 @@ from pathlib import Path
 
 from assembler.assemble.product import Product
 from assembler.assemble.store import Store
+from assembler.assemble.task import canonical, key_of
 from assembler.compile.files import whole
 from assembler.errors import InputError, StoreError
 
@@ -51,8 +52,9 @@ def give(store: Store, chosen: Iterable[Product], place: Path) -> list[Product]:
 def take(store: Store, place: Path) -> Taken:
     """Take in every product of a store's folder or of a .tar file; each is compared with its card before.
 
-    Products are known by all that they depend on, so one of a key that is there already is the same. What is damaged
-    is refused, the rest goes on. Raises InputError where the place holds no products.
+    Products are known by all that they depend on, so one of a key that is there already is the same. What is damaged,
+    and what does not say of itself (host, inputs, code) what its key stands for, is refused; the rest goes on. Raises
+    InputError where the place holds no products.
     """
     with _opened(place) as folder:
         other, taken = Store(folder), Taken()
@@ -79,10 +81,19 @@ def _products(other: Store, taken: Taken) -> Iterator[Product]:
         elif product := other.get(folder.name):
             if strange := [name for name in product.files if Path(name).is_absolute() or ".." in Path(name).parts]:
                 taken.refused[folder.name] = f"its file '{strange[0]}' lies outside of it"
+            elif (own := _key(product)) != product.key:
+                said = f"its card tells of another product: what it says of its host and inputs has the key {own}"
+                taken.refused[folder.name] = said
             else:
                 yield product
         else:
             taken.refused[folder.name] = "it is not whole"
+
+
+def _key(product: Product) -> str:
+    """The key that what the card says stands for: run, inputs, code and the keys of what was needed."""
+    card = product.card
+    return key_of(card["run"], canonical(card.get("inputs", {})), card.get("code", ""), card.get("needs", {}))
 
 
 def _copy(products: Iterable[Product], store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,10 @@ CARD = "card.json"
 
 @dataclass(frozen=True)
 class Product:
-    """What a task made. `card` holds run, inputs, needs, result, seconds, created, versions and the list of files."""
+    """What a task made. `card` holds run, inputs, code, needs, result, seconds, created, versions and files.
+
+    Its `about` is for people: what enters and leaves, the recipe, the host, the cost (`assembler.pipeline.cards`).
+    """
 
     key: str
     path: Path
@@ -61,11 +65,12 @@ class Product:
 
 def read(path: Path, key: str) -> Product | None:
     """The product in a folder, or None where the folder is not whole: no card, a bad one, a file gone or cut short."""
+    place = str(path)  # a store of ten thousand products is listed within a second, which joining paths alone takes
     try:
-        card = json.loads((path / CARD).read_bytes())
-        sizes = {name: entry["size"] for name, entry in card["files"].items()}
+        with open(f"{place}/{CARD}", "rb") as stream:
+            card = json.loads(stream.read())
         whole = card["key"] == key and isinstance(card["result"], dict)
-        if whole and all((path / name).stat().st_size == size for name, size in sizes.items()):
+        if whole and all(os.stat(f"{place}/{n}").st_size == entry["size"] for n, entry in card["files"].items()):
             return Product(key, path, card)
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
         return None

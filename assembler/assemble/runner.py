@@ -43,6 +43,7 @@ class Runner:
 
     `on_event` is called for every event, in the thread that called `run` or `wait`. Only functions of `packages` are
     run. A task that is at work for more than `limit` seconds is ended and has failed. `pool` are workers elsewhere.
+    What `describe` says of a task, in plain data, goes into its product's card as `about`, for people.
     Workers end with the thread that started them, so call from one that lives on.
     """
 
@@ -55,6 +56,7 @@ class Runner:
         packages: tuple[str, ...] = ("assembler",),
         limit: float | None = None,
         pool: Workers | None = None,
+        describe: Callable[[Task], Mapping[str, Any]] | None = None,
     ) -> None:
         if workers < 1:
             raise TaskError(f"a run needs at least one worker, not {workers}")
@@ -64,6 +66,7 @@ class Runner:
         self._tell = on_event or (lambda event: None)
         self._packages = packages
         self._limit = limit
+        self._describe = describe or (lambda task: {})
         self._plan = Plan(self._find)
         self._parked: list[tuple[float, Task]] = []
         self._deaths: Counter[Task] = Counter()
@@ -157,7 +160,7 @@ class Runner:
             plan.push(task)
         while plan.ready and (worker := self._pool.idle()):
             task = plan.pop()
-            worker.send(task, _request(task))
+            worker.send(task, {**_request(task), "about": dict(self._describe(task)) if task.kept else {}})
 
     def _hear(self, plan: Plan, worker: Worker, answer: dict[str, Any]) -> None:
         task = worker.task

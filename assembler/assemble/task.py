@@ -43,8 +43,8 @@ class Task:
 
     def __post_init__(self) -> None:
         # The needs bear their keys already, so a deep or widely shared graph costs one hash a task.
-        parts = [self.run, self.inputs, self.code, [[name, need.key] for name, need in self.needs]]
-        object.__setattr__(self, "key", hashlib.blake2b(canonical(parts).encode(), digest_size=20).hexdigest())
+        needs = {name: need.key for name, need in self.needs}
+        object.__setattr__(self, "key", key_of(self.run, self.inputs, self.code, needs))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Task) and self.key == other.key
@@ -71,6 +71,12 @@ class Task:
         """The parameter `seed`, for logs; it is part of the inputs and so of the key."""
         seed = self.parameters.get("seed")
         return seed if isinstance(seed, int) else None
+
+
+def key_of(run: str, inputs: str, code: str, needs: Mapping[str, str]) -> str:
+    """The key of what `run` makes of `inputs` (canonical JSON), with code of that digest and those `needs`."""
+    parts = [run, inputs, code, [[name, key] for name, key in needs.items()]]
+    return hashlib.blake2b(canonical(parts).encode(), digest_size=20).hexdigest()
 
 
 def task(

@@ -20,6 +20,7 @@ from assembler.graph.values import covers
 from assembler.infer.cost import train_flops
 from assembler.train.data.core import Data
 from assembler.train.loop import FitResult, Hooks
+from assembler.train.world import state_of, world
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def train_model(
     if weights is not None:
         load_there(module, weights)
     module.to(device).train()
-    trained = _trained(module, graph, training)
+    trained = _divided(module, _trained(module, graph, training), training)
 
     def judged(one: nn.Module) -> tuple[float, float]:
         return score(one, whole, data.validation.to(device), task, f"the loss of {graph.name}", names)
@@ -65,8 +66,9 @@ def train_model(
     before = judged(module)
     frozen = compared(teachers, needs, device=device)
     bench = Bench(module, whole, frozen, device, names, lambda one: judged(one)[0])
-    result, beside = bench.fit(trained, data, training, hooks)
-    state = {name: tensor.cpu() for name, tensor in module.state_dict().items()}
+    fitted = bench.fit(trained, data, training, hooks)
+    result, beside = fitted.result, fitted.beside
+    state = state_of(module)
     spent = beside + (bench.flops(training, result) if training.turns else _flops(graph, training) * result.samples)
     return Trained(state, before, judged(module), result, spent)
 
@@ -82,6 +84,19 @@ def _trained(module: nn.Module, graph: Graph, training: Training) -> dict[str, n
         if path and training.holds(path):
             inner.training = False
     return {n: p for n, p in module.named_parameters() if p.requires_grad and not training.holds(n)}
+
+
+def _divided(module: nn.Module, trained: dict[str, nn.Parameter], training: Training) -> dict[str, nn.Parameter]:
+    """The parameters to train once each process has its share of them; all, where none is divided."""
+    among = world()
+    if among is None or among.how != "fsdp":
+        return trained
+    if training.turns or training.spec.average:
+        what = "several turns" if training.turns else "an average of the weights"
+        raise RecipeError(f"weights that are divided among processes are not trained with {what}", hint="use ddp")
+    from assembler.train.parallel import sharded  # torch's own parts for this take longer to import than torch
+
+    return sharded(module, trained)
 
 
 def _flops(graph: Graph, training: Training) -> int:

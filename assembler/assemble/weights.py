@@ -74,14 +74,3 @@ def load_there(module: nn.Module, weights: Mapping[str, Tensor], what: str = "th
                 tensor.copy_(weights[name])
     if problems:
         raise InputError(problems)
-
-
-def copy_fitting(module: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
-    """Copy the weights whose name and shape agree; the names that were copied."""
-    copied = []
-    with torch.no_grad():
-        for name, tensor in module.state_dict().items():
-            if name in weights and weights[name].shape == tensor.shape:
-                tensor.copy_(weights[name])
-                copied.append(name)
-    return copied

@@ -2,7 +2,7 @@
 
 Requests come as JSON lines on stdin, answers leave as JSON lines on what was stdout; prints go to stderr:
     {"run", "inputs", "code", "key", "label", "phase", "kept", "beside": {}, "needs": {name: key},
-     "plugins": [file]}
+     "about": {}, "plugins": [file]}
     {"event": "started" | "progress" | "done" | "reused" | "busy" | "failed", ...}
 """
 
@@ -65,7 +65,7 @@ def _watch(requests: IO[str], inbox: SimpleQueue[str]) -> None:
 class Server:
     """Runs one request after the other and answers each."""
 
-    def __init__(self, store: Store, answers: IO[str]) -> None:
+    def __init__(self, store: Store, answers: IO[str] | None = None) -> None:
         self.store = store
         self._answers = answers
 
@@ -79,7 +79,11 @@ class Server:
                 event = self._make(request) if held else "busy"
             self.answer(event)  # once the lock is free: what the parent does next must not meet it
         except (Exception, SystemExit) as error:
-            self.answer("failed", **explain(error, self.store))
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell why the request at hand has failed."""
+        self.answer("failed", **explain(error, self.store))
 
     def answer(self, event: str, **facts: Any) -> None:
         """Send one line to the parent."""
@@ -90,7 +94,7 @@ class Server:
             return "reused"
         with self.store.scratch(request["key"]) as out:
             found = self._call(request, out)
-            card = {name: request[name] for name in ("run", "inputs", "code", "label", "phase", "needs")}
+            card = {name: request[name] for name in ("run", "inputs", "code", "label", "phase", "needs", "about")}
             self.store.commit(out, request["key"], {**card, **found})
         return "done"
 
@@ -102,7 +106,7 @@ class Server:
         begin = time.perf_counter()
         needs = {name: self._need(name, key) for name, key in request["needs"].items()}
         _seed(request["key"])
-        told = self._tell, lambda: self.answer("started"), request.get("beside", {})
+        told = self._tell, lambda: self.answer("started"), request.get("beside", {}), self.store.values
         result = function(Job(request["inputs"], needs, out, *told))
         if not isinstance(result, dict):
             raise TaskError(f"{request['run']} returned {type(result).__name__}, not a dict of plain data")

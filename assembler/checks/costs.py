@@ -25,6 +25,12 @@ def flops(model: Subject, *, of: str | list[str] | None = None) -> int:
     return sum(spent[i].flops for i in under(model, of))
 
 
+@check(paths=("of",))
+def steps(model: Subject, *, op: str = "", of: str | list[str] | None = None) -> int:
+    """How many steps the model has, or those of an `op` alone; all, or those at and under the paths `of`."""
+    return sum(not op or model.plain.nodes[i].op == op for i in under(model, of))
+
+
 @check(values=("of",))
 def shape(model: Subject, *, of: str = "") -> list[int]:
     """The shape of a value, the batch first, which an expectation calls B: `== [B, 10]`."""

@@ -36,10 +36,10 @@ class Derived:
         if not mine:
             return cls(Graph((), {}, ()), {}, ())
         problems: list[Problem] = []
-        graph, inputs, _ = draft(steps, mine, problems)
+        graph, inputs, _ = draft(steps, [*mine, *steps.keys()], problems)  # another value of the check may read those
         if problems:
             raise RecipeError(in_order(problems))
-        return cls(graph, inputs, tuple(mine))
+        return cls(replace(graph, outputs=graph.outputs[: len(mine)]), inputs, tuple(mine))
 
     def __call__(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The values that the steps make. Raises RecipeError where they have weights, or refuse a shape."""
@@ -53,9 +53,11 @@ class Derived:
                 f"the step '{weights.rpartition('.')[0]}' of a claim has weights of its own",
                 hint="make it a step of the model and read its value",
             )
-        made = module(*given)
+        floats = [t.dtype for t in given if t.is_floating_point()]
+        made = module.to(floats[0])(*given) if floats else module(*given)  # what a step makes itself is of that dtype
         return dict(zip(self.names, made.values() if isinstance(made, dict) else [made], strict=True))
 
 
 def _type(tensor: Tensor) -> TensorType:
-    return TensorType(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+    dtype = "float32" if tensor.is_floating_point() else str(tensor.dtype).removeprefix("torch.")
+    return TensorType(tuple(tensor.shape), dtype)

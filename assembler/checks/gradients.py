@@ -14,19 +14,27 @@ from assembler.graph.values import covers
 from assembler.registry import check
 
 
-@check(values=("of", "on"), paths=("weights",))
+@check(values=("of", "on", "where"), paths=("weights",))
 def gradient(
-    model: Subject, *, of: str = "", on: str | list[str] | None = None, weights: str | list[str] | None = None
+    model: Subject,
+    *,
+    of: str = "",
+    on: str | list[str] | None = None,
+    weights: str | list[str] | None = None,
+    where: str = "",
 ) -> float:
     """The largest gradient of a value with respect to other values (`on`) or to weights: 0 where none arrives.
 
-    `weights` are paths, in which `*` stands for any one part. Frozen weights get none. The value is weighted by fixed
-    random numbers, so that gradients do not cancel out.
+    `weights` are paths, in which `*` stands for any one part. Frozen weights get none. `where` names a value that is
+    not zero where the elements of `on` are looked at. The value is weighted by fixed random numbers, so that gradients
+    do not cancel out.
     """
     of = model.first(of)
-    return max(
-        (float(g.abs().max()) for g in _gradients(model, of, _list(on), _list(weights)) if g.numel()), default=0.0
-    )
+    found = _gradients(model, of, _list(on), _list(weights))
+    if where:
+        mask = model.value(where) != 0
+        found = (g[mask.expand(g.shape)] for g in found)
+    return max((float(g.abs().max()) for g in found if g.numel()), default=0.0)
 
 
 @check(values=("of", "on"))

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from assembler.checks.openings import Openings
 
 Weights = Mapping[str, Tensor]
+BEFORE = "before"
+"""How the names of values begin that a model had before it was rewritten."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Subject:
     """A model with its initial weights of `seed`, or with `weights`, and what is around it.
 
     `other` gives the graph of the recipe with changes, or of another recipe; `state` the weights of another time
-    ("start", or a phase of the run); `opened` the recipe's choices.
+    ("start", or a phase of the run); `opened` the recipe's choices; `before` is the model before its rewrites.
     """
 
     graph: Graph
@@ -67,6 +69,7 @@ class Subject:
     other: Callable[[Mapping[str, Any], str], Graph] | None = None
     state: Callable[[str], Weights] | None = None
     opened: Callable[[], Openings] | None = None
+    before: Subject | None = None
     _made: dict[tuple[str, ...], tuple[nn.Module, dict[str, str]]] = field(default_factory=dict, repr=False)
 
     @property
@@ -156,10 +159,16 @@ class Subject:
         inputs |= {name: given.pop(name) for name in list(given) if name in inputs}
         derived = Derived.of(self.setup.steps, wanted)
         needed = [n for n in self._own(wanted, derived, inputs) if n not in given]
+        earlier = [n for n in needed if self.before is not None and n.startswith(f"{BEFORE}.")]
+        needed = [n for n in needed if n not in earlier]
         with torch.set_grad_enabled(graded):
             found = {**inputs, **given, **self._forward(needed, inputs, given, noise)}
+            if earlier and self.before is not None:
+                names = {n.partition(".")[2]: n for n in earlier}
+                made = self.before.values(names, inputs, noise=noise, graded=graded)
+                found |= {names[inner]: value for inner, value in made.items()}
             found |= derived(found)
-        return {name: found[name] for name in wanted}
+        return {name: found[name] if graded else found[name].detach() for name in wanted}
 
     def _own(self, wanted: Sequence[str], derived: Derived, inputs: Weights) -> list[str]:
         """The values of the model that are computed for the values `wanted`."""

@@ -27,6 +27,9 @@ Study = Annotated[
 ]
 Search = Annotated[str, typer.Argument(metavar="URL", help="The storage of the search, or the folder of its run.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Engine = Annotated[str, typer.Option("--engine", help="processes, or ray: workers on a cluster.")]
+Address = Annotated[str | None, typer.Option("--address", help="The Ray cluster; auto: this machine's.")]
+Gpus = Annotated[float, typer.Option("--gpus", min=0.0, help="GPUs of a Ray worker, perhaps a share.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of initial weights and batches.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder to write to.")]
 Weights = Annotated[

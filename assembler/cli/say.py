@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from assembler.errors import Problem
@@ -78,6 +79,15 @@ def row(made: Any, *cells: Any, style: str | None = None) -> None:
     from rich.text import Text
 
     made.add_row(*(Text(safe(str(cell))) for cell in cells), style=style)
+
+
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
+    """A plain table to stdout, as quick for ten thousand rows as for ten; the first `left` columns left-aligned."""
+    if not rows:
+        return
+    widths = [max(map(len, cells)) for cells in zip(head, *rows, strict=True)]
+    form = "  ".join(f"{{:{'<' if at < left else '>'}{wide}}}" for at, wide in enumerate(widths))
+    line("\n".join([form.format(*head), "  ".join("-" * wide for wide in widths), *(form.format(*r) for r in rows)]))
 
 
 def _write(stream: IO[str], text: str) -> None:

@@ -15,8 +15,12 @@ KINDS = (("model.safetensors", "model-*.safetensors"), ("pytorch_model.bin", "py
 """File names of a whole checkpoint and of its shards, the better kind first; `.index.json` is the index of shards."""
 
 
+PART = "weights.safetensors"
+"""The weights of a product of the parts store, in its folder."""
+
+
 def read_checkpoint(source: str | Path) -> dict[str, Tensor]:
-    """The tensors of a weights file, of a folder that holds a checkpoint, or of `hf:org/name`, on the CPU.
+    """The tensors of a weights file, of a folder that holds a checkpoint or is a part, or of `hf:org/name`, on the CPU.
 
     `hf:org/name@revision` names a branch, tag or commit of the hub. Raises InputError where there is nothing, or not
     all of it; no code of a checkpoint is run.
@@ -28,7 +32,7 @@ def read_checkpoint(source: str | Path) -> dict[str, Tensor]:
 
 
 def _read_folder(folder: Path) -> dict[str, Tensor]:
-    for whole, _ in KINDS:
+    for whole, _ in (*KINDS, (PART, "")):
         if (folder / whole).is_file():
             return read_weights(folder / whole)
         if (folder / f"{whole}.index.json").is_file():

@@ -112,6 +112,12 @@ class Code:
         func, bound = (step.func, step.keywords) if isinstance(step, functools.partial) else (step, {})
         return self.fx.create_node("call_function", func, args, {**kwargs, **bound}, name=flat(path))
 
+    def weight(self, i: str, step: Callable[..., Any], name: str) -> None:
+        """Append a read of a weight of `step`, a module that has its place: the value of the id `i`."""
+        place = self.tensors.get(id(step)) or f"{self.places[id(step)]}.{name}"
+        self.values[i] = self.fx.create_node("get_attr", place, name=flat(i))
+        mark(self.fx, i)
+
     def _item(self, source: str, name: str, path: str) -> fx.Node:
         value, paths = self.several[source]
         for key in paths.get(name) or (int(name),):

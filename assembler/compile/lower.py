@@ -13,10 +13,11 @@ from assembler.compile.code import Code
 from assembler.compile.model import Compiled, Model, Switched
 from assembler.compile.steps import Steps, seeding
 from assembler.errors import GraphError, Problem
-from assembler.graph.core import Graph, Node, TensorType
+from assembler.graph.core import ITEM, Graph, Node, TensorType
 from assembler.graph.modes import has_modes, in_mode
 from assembler.graph.reach import computed
 from assembler.graph.reserved import RESERVED_STEPS
+from assembler.graph.values import is_weight
 from assembler.infer.shape import shapes, signature
 from assembler.recipe.pause import no_collection
 from assembler.registry import lookup
@@ -92,7 +93,10 @@ def _coded(graph: Graph, steps: Steps, bare: bool, run: Collection[str] | None =
     code = Code(graph.input_names)
     for i, node in graph.nodes.items():
         if run is None or i in run:
-            call(code, i, node, steps)
+            if node.op == ITEM and is_weight(graph, node):
+                code.weight(i, steps(node.sources[0]), str(node.arg("output")))
+            else:
+                call(code, i, node, steps)
         elif isinstance(step := steps(i), torch.nn.Module) and not steps.is_lent(i):
             code.place(i, step)
     module = code.finish(graph.outputs, bare=bare)

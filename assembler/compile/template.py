@@ -73,6 +73,10 @@ class Body:
         self.outputs = outputs
         self.make = make
 
+    def made(self, types: dict[str, TensorType]) -> dict[str, Tensor]:
+        with torch.device("meta"):
+            return self.make()(**{n: torch.empty(t.shape, dtype=getattr(torch, t.dtype)) for n, t in types.items()})
+
     def build(self, types: dict[str, TensorType], name: str = "") -> nn.Module:
         return self.make()
 '''

@@ -15,6 +15,7 @@ from typing import Any
 from assembler.errors import AssemblerError, GraphError, Problem, near
 from assembler.graph.core import ITEM, Arg, Graph, Node, TensorType
 from assembler.graph.modes import MODES
+from assembler.graph.values import is_weight
 from assembler.graph.verify_shares import known_shares
 from assembler.registry import Entry, Param, checks, lookup
 
@@ -158,6 +159,8 @@ def further_outputs(graph: Graph) -> Iterator[Problem]:
     """An `item` reads an output that its source has."""
     for i, node in graph.nodes.items():
         if node.op == ITEM and node.sources and (source := graph.nodes.get(node.sources[0])):
+            if is_weight(graph, node):
+                continue
             outputs = _outputs(source)
             name = str(node.arg("output"))
             if outputs is None or (name not in outputs and not (not outputs and name.isdecimal())):

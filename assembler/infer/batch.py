@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assembler.graph.core import ITEM, Graph, Node, TensorType
+from assembler.graph.values import is_weight
 from assembler.infer.shape import signature, step_type
 
 
@@ -60,7 +61,7 @@ def batch_sizes(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, Size
     batch = next((types[n].shape[0] for n in graph.input_names if types[n].shape), 1)
     for name in graph.input_names:
         found[name] = _plain(types[name]) if types[name].shape else ()
-    each = _Steps(types, found, batch)
+    each = _Steps(graph, types, found, batch)
     for i, node in graph.nodes.items():
         found[i] = each.sizes(i, node)
     return found
@@ -74,6 +75,7 @@ def _plain(kind: TensorType) -> Sizes:
 class _Steps:
     """What the sizes of steps are, one after another; `grown` holds what those of several outputs make of one more."""
 
+    graph: Graph
     types: Mapping[str, TensorType]
     found: Mapping[str, Sizes | None]
     batch: int
@@ -84,6 +86,8 @@ class _Steps:
         """The sizes of a step whose sources are found."""
         if node.op == ITEM:
             source = node.sources[0]
+            if self.found[source] is not None and is_weight(self.graph, node):
+                return tuple(Size(0, n) for n in self.types[i].shape)
             big = self.grown.get(source, {}).get(str(node.arg("output")))
             return self._fit(self.types[i], big) if big else None
         if any(self.found[s] is None for s in node.sources):

@@ -11,6 +11,7 @@ from assembler.graph.core import ITEM, Graph, Node, TensorType
 from assembler.graph.modes import MODES, in_mode
 from assembler.graph.reach import computed
 from assembler.graph.shares import owner_of, parts
+from assembler.graph.values import is_weight
 from assembler.infer.step import Infer, call_step, step_of
 from assembler.infer.ties import lend, tie
 from assembler.registry import lookup
@@ -83,8 +84,19 @@ class Interpreter(nn.Module):
             if i not in run:
                 continue
             if node.op == ITEM:
-                values[i] = further[node.sources[0]][str(node.arg("output"))]
+                source, name = node.sources[0], str(node.arg("output"))
+                held = is_weight(self.graph, node)
+                values[i] = _weight(self.steps[source], name) if held else further[source][name]
             else:
                 further[i] = call_step(self.steps[i], lookup("op", node.op), node, values)
                 values[i] = next(iter(further[i].values()))
         return {name: values[i] for name, i in graph.outputs}
+
+
+def _weight(step: nn.Module, name: str) -> nn.Parameter:
+    return next(p for own, p in step.named_parameters() if flat(own) == flat(name))
+
+
+def flat(name: str) -> str:
+    """The name of a weight as it is here and in what is compiled, which keeps the dots in ids of steps of a body."""
+    return name.replace(".", "_")

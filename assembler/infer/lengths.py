@@ -23,7 +23,7 @@ def fixed_by(graph: Graph, inputs: Mapping[str, TensorType]) -> tuple[str, str] 
     for i, node in graph.nodes.items():
         given = tuple(new[s] for s in node.sources)
         if node.op == ITEM:
-            found = item_type(node, further[node.sources[0]])
+            found = item_type(graph, node, new, further[node.sources[0]])
             assert isinstance(found, TensorType)  # it has as many outputs as for the recipe's own sizes
             new[i] = found
             continue

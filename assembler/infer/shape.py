@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from assembler.errors import AssemblerError, GraphError, Problem, ShapeError
+from assembler.errors import AssemblerError, GraphError, Problem, ShapeError, near
 from assembler.graph.core import ITEM, SWITCH, Arg, Graph, Node, TensorType
 from assembler.graph.modes import in_mode
+from assembler.graph.values import is_weight
 from assembler.infer.follow import followed
 from assembler.infer.hints import way_out
-from assembler.infer.interpret import Interpreter
+from assembler.infer.interpret import Interpreter, flat
 from assembler.infer.make import reason, written
 from assembler.infer.step import call_step, step_of
 from assembler.infer.strict import Strict
@@ -51,7 +52,7 @@ def shapes(graph: Graph, typed: Callable[..., Outputs | Refusal] | None = None) 
             failed[i] = None
             continue
         if node.op == ITEM:
-            found = item_type(node, further.get(node.sources[0], {}))
+            found = item_type(graph, node, types, further.get(node.sources[0], {}))
         elif isinstance(made := typed(*signature(node, given)), Refusal):
             found = made
         else:
@@ -135,9 +136,20 @@ def signature(node: Node, given: Types) -> tuple[str, str, Args, Ports, Types, t
     return code, node.op, node.args, ports, given, tuple([type(v) for _, v in node.args]), node.body
 
 
-def item_type(node: Node, outputs: Mapping[str, TensorType]) -> TensorType | Refusal:
-    """The type of a further output of a step."""
+def item_type(
+    graph: Graph, node: Node, types: Mapping[str, TensorType], outputs: Mapping[str, TensorType]
+) -> TensorType | Refusal:
+    """The type of a further output of a step, or of one of its weights; `types` are those of what the step reads."""
     name = str(node.arg("output"))
+    if is_weight(graph, node):
+        source = graph.nodes[node.sources[0]]
+        sizes = weight_sizes(source, tuple(types[s] for s in source.sources))
+        found = next((size for own, size in sizes.items() if flat(own) == flat(name)), None)
+        if found is not None:
+            return TensorType(found)
+        listing = f"its weights are {', '.join(sizes)}" if sizes else "it has no weights"
+        said = f"'{node.sources[0]}' ({source.op}) has no output and no weight '{name}'"
+        return Refusal(said, near(name, [*outputs, *sizes]) or listing)
     listing = f"it has {', '.join(outputs)}" if outputs else "it has one output"
     return outputs.get(name) or Refusal(f"'{node.sources[0]}' has no output '{name}'", listing)
 

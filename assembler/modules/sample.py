@@ -100,6 +100,21 @@ class RandomReplace(nn.Module):
         return f"p={self.p}, value={self.value}"
 
 
+@op("random_choice")
+class RandomChoice(nn.Module):
+    """One of its inputs, all of one shape, drawn anew in every training step for the whole batch, all equally likely.
+
+    In evaluation it is the last one. For instance a layer, or a width, that a step is trained at. Gradients reach the
+    one that was drawn.
+    """
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        if not self.training:
+            return inputs[-1]
+        drawn = torch.randint(len(inputs), (1,), device=inputs[0].device)
+        return torch.stack(inputs).index_select(0, drawn).squeeze(0)
+
+
 @op("gumbel_softmax")
 class GumbelSoftmax(nn.Module):
     """A relaxed draw of one class of logits along `dim` (Jang et al., 2017, arXiv 1611.01144); the shape stays.

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from assembler.assemble.engines import Engine
 from assembler.assemble.models import Task as Judged
 from assembler.assemble.models import Training
 from assembler.assemble.train import Trained, train_model
@@ -171,9 +172,15 @@ def run(
     *overrides: str,
     workers: int | None = None,
     device: str = "auto",
+    engine: str = "processes",
+    address: str | None = None,
+    gpus: float = 0.0,
     on_event: Callable[[Any], None] | None = None,
     on_phase: Callable[[str], None] | None = None,
 ) -> tuple[Path, dict[str, Any]]:
-    """Run a recipe of kind `run`: its folder and its summary. What the parts store holds already is not done again."""
-    found = document(source, overrides)
-    return running.run_recipe(found, workers=workers, device=device, on_event=on_event, on_phase=on_phase)
+    """Run a recipe of kind `run`: its folder and its summary. What the parts store holds already is not done again.
+
+    With the `engine` "ray" workers are on the cluster at `address`, each with a share of `gpus`.
+    """
+    found, there = document(source, overrides), Engine(engine, address, gpus)
+    return running.run_recipe(found, workers=workers, device=device, engine=there, on_event=on_event, on_phase=on_phase)

@@ -17,10 +17,10 @@ from assembler.infer.cost import total
 from assembler.pipeline.checking.budgets import Which, tree_of
 from assembler.pipeline.exporting import export, silent, write_text
 from assembler.pipeline.jobs import model_of
-from assembler.pipeline.phases.assemble import NAME
 from assembler.pipeline.search.candidates import recipe_of as candidate_of
 from assembler.pipeline.search.rows import CANDIDATES
 from assembler.pipeline.slots import written
+from assembler.pipeline.state import ASSEMBLED as NAME
 from assembler.pipeline.state import Run
 from assembler.pipeline.summary import main_model
 from assembler.pipeline.weights import pins

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from assembler.assemble.frozen import compared
+from assembler.assemble.growing import grown
 from assembler.assemble.incubate import Seat, incubate, judge
-from assembler.assemble.inherit import inherited
 from assembler.assemble.job import Job
 from assembler.assemble.judging import assess, score
 from assembler.assemble.models import Model, Move, Task, Training
 from assembler.assemble.product import Product
+from assembler.assemble.starting import GIVEN
+from assembler.assemble.stitches import Stitches
 from assembler.assemble.supernet.library import Library, Sharing, from_tensors
 from assembler.assemble.supernet.score import candidate_weights
 from assembler.assemble.train import train_model
+from assembler.assemble.values import ValueCache
 from assembler.assemble.weights import Weights, load_there, part_keys, whole_keys, within
 from assembler.compile.lower import lower
 from assembler.compile.weights import read_weights, save_weights
@@ -26,6 +30,7 @@ from assembler.graph.text import from_text
 from assembler.infer.cost import total
 from assembler.pipeline.search.pruning import watched
 from assembler.pipeline.weights.initial import FILE, NEED, begun
+from assembler.resources import cache_limit
 from assembler.train.data.core import Data, load, load_test
 from assembler.train.device import resolve
 from assembler.train.loop import Hooks
@@ -42,7 +47,7 @@ def train(job: Job) -> dict[str, Any]:
     """A whole model: meta, teacher, baseline, or (with a host and parts among the needs) an assembly that is tuned."""
     graph = from_text(job.inputs["graph"])
     teachers = teachers_of(job)
-    weights, told = heir(job, graph)
+    weights, told, before = learned(job, graph) if "grow" in job.inputs else (*heir(job, graph), 0)
     trained = train_model(
         graph,
         data_of(job),
@@ -58,7 +63,7 @@ def train(job: Job) -> dict[str, Any]:
         "validation": trained.after[0],
         "loss": trained.after[1],
         "before": trained.before[0],
-        "train_flops": trained.train_flops,
+        "train_flops": trained.train_flops + before,
         "steps": trained.fit.steps,
         **told,
     }
@@ -82,14 +87,22 @@ def part(job: Job) -> dict[str, Any]:
     device = resolve(job.inputs["device"])
     own = read_weights(job.needs[NEED].file(FILE)) if NEED in job.needs else {}
     slot, graph = job.inputs["slot"], from_text(job.inputs["part"])
-    seat = Seat(host, slot, graph, teachers, device, {**unchanged(host, slot, graph, job.inputs), **own})
+    begin = {**unchanged(host, slot, graph, job.inputs), **own}
+    seat = Seat(host, slot, graph, teachers, device, begin, Stitches(*job.inputs.get("stitches", ())))
     data = data_of(job)
-    weights, result, spent = incubate(seat, data, _training(job.inputs), _hooks(job))
-    score, loss = judge(seat, weights, data, task_of(job))
-    save_weights(weights, job.out / WEIGHTS)
-    judged = total(seat.graph).flops * len(data.validation)
-    steps = result.steps if result else 0
-    return {"score": score, "loss": loss, "train_flops": spent, "flops": judged, "steps": steps}
+    cache = ValueCache(job.values, most) if job.values and (most := cache_limit()) else None
+    made = incubate(seat, data, _training(job.inputs), _hooks(job), cache)
+    score, loss = judge(seat, made.weights, data, task_of(job))
+    save_weights(made.weights, job.out / WEIGHTS)
+    return {
+        "score": score,
+        "loss": loss,
+        "train_flops": made.flops,
+        "shared_flops": dict(made.shared),
+        "flops": total(seat.graph).flops * len(data.validation),
+        "steps": made.fit.steps if made.fit else 0,
+        **({"inherited": made.account.counts, "account": str(made.account)} if made.account else {}),
+    }
 
 
 def unchanged(host: Model, slot: str, part: Graph, inputs: Mapping[str, Any]) -> Weights:
@@ -124,8 +137,17 @@ def heir(job: Job, graph: Graph) -> tuple[Weights | None, dict[str, Any]]:
     if PARENT not in job.needs:
         return begun(job, graph)
     parent = model_of(job.needs[PARENT])
-    weights, account = inherited(parent.graph, parent.weights, graph, seed=job.inputs["seed"])
+    give = GIVEN[job.inputs.get("start", "host")]
+    weights, account = give(parent.graph, parent.weights, graph, seed=job.inputs["seed"])
     return weights, {"inherited": account.counts, "account": str(account)}
+
+
+def learned(job: Job, graph: Graph) -> tuple[Weights, dict[str, Any], int]:
+    """The weights that a graph begins with by a trained map of its parent's, what to tell of them, and the FLOPs."""
+    how = replace(_training(job.inputs), spec=FitSpec.from_spec(job.inputs["grow"]), turns=())
+    parent, device = model_of(job.needs[PARENT]), resolve(job.inputs["device"])
+    weights, account, spent = grown(parent, graph, data_of(job), how, teachers_of(job), device)
+    return weights, {"inherited": account.counts, "account": str(account)}, spent
 
 
 def library_of(product: Product) -> Library:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assembler import resources
+from assembler.assemble.engines import Engine
 from assembler.assemble.plan import Failure
 from assembler.assemble.product import Product
 from assembler.assemble.runner import Event, Runner
@@ -16,6 +17,7 @@ from assembler.assemble.store import Store
 from assembler.assemble.task import Task
 from assembler.errors import InputError
 from assembler.pipeline import files
+from assembler.pipeline.cards import about
 from assembler.pipeline.checking import budgets
 from assembler.pipeline.checking import fits as check_fits
 from assembler.pipeline.exporting import silent
@@ -30,6 +32,7 @@ from assembler.recipe.document import Document
 from assembler.train.device import resolve
 
 OnEvent = Callable[[Event], None]
+LOCAL = Engine()
 
 
 def run_recipe(
@@ -42,13 +45,15 @@ def run_recipe(
     on_tasks: Callable[[list[Task]], None] | None = None,
     on_search: OnSearch | None = None,
     tell: Callable[[str], None] = silent,
+    engine: Engine = LOCAL,
 ) -> tuple[Path, dict[str, Any]]:
     """Run a recipe of kind `run`; what is finished in the parts store is read instead of being made again.
 
     A search that was interrupted goes on, trial by trial, in the folder that it has left. `on_tasks` is told which
     tasks are wanted next, before any of them is looked at, `on_search` that a search begins, `tell` what there is to
-    say of the files that come out. Returns the run folder and its summary. Raises RecipeError for a wrong recipe and
-    TaskError where a phase cannot go on; parts that fail alone are named in the summary.
+    say of the files that come out; `engine` is where the workers are. Returns the run folder and its summary. Raises
+    RecipeError for a wrong recipe and TaskError where a phase cannot go on; parts that fail alone are named in the
+    summary.
     """
     spec = read(document)
     budgets.check(spec)
@@ -56,7 +61,10 @@ def run_recipe(
     beginning.check(spec)
     start = time.monotonic()
     with Place(document) as place:
-        with Runner(Store(resources.store_home()), workers or default_workers(), on_event) as runner:
+        store = Store(resources.store_home())
+        count = workers or default_workers()
+        pool = engine.pool(store, count, device)
+        with Runner(store, count, on_event, pool=pool, describe=lambda t: about(t, state)) as runner:
             state = Run(spec, runner, str(resolve(device)), place=place, on_tasks=on_tasks, on_search=on_search)
             for phase in spec.phases:
                 state.phase = phase.name

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from assembler.assemble.stitches import NONE, Stitches, stitched
 from assembler.errors import GraphError, InputError, Problem, RecipeError, ShapeError, Span
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.edit import cut, extract, prune, with_outputs
@@ -23,12 +24,13 @@ MOST_VARIANTS = 256
 
 @dataclass(frozen=True)
 class Variant:
-    """One candidate for a slot: a label, the picks that make it, and its graph."""
+    """One candidate for a slot: a label, the picks that make it, its graph, and which of its steps are stitches."""
 
     slot: str
     label: str
     picks: tuple[tuple[str, Any], ...]
     graph: Graph
+    stitches: Stitches = NONE
 
 
 def variants(spec: RunSpec) -> dict[str, tuple[Variant, ...]]:
@@ -116,21 +118,37 @@ def _label(space: Space, picks: Mapping[str, Any]) -> str:
     return " ".join(words) or "fixed"
 
 
-def check_host(host: Graph, name: str, found: Mapping[str, tuple[Variant, ...]]) -> None:
-    """A host may differ from the model within its slots alone: what enters and leaves them is the same.
+def in_host(host: Graph, name: str, found: Mapping[str, tuple[Variant, ...]]) -> dict[str, tuple[Variant, ...]]:
+    """The variants as they stand in a host: between stitches where other features enter or leave its slots.
 
-    Raises InputError with both shapes where it is not, GraphError where the host lacks a value that a variant reads.
+    Raises InputError with both types where more differs, GraphError where the host lacks a value that a variant reads.
     """
-    types = shapes(host)
+    types, made = shapes(host), {}
     for slot, some in found.items():
-        place, part = cut(host, slot), some[0].graph
-        ends = [
-            ("entering", place.source, part.inputs[0][1]),
-            ("leaving", place.output, shapes(part)[part.outputs[0][1]]),
-        ]
+        place = cut(host, slot)
         read = {n: kind for variant in some for n, kind in variant.graph.inputs[1:]}
-        ends += [(f"as '{n}'", i, read[n]) for n, i in sides_named(host, read, slot).items()]
-        for what, value, wants in ends:
-            if types[value] != wants:
-                message = f"slot '{slot}' has {types[value]} {what} in '{name}', and {wants} in the model"
-                raise InputError(message, hint="what a host sets may change its slots' insides alone")
+        for n, i in sides_named(host, read, slot).items():
+            if types[i] != read[n]:
+                raise _misfit(slot, f"as '{n}'", name, types[i], read[n])
+        made[slot] = tuple(_stitched(variant, types[place.source], types[place.output], name) for variant in some)
+    return made
+
+
+def _stitched(variant: Variant, enters: TensorType, leaves: TensorType, name: str) -> Variant:
+    part = variant.graph
+    gives = shapes(part)[part.outputs[0][1]]
+    if (enters, leaves) == (part.inputs[0][1], gives):
+        return variant
+    try:
+        graph, stitches = stitched(part, gives, enters, leaves, variant.slot)
+    except GraphError:
+        what, has, wants = ("entering", enters, part.inputs[0][1])
+        if enters == wants:
+            what, has, wants = "leaving", leaves, gives
+        raise _misfit(variant.slot, what, name, has, wants) from None
+    return replace(variant, graph=graph, stitches=stitches)
+
+
+def _misfit(slot: str, what: str, name: str, has: TensorType, wants: TensorType) -> InputError:
+    message = f"slot '{slot}' has {has} {what} in '{name}', and {wants} in the model"
+    return InputError(message, hint="a host may have other features there, nothing else")

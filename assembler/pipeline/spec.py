@@ -35,6 +35,11 @@ class Phase:
         """Whether the phase makes a model of a recipe: the run's, under its `set`, or another that it names."""
         return bool(self.entry.option("makes") == "recipe")
 
+    @property
+    def has_recipe(self) -> bool:
+        """Whether the graph of the phase's model is that of a recipe, and not of what an earlier phase made."""
+        return self.begins_with_recipe or self.options.get("set") is not None
+
 
 @dataclass(frozen=True)
 class RunSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from assembler.assemble.product import Product
@@ -28,13 +29,24 @@ def path_flops(run: Run, seed: int) -> int:
 
 
 def by_phase(run: Run, tasks: list[Task]) -> dict[str, int]:
-    """FLOPs by phase; a failed task counts nothing, for nobody knows how far it came."""
+    """FLOPs by phase, of training and of the validation that choices rest on.
+
+    A failed task counts nothing, for nobody knows how far it came.
+    """
+    made = ((t, run.results.get(t)) for t in tasks)
+    return counted((t.phase, p) for t, p in made if isinstance(p, Product))
+
+
+def counted(made: Iterable[tuple[str, Product]], costs: Sequence[str] = ("train_flops", "flops")) -> dict[str, int]:
+    """The FLOPs of products by phase; what several read of a cache counts once, as if that forgot nothing."""
     spent: dict[str, int] = {}
-    for made in tasks:
-        found = run.results.get(made)
-        if isinstance(found, Product):
-            flops = int(found.result.get("train_flops", 0)) + int(found.result.get("flops", 0))
-            spent[made.phase] = spent.get(made.phase, 0) + flops
+    known: set[str] = set()
+    for phase, product in made:
+        shared = product.result.get("shared_flops", {})
+        fresh = shared.keys() - known
+        known |= fresh
+        own = sum(int(product.result.get(cost, 0)) for cost in costs)
+        spent[phase] = spent.get(phase, 0) + own + sum(shared[key] for key in fresh)
     return spent
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from assembler.assemble.incubate import AT_HOST
 from assembler.assemble.plan import Failure
 from assembler.assemble.product import Product
 from assembler.assemble.runner import Runner
@@ -19,7 +20,7 @@ from assembler.pipeline.checking.budgets import OWN, Which, model_of, tree_of
 from assembler.pipeline.code import code_of
 from assembler.pipeline.exporting import Format
 from assembler.pipeline.folders import Place
-from assembler.pipeline.slots import Variant, variants
+from assembler.pipeline.slots import Variant, in_host, variants
 from assembler.pipeline.spec import RunSpec
 from assembler.pipeline.weights.beginning import of_model
 from assembler.pipeline.weights.initial import needs_of
@@ -28,8 +29,13 @@ from assembler.search.pareto import Direction
 from assembler.search.watch import Watch
 from assembler.train.data.core import fingerprint
 from assembler.train.spec import settings
+from assembler.train.spread import spread
 from assembler.train.terms import as_objective, ordered, read, within
 
+ASSEMBLED = "assembled"
+"""What the model of the assemble phase is called."""
+_APART = 1_000_003
+"""How far the seeds of trainings lie apart that differ in their own `seed`: further than seeds of runs do."""
 Objective = list[dict[str, Any]] | dict[str, Any]
 OnSearch = Callable[[str, Mapping[str, Direction], int], Watch]
 """Told that a phase searches, for which objectives and with how many trials; gives what is told of each trial."""
@@ -72,10 +78,15 @@ class Run:
 
     @property
     def variants(self) -> dict[str, tuple[Variant, ...]]:
-        """Every slot's variants."""
+        """Every slot's variants; once parts have a host, as they stand in that."""
         if self._variants is None:
             self._variants = variants(self.spec)
         return self._variants
+
+    def seat(self, host: str) -> None:
+        """Let the slots' variants stand in a host. Raises InputError where they cannot."""
+        self._variants = in_host(self.host_model(host), host, variants(self.spec))
+        self.host = host
 
     def model_graph(self, which: Which = OWN) -> Graph:
         """The graph of the model of a phase, by default the run's as it is written."""
@@ -129,9 +140,14 @@ class Run:
         more: Mapping[str, Any] | None = None,
     ) -> Task:
         """The task that trains a whole model; `more` are its turns and the paths that are trained, where it has any."""
-        inputs = {"graph": to_text(graph), **self.common(seed, train, objective, label), **(more or {})}
+
+        def told(said: Objective) -> Any:
+            return spread(said, graph, self.graphs)
+
+        said = told(objective) if objective else None
+        inputs = {"graph": to_text(graph), **self.common(seed, train, said, label), **(more or {})}
         if "turns" in inputs:
-            inputs["turns"] = [{**turn, "objective": ordered(turn["objective"])} for turn in inputs["turns"]]
+            inputs["turns"] = [{**turn, "objective": ordered(told(turn["objective"]))} for turn in inputs["turns"]]
         return task(
             "assembler.pipeline.jobs:train",
             inputs,
@@ -146,14 +162,15 @@ class Run:
     ) -> dict[str, Any]:
         """What every training task depends on; of `model` itself, if the run's task compares with that."""
         own = within(self.spec.task, model) if model in self.compared else self.spec.task
+        how = settings(self.spec.train, train or {})
         return {
             "data": dict(self.spec.data),
             "data_id": fingerprint(self.spec.data),
             "task": ordered(own),
             "metric": self.spec.metric,
-            "train": settings(self.spec.train, train or {}),
+            "train": how,
             "objective": ordered(objective or as_objective(own)),
-            "seed": seed,
+            "seed": seed + _APART * int(how.get("seed", 0)),
             "device": self.device,
         }
 
@@ -169,7 +186,7 @@ class Run:
         Raises InputError where the teacher is none that was made.
         """
         values = [name.partition(".") for name in sorted(read(objective).needs)] if objective else []
-        heads = dict.fromkeys(head for head, dot, _ in values if dot and head != "host")
+        heads = dict.fromkeys(head.removesuffix(AT_HOST) for head, dot, _ in values if dot and head != "host")
         heads |= dict.fromkeys(sorted(self.compared - {model}))
         if "teacher" in heads and "teacher" not in self.models:
             raise InputError(f"phase '{self.phase}' reads the teacher, and no phase before it makes one")
@@ -189,6 +206,10 @@ class Run:
             known = near(name, self.models) or f"models made before it: {', '.join(self.models) or 'none yet'}"
             raise InputError(f"phase '{self.phase}' needs the model '{name}'", hint=known)
         return self.models[name]
+
+    def graph_of(self, name: str, seed: int) -> Graph:
+        """The graph of a model; that of an assembly may be another one for each seed."""
+        return self.assembled[seed] if name == ASSEMBLED and seed in self.assembled else self.host_model(name)
 
     def becomes(self, made: dict[int, Task], graph: Graph) -> None:
         """Make what the phase has made of models before it: the run's model from then on, by the phase's name."""

@@ -12,8 +12,8 @@ from assembler.assemble.plan import Failure
 from assembler.assemble.product import Product
 from assembler.assemble.task import Task
 from assembler.infer.cost import total
-from assembler.pipeline.phases.assemble import NAME
 from assembler.pipeline.spending import by_phase, path_flops, path_tasks, seconds
+from assembler.pipeline.state import ASSEMBLED as NAME
 from assembler.pipeline.state import Run
 from assembler.report.numbers import points, spread
 from assembler.train.evaluate import higher_is_better
@@ -150,6 +150,7 @@ def _search(run: Run) -> dict[str, Any] | None:
         "best": {"validation": made[0].result["validation"], "loss": made[0].result["loss"]},
         "sampler": inputs["sampler"]["name"],
         "budget": inputs["budget"],
+        "binding": inputs.get("binding", {}),
         "seconds": round(sum(p.seconds for p in made), 2),
     }
 

@@ -18,6 +18,7 @@ from assembler.compile.lower import lower
 from assembler.errors import InputError, TaskError
 from assembler.graph.core import Graph
 from assembler.graph.text import to_text
+from assembler.pipeline.cards import about
 from assembler.pipeline.code import code_of
 from assembler.pipeline.exporting import export, write_text
 from assembler.pipeline.jobs import model_of
@@ -98,7 +99,7 @@ def train_graph(
     FitSpec.from_spec(how.train, path="train")
     store = Store(resources.store_home())
     trained = training_task(graph, how, needs_of(store, graph, places, phase="train"), label=graph.name)
-    with Runner(store, 1, on_event) as runner:
+    with Runner(store, 1, on_event, describe=about) as runner:
         made = _product(runner, trained)
         return made, _product(runner, test_task(trained)).result["test"] if test else None
 

@@ -83,7 +83,12 @@ def _search(run: Run) -> str:
         said.append(f"sampler {sampler}")
     budget = search.get("budget")
     if isinstance(budget, dict):
-        said += [f"at most {count(value)} {name}" for name, v in budget.items() if (value := number(v)) is not None]
+        held = search.get("binding") or {}
+        said += [
+            f"at most {count(value)} {name}{' (which binds)' * (name in held)}"
+            for name, v in budget.items()
+            if (value := number(v)) is not None
+        ]
     return ", ".join(said)
 
 

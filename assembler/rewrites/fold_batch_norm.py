@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from assembler.graph.core import Graph, Node
 from assembler.registry import rewrite
 from assembler.rewrites.core import Rewrite, Types, Weights
-from assembler.rewrites.ops import AXES, BATCH_NORMS, TRANSPOSED, padding, with_bias
+from assembler.rewrites.ops import AXES, BATCH_NORMS, TOKEN_NORM, TRANSPOSED, padding, with_bias
 from assembler.rewrites.view import View, argument, rewired
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ class FoldBatchNorm(Rewrite):
     """Fold a batch norm into the linear layer or convolution before it, or after it where that is exact.
 
     Exact in evaluation, where a batch norm is a scale and a shift. Into the layer after it only where no padding with
-    zeros comes between. A layer that something else reads as well is left alone.
+    zeros comes between. A layer that something else reads as well is left alone. The skip of a `token_batch_norm` goes
+    with it (RepBN; SLAB, Guo et al. 2024, arXiv:2405.11582).
     """
 
     keeps: ClassVar[bool] = True
@@ -30,7 +31,7 @@ class FoldBatchNorm(Rewrite):
     def sites(self, graph: Graph, types: Types) -> tuple[str, ...]:
         """The batch norms that can be folded."""
         view = View(graph, types)
-        return tuple(i for i, node in graph if node.op in BATCH_NORMS and _layer(view, i))
+        return tuple(i for i, node in graph if node.op in (*BATCH_NORMS, TOKEN_NORM) and _layer(view, i))
 
     def edit(self, graph: Graph, types: Types, at: str, state: Weights | None) -> Graph:
         """The graph without the norm, its neighbour with a bias."""
@@ -67,16 +68,18 @@ def scale_and_shift(graph: Graph, norm: str, state: Weights) -> tuple[Tensor, Te
     if f"{norm}.weight" in state:
         scale = scale * state[f"{norm}.weight"].double()
     shift = -mean * scale
+    if f"{norm}.skip" in state:
+        scale = scale + state[f"{norm}.skip"].double()
     return scale, shift + state[f"{norm}.bias"].double() if f"{norm}.bias" in state else shift
 
 
 def _layer(view: View, norm: str) -> str:
     """The layer that a batch norm can be folded into, or ""."""
-    if not foldable(view, norm):
+    if not (foldable(view, norm) or (view.graph.nodes[norm].op == TOKEN_NORM and view.free(norm))):
         return ""
     graph, before, after = view.graph, view.graph.nodes[norm].sources[0], view.lone(norm)
     if before in graph.nodes and graph.nodes[before].op in {**AXES, **TRANSPOSED}:
-        fits = view.lone(before) == norm and view.free(before) and _has_channels(view, before, before)
+        fits = view.lone(before) == norm and view.free(before) and _has_channels(view, norm, before)
         if fits:
             return before
     if after and graph.nodes[after].op in AXES:
@@ -92,9 +95,12 @@ def _adds_zeros(layer: Node) -> bool:
     return zeros is None or any(zeros)
 
 
-def _has_channels(view: View, value: str, layer: str) -> bool:
-    """Whether axis 1 of a value, the one that a batch norm is about, is the layer's axis of features."""
-    return len(view.types[value].shape) == 2 + {**AXES, **TRANSPOSED}[view.graph.nodes[layer].op]
+def _has_channels(view: View, norm: str, layer: str) -> bool:
+    """Whether the axis that a batch norm is about is the layer's axis of features."""
+    axes = {**AXES, **TRANSPOSED}[view.graph.nodes[layer].op]
+    if view.graph.nodes[norm].op == TOKEN_NORM:
+        return not axes
+    return len(view.types[norm].shape) == 2 + axes
 
 
 def _into_previous(

@@ -10,6 +10,9 @@ AXES = {"linear": 0, "conv1d": 1, "conv2d": 2, "conv3d": 3}
 TRANSPOSED = {"conv_transpose1d": 1, "conv_transpose2d": 2, "conv_transpose3d": 3}
 """Their weight is [in, out / groups, *kernel]."""
 BATCH_NORMS = ("batch_norm1d", "batch_norm2d", "batch_norm3d", "sync_batch_norm")
+"""About axis 1."""
+TOKEN_NORM = "token_batch_norm"
+"""The one about the last axis."""
 DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "drop_path")
 ELEMENTWISE = (
     *("relu", "relu6", "gelu", "silu", "elu", "selu", "celu", "mish", "tanh", "sigmoid", "hardswish", "hardsigmoid"),

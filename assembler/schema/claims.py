@@ -19,6 +19,7 @@ _WORDS = {
     "mode": "Whether the model is in evaluation or in training.",
     "precision": "What is computed in: float64 unless it says otherwise.",
     "graph": "Further steps over values of the model, whose values the check may read.",
+    "after": "Rewrites that the model has gone through; `before.` reads values of the model before them.",
     "arms": "What is compared: changes of this recipe by name, {small: {vars.dim: 32}, large: {}}.",
     "metric": "What arms are compared by: test.accuracy, params, a check, or an objective and its split.",
     "budget": "flops: all arms train for the FLOPs of the first; steps: for as long as the recipe says.",
@@ -66,6 +67,7 @@ def _setup() -> Schema:
             "mode": {"enum": ["train", "eval"]},
             "precision": {"enum": ["float64", "float32"]},
             "graph": {"allOf": [ref("steps")]},
+            "after": ref("rewrites"),
         }
     )
 

@@ -109,6 +109,28 @@ def solutions(problem: Additive) -> Iterator[Solution]:
             return
 
 
+def diverse(problem: Additive, apart: int) -> Iterator[Solution]:
+    """Assemblies in order of score of which each differs from all before it in at least so many slots.
+
+    Raises BudgetError, at the first, if none meets the budgets.
+    """
+    program = _program(problem, problem.scores, problem.budget)
+    given = 0
+    while (choice := program.solve()) is not None:
+        if problem.fits(choice):
+            given += 1
+            yield problem.solution(choice)
+        program.exclude(choice, apart if problem.fits(choice) else 1)
+    if not given:
+        raise _explain(problem)
+
+
+def binding(problem: Additive) -> dict[str, float]:
+    """The budgets that hold the best assembly back, by what a further unit would be worth in score to begin with."""
+    prices = _program(problem, problem.scores, problem.budget).prices()
+    return {name: price for name, price in prices.items() if price > 0}
+
+
 def _ranking(problem: Additive) -> Ranking:
     prices = _program(problem, problem.scores, problem.budget).prices()
     return Ranking(

@@ -60,10 +60,10 @@ class Program:
         self._solver.changeColsIntegrality(count, range(count), [highspy.HighsVarType.kInteger] * count)
         return {name: max(0.0, -duals[row] * scale / self._scale) for name, (row, scale) in self._priced.items()}
 
-    def exclude(self, choice: Mapping[str, int]) -> None:
-        """Cut off one assembly."""
+    def exclude(self, choice: Mapping[str, int], apart: int = 1) -> None:
+        """Cut off the assemblies that differ from one in fewer than so many slots."""
         columns = [self._index[column] for column in choice.items()]
-        self._row(-self._solver.inf, self._slots - 1.0, columns, [1.0] * len(columns))
+        self._row(-self._solver.inf, self._slots - float(apart), columns, [1.0] * len(columns))
 
     def _add_columns(self, scores: Mapping[str, tuple[float, ...]]) -> None:
         """The binaries; a slot's scores count from its best, and the widest spread is `_SPREAD`."""

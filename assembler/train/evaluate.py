@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from assembler.errors import RecipeError, near
-from assembler.registry import names
+from assembler.registry import lookup, names
 from assembler.train.data.core import Split
 from assembler.train.objective import Objective
 from assembler.train.terms import metrics
@@ -97,8 +97,8 @@ def measure(
 
 
 def higher_is_better(metric: Metric) -> bool:
-    """Whether more of the metric is better: so for accuracy, not for losses."""
-    return metric == "accuracy"
+    """Whether more of the metric is better: so for accuracy, and for losses that say so, not for others."""
+    return metric == "accuracy" or (metric in names("loss") and bool(lookup("loss", metric).option("higher", False)))
 
 
 def _score(metric: Metric, value: str, target: str, axis: int) -> Callable[[Values], Tensor]:

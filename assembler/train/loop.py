@@ -17,6 +17,7 @@ from assembler.train.evaluate import Forward
 from assembler.train.objective import Objective
 from assembler.train.spec import FitSpec
 from assembler.train.turns import Player, Turn, take_turn
+from assembler.train.world import seed_of, world
 
 Record = dict[str, Any]
 
@@ -72,16 +73,20 @@ def fit_turns(turns: Sequence[Turn], batches: Batches, spec: FitSpec, hooks: Hoo
 
     Only the turns' parameters are stepped; the caller freezes the rest, moves the modules to the batches' device and
     sets their modes. torch is seeded with the batches' seed for the run and put back after it, so that on a CPU with
-    one thread the same start gives the same bits. Raises TrainingError where a loss or its gradient is no longer
-    finite.
+    one thread the same start gives the same bits. Processes that train together (`assembler.train.world`) divide every
+    batch among them. Raises TrainingError where a loss or its gradient is no longer finite.
     """
     hooks, total = hooks or Hooks(), spec.total_steps(len(batches))
+    if among := world():
+        from assembler.train.parallel import divided  # torch's own parts for this take longer to import than torch
+
+        turns = [divided(turn, among) for turn in turns]
     players = [Player(turn, total) for turn in turns]
     device = players[0].device
     names = tuple(f"loss.{turn.name}" for turn in turns)
     ledger = _Ledger(spec, hooks, total, len(batches), names)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        seed_all(batches.seed)
+        seed_all(seed_of(batches.seed))
         for step, batch in enumerate(batches.take(total), start=1):
             size = len(next(iter(batch.values())))
             for player in players:

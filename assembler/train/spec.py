@@ -24,7 +24,9 @@ class FitSpec:
     `weight_decay` spares vectors; `warmup` is a share of the steps; `clip` bounds the norm of all gradients together;
     `precision` "auto" is bfloat16 autocast on CUDA and float32 elsewhere; `validate_every` counts epochs, 0 is at the
     end alone; `augment` is `{shift: pixels, flip: true}`; `ema` is `{decay: 0.999, result: true}`: an average of the
-    weights after every step, which an objective may read (`ema.logits`) and which is the result unless that is false.
+    weights after every step, which an objective may read (`ema.logits`) and which is the result unless that is false;
+    `seed` leads to other weights and another order of the samples than the run's seed alone, for models that differ in
+    nothing else.
     """
 
     epochs: float = 10
@@ -40,6 +42,7 @@ class FitSpec:
     validate_every: int = 1
     augment: dict[str, Any] | None = None
     ema: dict[str, Any] | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         wrong = [Problem(f"'{name}' must be {rule}, not {getattr(self, name)!r}") for name, rule in self._broken()]
@@ -56,6 +59,7 @@ class FitSpec:
             ("warmup", "from 0 to 1", 0 <= self.warmup <= 1),
             ("clip", "above 0, or null", self.clip is None or self.clip > 0),
             ("validate_every", "at least 0", self.validate_every >= 0),
+            ("seed", "at least 0", self.seed >= 0),
         ]
         return [(name, rule) for name, rule, holds in rules if not holds]
 

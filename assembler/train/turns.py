@@ -13,6 +13,7 @@ from assembler.train import diagnose, optimizers, schedule
 from assembler.train.evaluate import Forward
 from assembler.train.objective import Objective
 from assembler.train.spec import FitSpec
+from assembler.train.world import full
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Player:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if spec.clip is not None:
-            norm = nn.utils.clip_grad_norm_(self.params.values(), spec.clip)
+            norm = full(nn.utils.clip_grad_norm_(self.params.values(), spec.clip))
             if not diagnose.finite(norm):
                 raise diagnose.bad_gradient(self._where(number), self.params, lr, lambda: self._loss(batch))
         self.optimizer.step()

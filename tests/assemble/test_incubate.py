@@ -34,7 +34,8 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
 def test_everything_outside_the_part_stays_bit_for_bit(slot: str, terms: list[dict[str, Any]]) -> None:
     where = seat(slot)
     before = {k: v.clone() for k, v in where.host.weights.items()}
-    weights, result, spent = incubate(where, data(), training(*terms))
+    made = incubate(where, data(), training(*terms))
+    weights, result, spent = made.weights, made.fit, made.flops
     assert same(where.host.weights, before)
     assert result is not None and result.steps == 3 and spent > 0
     inner = whole_keys(weights, slot, where.part)
@@ -44,7 +45,7 @@ def test_everything_outside_the_part_stays_bit_for_bit(slot: str, terms: list[di
 
 def test_running_statistics_move_in_the_part_alone() -> None:
     where = seat()
-    weights, _, _ = incubate(where, data(), training(start="host"))
+    weights = incubate(where, data(), training(start="host")).weights
     moved = weights["mix.norm.running_mean"]
     assert not torch.equal(moved, where.host.weights["stage.0.mix.norm.running_mean"])
     assert int(weights["mix.norm.num_batches_tracked"]) == 3
@@ -52,17 +53,17 @@ def test_running_statistics_move_in_the_part_alone() -> None:
 
 def test_a_part_that_starts_from_the_host_has_its_weights_where_they_fit() -> None:
     where = seat()
-    weights, _, _ = incubate(where, data(), training(start="host", steps=1, lr=0.0, weight_decay=0.0))
+    weights = incubate(where, data(), training(start="host", steps=1, lr=0.0, weight_decay=0.0)).weights
     for name, tensor in whole_keys(weights, "stage.0", where.part).items():
         if not name.endswith(("running_mean", "running_var", "num_batches_tracked")):
             assert torch.equal(tensor, where.host.weights[name]), name
-    fresh, _, _ = incubate(where, data(), training(steps=1, lr=0.0, weight_decay=0.0, seed=1))
+    fresh = incubate(where, data(), training(steps=1, lr=0.0, weight_decay=0.0, seed=1)).weights
     assert not torch.equal(fresh["mlp.ffn.fc1.weight"], weights["mlp.ffn.fc1.weight"])
 
 
 def test_the_first_block_wise_loss_of_a_copy_of_the_host_is_nothing() -> None:
     where = Seat(model(graph("dwconv")), "stage.1.mlp", part("stage.1.mlp"))
-    _, result, _ = incubate(where, data(), training(BLOCKWISE, start="host", steps=1))
+    result = incubate(where, data(), training(BLOCKWISE, start="host", steps=1)).fit
     assert result is not None and result.history[0]["loss"] == pytest.approx(0, abs=1e-10)
 
 
@@ -75,7 +76,7 @@ def test_values_of_the_part_the_host_and_a_teacher_can_be_compared() -> None:
         {"loss": "normalized_mse", "value": "stage.0.mix.token", "target": "host.stage.0.mix.token", "name": "inner"},
         TASK,
     ]
-    _, result, _ = incubate(seat(teachers={"teacher": big}), data(), training(*terms))
+    result = incubate(seat(teachers={"teacher": big}), data(), training(*terms)).fit
     assert result is not None
     assert {"loss.kl", "loss.deep", "loss.inner", "loss.cross_entropy"} <= set(result.history[0])
 
@@ -101,14 +102,15 @@ def test_a_term_that_the_part_has_no_share_in_is_refused() -> None:
 
 def test_a_term_inside_the_part_leaves_the_rest_of_it_as_it_began() -> None:
     inner = {**BLOCKWISE, "value": "stage.0.mix.token", "target": "host.stage.0.mix.token"}
-    weights, _, _ = incubate(seat(), data(), training(inner, start="host"))
+    weights = incubate(seat(), data(), training(inner, start="host")).weights
     assert torch.equal(weights["mlp.ffn.fc1.weight"], seat().host.weights["stage.0.mlp.ffn.fc1.weight"])
     assert judge(seat(), weights, data(), task())
 
 
 def test_a_part_without_weights_costs_nothing_and_is_judged() -> None:
     where = Seat(model(graph()), "stage.0.mix.token", part("stage.0.mix.token", "pool"))
-    weights, result, spent = incubate(where, data(), training())
+    made = incubate(where, data(), training())
+    weights, result, spent = made.weights, made.fit, made.flops
     assert (weights, result, spent) == ({}, None, 0)
     score, loss = judge(where, weights, data(), task())
     assert 0 <= score <= 1 and math.isfinite(loss)
@@ -127,7 +129,7 @@ def _nan(host: Model) -> Model:
 
 
 def test_a_later_slot_costs_less_and_all_cost_less_than_the_whole() -> None:
-    spent = {slot: incubate(seat(slot), data(), training())[2] for slot in ("stage.0", "stage.1")}
+    spent = {slot: incubate(seat(slot), data(), training()).flops for slot in ("stage.0", "stage.1")}
     samples = 3 * 16
     whole = train_flops(graph()) * samples
     assert spent["stage.1"] < spent["stage.0"] < whole
@@ -135,12 +137,13 @@ def test_a_later_slot_costs_less_and_all_cost_less_than_the_whole() -> None:
 
 def test_the_cost_is_the_kept_prefix_once_a_sample_and_the_tail_every_step() -> None:
     where, content = seat("stage.1"), data(32)
-    _, result, spent = incubate(where, content, training(steps=8))
+    made = incubate(where, content, training(steps=8))
+    result, spent = made.fit, made.flops
     assert result is not None and result.samples == 8 * 16
     once = total(frontier(where)).flops * 32
     tail = (spent - once) / result.samples
     assert tail == int(tail) and 0 < tail < train_flops(where.graph)
-    _, _, double = incubate(where, content, training(steps=16))
+    double = incubate(where, content, training(steps=16)).flops
     assert double - once == 2 * (spent - once)
 
 
@@ -154,49 +157,49 @@ def frontier(where: Seat) -> Any:
 
 def test_frozen_values_that_are_not_kept_cost_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
     where, content = seat("stage.1"), data(32)
-    spent = incubate(where, content, training(steps=8))[2]
+    spent = incubate(where, content, training(steps=8)).flops
     monkeypatch.setattr(frozen_module, "MOST_BYTES", 1)
     live = incubate(where, content, training(steps=8))
-    assert live[2] == spent + total(frontier(where)).flops * (8 * 16 - 32)
+    assert live.flops == spent + total(frontier(where)).flops * (8 * 16 - 32)
     shifted = incubate(where, content, training(steps=8, augment={"shift": 1}))
-    assert shifted[2] == live[2]
+    assert shifted.flops == live.flops
     none = incubate(where, content, training(steps=8, augment={"shift": 0}))
-    assert none[2] == live[2]
+    assert none.flops == live.flops
 
 
 def test_kept_and_live_values_train_the_same_part(monkeypatch: pytest.MonkeyPatch) -> None:
     where, content = seat("stage.1"), data()
-    first = incubate(where, content, training(TASK, BLOCKWISE))[0]
+    first = incubate(where, content, training(TASK, BLOCKWISE)).weights
     monkeypatch.setattr(frozen_module, "MOST_BYTES", 1)
-    assert same(incubate(where, content, training(TASK, BLOCKWISE))[0], first)
+    assert same(incubate(where, content, training(TASK, BLOCKWISE)).weights, first)
 
 
 def test_kept_values_are_those_of_each_sample() -> None:
     whole, content = model(graph()), data()
     one = piece(whole, {"v0": "stem"}, {"v0": "host.stem"}, "cpu")
     split = kept(content.train, [one], batch=5)
-    assert split is not None and split.inputs == content.train.inputs
-    assert torch.allclose(split.fields["host.stem"], one(content.train.fields)["host.stem"], atol=1e-6)
+    assert split is not None and split.split.inputs == content.train.inputs
+    assert torch.allclose(split.split.fields["host.stem"], one(content.train.fields)["host.stem"], atol=1e-6)
 
 
 def test_the_order_of_training_changes_nothing() -> None:
     slots = ("stage.0", "stage.1", "skip")
     host = model(graph())
-    forth = {s: incubate(Seat(host, s, part(s)), data(), training())[0] for s in slots}
+    forth = {s: incubate(Seat(host, s, part(s)), data(), training()).weights for s in slots}
     torch.manual_seed(99)
-    back = {s: incubate(Seat(host, s, part(s)), data(), training())[0] for s in reversed(slots)}
+    back = {s: incubate(Seat(host, s, part(s)), data(), training()).weights for s in reversed(slots)}
     assert all(same(forth[s], back[s]) for s in slots)
 
 
 def test_another_seed_gives_another_part() -> None:
-    left = incubate(seat(), data(), training())[0]
-    right = incubate(seat(), data(), training(seed=1))[0]
+    left = incubate(seat(), data(), training()).weights
+    right = incubate(seat(), data(), training(seed=1)).weights
     assert not same(left, right)
 
 
 def test_a_judged_part_is_the_grafted_model(tmp_path: Path) -> None:
     where = seat()
-    weights, _, _ = incubate(where, data(), training(start="host"))
+    weights = incubate(where, data(), training(start="host")).weights
     from assembler.assemble.judging import assess
     from assembler.assemble.weights import load_there
     from assembler.compile.lower import lower
@@ -208,6 +211,6 @@ def test_a_judged_part_is_the_grafted_model(tmp_path: Path) -> None:
 
 def test_augmentation_reaches_the_frozen_prefix() -> None:
     assert Augment.from_spec({"shift": 0}) == Augment()
-    still = incubate(seat("stage.1"), data(), training())[0]
-    moved = incubate(seat("stage.1"), data(), training(augment={"flip": True}))[0]
+    still = incubate(seat("stage.1"), data(), training()).weights
+    moved = incubate(seat("stage.1"), data(), training(augment={"flip": True})).weights
     assert not same(still, moved)

@@ -30,6 +30,7 @@ claims:
 WIDTHS = "arms: {narrow: {}, wide: {vars.width: 16}}"
 ONE = "arms: {one: {}}"
 HALVES = "{graph: {p: {op: softmax, dim: 1, from: logits}}, terms: [{value: p, name: mean}], split: test}"
+AGAINST = "{split: validation, loss: mse, value: logits, target: train.logits}"
 CLAIMS = f"""\
   accuracy: {{doc: A., {WIDTHS}, metric: test.accuracy, seeds: 2, expect: wide >= narrow - 1}}
   steps: {{doc: B., {WIDTHS}, budget: steps, seeds: 2, expect: wide < 0}}
@@ -42,6 +43,8 @@ CLAIMS = f"""\
   between: {{doc: I., check: state_change, of: head, since: train, model: whole, expect: '> 0.01'}}
   real: {{doc: J., check: shape, of: s, inputs: validation, model: whole, graph: {{
     s: {{op: sum, dim: 1, from: logits}}}}, expect: '== [48]'}}
+  own: {{doc: L., {ONE}, metric: {AGAINST}, model: train, expect: one == 0}}
+  beside: {{doc: M., {ONE}, metric: {AGAINST}, model: whole, expect: one > 0.001}}
   trained: {{doc: K., {WIDTHS}, metric: {{check: state_change, since: start}}, model: whole, expect: wide > 0}}
 """.replace("expect: one", "seeds: 1, expect: one").replace("expect: abs", "seeds: 1, expect: abs")
 
@@ -101,6 +104,14 @@ def test_objectives_over_values_are_metrics(found: Any) -> None:
     assert found[0]["loss"].holds
     assert found[0]["loss"].measures == "validation.mse"
     assert found[0]["values"].holds, found[0]["values"]
+
+
+def test_a_metric_compares_with_other_models_of_the_run(found: Any) -> None:
+    assert found[0]["own"].holds
+    assert found[0]["beside"].holds, found[0]["beside"]
+    with pytest.raises(RecipeError, match="'trian.logits' is a value of the model 'trian', which no phase") as caught:
+        run(f"{ONE}, metric: {AGAINST.replace('train.', 'trian.')}, expect: one == 0")
+    assert caught.value.problems[0].hint == "did you mean 'train'?"
 
 
 def test_an_arm_that_diverges_does_not_hold_and_says_why(found: Any) -> None:

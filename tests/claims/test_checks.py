@@ -30,9 +30,22 @@ def test_params_are_counted_whole_by_path_and_without_frozen_steps() -> None:
     assert measured(MLP, "check: params, trained: true") == 80
 
 
+def test_a_claims_own_constants_are_as_precise_as_the_model() -> None:
+    half = "graph: {third: {op: constant, values: [3.0, 1, 1, 1], from: x}, part: {op: div, from: [x, third]}"
+    both = f"check: equal, of: back, to: x, {half}, back: {{op: mul, from: [part, third]}}}}"
+    assert measured(MLP, both) < 1e-15
+
+
 def test_flops_count_a_multiply_add_as_two() -> None:
     assert measured(MLP, "check: flops") == 2 * (4 * 16 + 16 * 3)
     assert measured(MLP, "check: flops, of: down") == 2 * 16 * 3
+
+
+def test_steps_are_counted_by_op_and_path() -> None:
+    assert measured(MLP, "check: steps") == 3
+    assert measured(MLP, "check: steps, op: linear") == 2
+    assert measured(MLP, "check: steps, op: linear, of: [up, act]") == 1
+    assert measured(MLP, "check: steps, op: layer_norm") == 0
 
 
 def test_a_shape_has_the_batch_first() -> None:
@@ -198,6 +211,10 @@ def test_a_gradient_arrives_or_does_not() -> None:
     assert measured(cut, "check: gradient, of: b, on: [d]") > 0
     assert measured(cut, "check: gradient, of: c, on: [x, a]") > 0
     assert measured(MLP, "check: gradient, weights: down") == 0
+    half = "inputs: {x: [B, 4]}\ngraph: {c: {op: constant, values: [0, 0, 1, 1]}, s: {op: slice, stop: 2, from: x}}"
+    half += "\noutputs: {s: s, c: c}"
+    assert measured(half, "check: gradient, on: x, where: c") == 0
+    assert measured(half, "check: gradient, on: x") > 0
     loss = "graph: {loss: {op: mse, from: {value: b, target: x}}}"
     assert measured(cut, f"check: gradient, of: loss, weights: b, {loss}") > 0
     assert measured(cut, f"check: gradient, of: loss, weights: c, {loss}") == 0
@@ -248,7 +265,7 @@ def test_what_is_not_finite_holds_nothing() -> None:
 
 def test_every_check_is_listed_with_a_sentence() -> None:
     names = registry.names("check")
-    assert len(names) == 22
+    assert len(names) == 23
     assert all(registry.lookup("check", name).doc for name in names)
 
 

@@ -128,13 +128,16 @@ def test_why_of_a_part_is_what_it_was_made_of(call: Call, place: Path) -> None:
         ("cc3", "mid=pool", {"host": "aa1", "x": "gone"}),
     ):
         card = {"run": "a:b", "phase": "incubate", "label": label, "needs": needs, "result": {"validation": 0.5}}
+        terms = [{"loss": "kl", "value": "logits", "target": "teacher.logits", "weight": 0.5}]
+        card["inputs"] = {"data": {"name": "digits"}, "seed": 3, "objective": terms}
+        card["about"] = {"recipe": "small"}
         with store.scratch(key) as folder:
             store.commit(folder, key, card)
     said = call("why", "cc")
-    assert [line.rstrip() for line in said.stdout.splitlines() if line.strip()][2:] == [
-        "  cc3               incubate   mid=pool                 validation 0.5000",
-        "    aa1    host     incubate   teacher                  validation 0.5000",
-        "    gone   x                   no longer in the store",
+    assert [" ".join(line.split()) for line in said.stdout.splitlines()][2:] == [
+        "cc3 mid=pool small digits 3 0.5 kl(logits, teacher.logits) validation 0.5000",
+        "aa1 host teacher small digits 3 0.5 kl(logits, teacher.logits) validation 0.5000",
+        "gone x no longer in the store",
     ], said.stdout
     found = last(call("why", "cc3", "--json").stdout)
     assert found["part"] == "cc3" and [(one["key"], one["depth"]) for one in found["chain"]][1:] == [

@@ -25,6 +25,8 @@ from assembler.recipe.document import parse
 from assembler.search import load_study
 from assembler.search.status import status
 
+TINY = Path(__file__).parents[1] / "pipeline" / "tiny.yaml"
+CLOCKS = ("time", "wall_seconds", "search")
 SEARCH = """
 import sys
 import assembler as asm
@@ -61,6 +63,35 @@ def test_parts_are_made_on_nodes_without_a_common_disk_though_one_of_them_dies(n
     for product in store.products():
         product.check()
     assert len(list(store.products())) == 14
+
+
+def test_a_run_is_that_of_one_machine_though_a_node_dies(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doomed = nodes.add(2, tmp_path / "first")
+    nodes.add(2, tmp_path / "second")
+    monkeypatch.setenv("ASSEMBLER_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("ASSEMBLER_HOME", str(tmp_path / "alone"))
+    _, calm = asm.run(TINY, "seeds=[0]", workers=1, device="cpu")
+    monkeypatch.setenv("ASSEMBLER_HOME", str(tmp_path / "driver"))
+    made: Counter[str] = Counter()
+    killed: list[str] = []
+
+    def listen(event: Any) -> None:
+        made[event.task.key] += event.kind == "done" and event.task.kept
+        if event.kind == "done" and event.task.phase == "incubate" and not killed and sum(made.values()) > 2:
+            killed.append(event.task.key)
+            nodes.kill(doomed)
+
+    how: dict[str, Any] = {"workers": 4, "engine": "ray", "address": nodes.address, "device": "cpu"}
+    _, found = asm.run(TINY, "seeds=[0]", **how, on_event=listen)
+    assert killed and max(made.values()) == 1
+    assert {k: v for k, v in found.items() if k not in CLOCKS} == {k: v for k, v in calm.items() if k not in CLOCKS}
+    alone, driver = Store(tmp_path / "alone"), Store(tmp_path / "driver")
+    assert [p.key for p in alone.products()] == [p.key for p in driver.products()]
+    for product in alone.products():
+        for name in (n for n in product.files if n.endswith(".safetensors")):
+            assert driver.find(product.key).file(name).read_bytes() == product.file(name).read_bytes()
 
 
 def test_trials_survive_a_worker_and_a_node(nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

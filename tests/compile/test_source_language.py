@@ -168,6 +168,22 @@ graph:
     assert "        self.c.weight = self.a.weight\n" in text
 
 
+def test_shared_copies_have_numbers_of_their_own(loaded: Any) -> None:
+    check(
+        """
+inputs: {x: [B, 6]}
+graph:
+  block:
+    repeat: 3
+    share: true
+    body:
+      at: {op: literal, values: "=[1, j / 3]", shape: [2]}
+      sum: {op: blend, from: {x: input, by: at}, body: {fc: {op: linear, out: 6, from: x}, act: relu}}
+""",
+        loaded,
+    )
+
+
 def test_frozen_steps_stay_in_evaluation(loaded: Any) -> None:
     text = check(
         """
@@ -343,6 +359,12 @@ graph:
     )
     assert "lambda: ExpertsBody(out_features=width)" in text or "lambda: ExpertsBody(width=width)" in text
     assert "        experts, _ = self.experts(x=norm, logits=router)  # [B, 5, 8]\n" in text
+
+
+def test_experts_with_keys_and_a_bias_stand_alone(loaded: Any) -> None:
+    body = "{up: {op: linear, out: 8, from: x}, act: relu, down: {op: linear, out: 6, bias: false}}"
+    step = f"{{op: experts, count: 3, k: 2, keys: up, weighted: false, bias: true, from: {{x: x}}, body: {body}}}"
+    check(f"inputs: {{x: [B, 5, 8]}}\ngraph:\n  ffn: {step}\n", loaded)
 
 
 def test_a_long_forward_is_split_by_its_containers(loaded: Any) -> None:

@@ -150,6 +150,61 @@ def test_experts_are_the_weighted_sum_of_the_chosen(model, k: int) -> None:
     torch.testing.assert_close(compiled(x)["y"], wanted)
 
 
+KEYED = """
+    inputs: {x: [B, 5, 4]}
+    graph:
+      moe:
+        op: experts
+        count: 3
+        k: K
+        keys: up
+        weighted: false
+        bias: true
+        from: {x: x}
+        body: {up: {op: linear, out: 8, from: x}, act: gelu, down: {op: linear, out: 4, bias: false}}
+    outputs: {y: moe}
+"""
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_experts_with_keys_are_chosen_by_their_mean_row_and_added_with_one_bias(model, k: int) -> None:
+    found, x = model(KEYED.replace("K", str(k))), torch.randn(2, 5, 4)
+    found.moe.bias.data.normal_()
+    logits = torch.stack([x @ expert.up.weight.mean(0) for expert in found.moe.expert], -1)
+    gates = torch.zeros_like(logits).scatter(-1, logits.topk(k, -1).indices, 1.0)
+    parts = [expert(x=x.flatten(0, 1))["output"] for expert in found.moe.expert]
+    wanted = sum(g[..., None] * p.unflatten(0, (2, 5)) for g, p in zip(gates.unbind(-1), parts, strict=True))
+    torch.testing.assert_close(found(x), wanted + found.moe.bias)
+    assert sum(p.numel() for p in found.parameters()) == 3 * (4 * 8 + 8 + 8 * 4) + 4
+    compiled = torch.compile(found, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), wanted + found.moe.bias)
+
+
+def test_experts_with_keys_say_what_is_wrong(graph) -> None:
+    with pytest.raises(ShapeError, match="keys are rows of a linear layer of the body that reads x, and 'act' is none"):
+        shapes(graph(KEYED.replace("K", "1").replace("keys: up", "keys: act")))
+    with pytest.raises(ShapeError, match=r"experts reads x, not x, logits"):
+        shapes(graph(MOE.replace("k: K", "keys: up")))
+
+
+GATED = KEYED.replace("keys: up", "").replace("from: {x: x}", "from: {x: x, gates: g}").replace("K", "1")
+GATED = GATED.replace("x: [B, 5, 4]", "x: [B, 5, 4], g: [B, 5, 3]")
+
+
+def test_experts_with_gates_are_the_sum_that_the_gates_say_and_are_not_visited_where_they_are_zero(model) -> None:
+    found, x, seen = model(GATED), torch.randn(2, 5, 4), []
+    gates = torch.rand(2, 5, 3) * (torch.rand(2, 5, 3) > 0.5)
+    parts = torch.stack([e(x=x.flatten(0, 1), gates=gates.flatten(0, 1))["output"] for e in found.moe.expert], -1)
+    wanted = (parts.unflatten(0, (2, 5)) * gates[..., None, :]).sum(-1) + found.moe.bias
+    for expert in found.moe.expert:
+        expert.register_forward_hook(lambda _, args, kwargs, made: seen.append(len(kwargs["x"])), with_kwargs=True)
+    torch.testing.assert_close(found.eval()(x, gates), wanted)
+    assert seen == (gates != 0).sum((0, 1)).tolist()
+    torch.testing.assert_close(found.train()(x, gates.requires_grad_()), wanted)
+    found(x, gates).sum().backward()
+    assert (gates.grad != 0).all()
+
+
 def test_only_the_chosen_experts_cost_flops(graph) -> None:
     one, three = (total(graph(MOE.replace("K", k))) for k in "13")
     assert one.params == three.params == 4 * 3 + 3 + 3 * (4 * 8 + 8 + 8 * 4 + 4)

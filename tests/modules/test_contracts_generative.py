@@ -43,6 +43,11 @@ class TestRandomReplace(OpContract):
     dtype = torch.int64
 
 
+class TestRandomChoice(OpContract):
+    name = "random_choice"
+    shapes = TOKENS
+
+
 class TestGumbelSoftmax(OpContract):
     name = "gumbel_softmax"
     args: ClassVar = {"temperature": 0.5}

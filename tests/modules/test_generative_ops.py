@@ -41,6 +41,15 @@ def test_random_steps_are_in_range_and_all_there(built):
     assert drawn.unique().tolist() == list(range(7))
 
 
+def test_a_random_choice_is_one_input_for_the_whole_batch_each_as_often_and_the_last_in_evaluation(built):
+    given = [torch.full((4, 2), float(n)) for n in range(3)]
+    op = built("random_choice", *given)
+    assert torch.equal(op.eval()(*given), given[2])
+    drawn = [op.train()(*given) for _ in range(300)]
+    assert all(one.unique().numel() == 1 for one in drawn)
+    assert torch.stack(drawn)[:, 0, 0].long().bincount().min() > 70
+
+
 def test_normal_noise_is_standard_in_training_and_zero_in_evaluation(built):
     x = torch.full((200, 50), 9.0)
     noise = trained(built("normal_noise", x))(x)

@@ -100,6 +100,93 @@ class TestWiden(Contract):
     name = "widen"
 
 
+class TestSplitExperts(Contract):
+    name = "split_experts"
+    options: ClassVar = {"count": 4}
+
+
+class TestSplitExpertsToAFew(Contract):
+    name = "split_experts"
+    options: ClassVar = {"count": 8, "k": 2, "groups": "random", "gate": "random"}
+
+
+class TestMergeExperts(RewriteContract):
+    name = "merge_experts"
+    graph = (
+        HEAD
+        + """\
+  %flat = flatten(input=%x)
+  %r = linear(input=%flat) {bias = false, out = 2}
+  %f = experts(x=%flat, logits=%r) {count = 2, weighted = false} graph "f" (%x: float32[], %logits: float32[]) {
+    %up = linear(input=%x) {out = 6}
+    %act = relu(input=%up)
+    %down = linear(input=%act) {bias = false, out = 5}
+    return output = %down
+  }
+  %other = experts(x=%f) {count = 2, keys = "up"} graph "other" (%x: float32[]) {
+    %up = linear(input=%x) {out = 6}
+    %act = relu(input=%up)
+    %down = linear(input=%act) {bias = false, out = 3}
+    return output = %down
+  }
+  return y = %other
+}
+"""
+    )
+
+
+class TestUnblend(RewriteContract):
+    name = "unblend"
+    graph = (
+        HEAD
+        + """\
+  %by = literal(x=%x) {shape = [2], values = [1.0, 0.5]}
+  %more = literal(x=%x) {shape = [2], values = [0.25, 2.0]}
+  %one = blend(x=%x, by=%by) graph "one" (%x: float32[], %by: float32[]) {
+    %conv = conv2d(input=%x) {kernel_size = 1, out = 4}
+    %norm = batch_norm2d(input=%conv)
+    return output = %norm
+  }
+  %two = blend(x=%one, by=%more) share(%one) graph "two" (%x: float32[], %by: float32[]) {
+    %conv = conv2d(input=%x) {kernel_size = 1, out = 4}
+    %norm = batch_norm2d(input=%conv)
+    return output = %norm
+  }
+  return y = %two
+}
+"""
+    )
+
+
+TOKENS = """\
+graph "m" (%x: float32[2, 4, 6]) {
+  %norm = layer_norm(input=%x)
+  %rep = token_batch_norm(x=%x) {skip = true}
+  %mixed = fade(old=%norm, new=%rep) {steps = 0}
+  %up = linear(input=%mixed) {bias = false, out = 8}
+  %plain = token_batch_norm(x=%up)
+  %act = relu(input=%plain)
+  %last = token_batch_norm(x=%act) {eps = 0.001, skip = true}
+  return y = %last
+}
+"""
+
+
+class TestEndFades(RewriteContract):
+    name = "end_fades"
+    graph = TOKENS
+
+
+class TestFoldNormSkip(RewriteContract):
+    name = "fold_norm_skip"
+    graph = TOKENS
+
+
+class TestFoldTokenNorm(RewriteContract):
+    name = "fold_batch_norm"
+    graph = TOKENS.replace("input=%mixed", "input=%rep")
+
+
 class TestDeepen(Contract):
     name = "deepen"
 
@@ -170,3 +257,19 @@ def test_what_the_registry_says_of_a_rewrite_is_what_its_class_says(name: str) -
     entry = registry.lookup("rewrite", name)
     assert entry.option("keeps") is entry.load().keeps
     assert entry.doc and entry.name == entry.load().name.fget(entry.load().__new__(entry.load()))
+
+
+class TestShorten(RewriteContract):
+    graph = """\
+graph "m" (%x: float32[2, 4]) {
+  %layer.0.fc = linear(input=%x) {out = 4}
+  %layer.0.act = relu(input=%layer.0.fc)
+  %layer.1.fc = linear(input=%layer.0.act) {out = 4}
+  %layer.1.act = relu(input=%layer.1.fc)
+  %layer.2.fc = linear(input=%layer.1.act) {out = 4}
+  %layer.2.act = relu(input=%layer.2.fc)
+  %head = linear(input=%layer.2.act) {out = 3}
+  return y = %head
+}
+"""
+    name = "shorten"

@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from assembler.pipeline.plan import plan_model
-from assembler.pipeline.search.candidates import Candidates, costs_of
+from assembler.pipeline.search.candidates import Candidates
+from assembler.pipeline.search.costs import costs_of
 from assembler.recipe.document import parse
 from assembler.search.distinct import Distinct, architectures
 from assembler.wiring.build import build

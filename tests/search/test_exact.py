@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from assembler.errors import InputError
 from assembler.search import Additive, BudgetError, SearchSpec, Solution, make, solutions, solve
+from assembler.search.exact import binding, diverse
 from assembler.testing.spaces import slots
 
 
@@ -217,3 +218,29 @@ def test_the_sampler_asks_in_order_of_score_and_names_candidates_by_label() -> N
     tight = make("exact", SearchSpec(space, additive=Additive(scores, costs, {}, {"params": 1.0})))
     with pytest.raises(BudgetError, match=r"the cheapest needs 2 \(stage.0=v0, stage.1=v0\)"):
         tight.ask()
+
+
+def test_a_diverse_pool_is_the_best_of_what_is_apart_from_all_before() -> None:
+    rng = random.Random(3)
+    names = [f"s{n}" for n in range(4)]
+    problem = Additive(
+        {s: tuple(rng.random() for _ in range(3)) for s in names},
+        {"params": {s: tuple(float(rng.randrange(9)) for _ in range(3)) for s in names}},
+        budget={"params": 18.0},
+    )
+    every = [dict(zip(names, picks, strict=True)) for picks in itertools.product(range(3), repeat=4)]
+    fitting = sorted((c for c in every if problem.fits(c)), key=problem.score)
+    for apart in (1, 2, 3):
+        wanted: list[dict[str, int]] = []
+        for choice in fitting:
+            if all(sum(choice[s] != other[s] for s in names) >= apart for other in wanted):
+                wanted.append(choice)
+        assert [s.choice for s in diverse(problem, apart)] == wanted
+
+
+def test_the_budget_that_holds_the_best_back_is_named_with_its_price() -> None:
+    scores = {"a": (0.0, 1.0), "b": (0.0, 2.0)}
+    costs = {"params": {"a": (10.0, 0.0), "b": (10.0, 0.0)}, "flops": {"a": (1.0, 1.0), "b": (1.0, 1.0)}}
+    tight = Additive(scores, costs, budget={"params": 15.0, "flops": 5.0})
+    assert binding(tight) == pytest.approx({"params": 0.1})
+    assert binding(Additive(scores, costs, budget={"params": 50.0, "flops": 5.0})) == {}

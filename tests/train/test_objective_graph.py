@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from assembler.assemble.models import Model, Task, Training
 from assembler.assemble.train import train_model
 from assembler.compile.lower import lower
-from assembler.errors import RecipeError
+from assembler.errors import RecipeError, ShapeError
 from assembler.graph.core import TensorType
 from assembler.recipe.document import parse
 from assembler.registry import lookup, names
@@ -136,7 +136,9 @@ def test_a_term_may_read_a_further_output_of_a_step_and_the_teacher_s(tmp_path: 
     how = Training(Objective.from_spec(terms), FitSpec.from_spec({"steps": 40, "batch": 16, "lr": 1e-2}))
     found = train_model(graph, data, task, how, teachers={"teacher": teacher})
     assert 0 < found.fit.loss < found.fit.history[0]["loss"]
-    with pytest.raises(RecipeError, match=r"the objective reads 'rnn.hiden', which recurrent does not have"):
+    with pytest.raises(
+        ShapeError, match=r"'rnn' \(gru\) has no output and no weight 'hiden'\n    hint: did you mean 'hidden'"
+    ):
         wrong = Training(Objective.from_spec([{**terms[0], "value": "rnn.hiden"}]), how.spec)
         train_model(graph, data, task, wrong, teachers={"teacher": teacher})
 

@@ -60,6 +60,16 @@ class TestDigits(DatasetContract):
     name = "digits"
 
 
+class TestRetrieval(DatasetContract):
+    name = "retrieval"
+    args: ClassVar = {"train": 40, "validation": 20, "test": 20}
+
+
+class TestRetrievalInRepositories(DatasetContract):
+    name = "retrieval"
+    args: ClassVar = {"train": 40, "validation": 20, "test": 20, "repositories": 4, "vocabulary": 20}
+
+
 def test_the_contract_finds_data_that_is_drawn_anew(own: Callable[..., dict[str, str]]) -> None:
     def fresh() -> dict[str, Any]:
         return {split: {"x": np.random.default_rng().random((8, 2))} for split in ("train", "test")}

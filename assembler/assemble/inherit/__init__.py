@@ -3,5 +3,6 @@
 from assembler.assemble.inherit.account import Account
 from assembler.assemble.inherit.inherited import inherited
 from assembler.assemble.inherit.matching import matched
+from assembler.assemble.inherit.stacked import stacked
 
-__all__ = ["Account", "inherited", "matched"]
+__all__ = ["Account", "inherited", "matched", "stacked"]

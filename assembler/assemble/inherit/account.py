@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Fate = Literal["copied", "grown", "sliced", "identity", "initialised"]
-FATES: tuple[Fate, ...] = ("copied", "grown", "sliced", "identity", "initialised")
+Fate = Literal["copied", "scaled", "learned", "grown", "sliced", "identity", "initialised"]
+FATES: tuple[Fate, ...] = ("copied", "scaled", "learned", "grown", "sliced", "identity", "initialised")
 
 
 @dataclass(frozen=True)
 class Account:
     """The fate of every tensor by `state_dict` key, and the steps that have another name in the parent.
 
-    `copied` as it was; `grown` to more channels or a larger kernel, keeping the function where the rest of the graph
-    lets it; `sliced`, the first channels or the middle of the kernel; `identity`, of a new step that begins as if it
-    were not there; `initialised` anew.
+    `copied` as it was; `scaled`, a copy with its share of what several add; `learned`, a trained linear map of several;
+    `grown` to more channels or a larger kernel, keeping the function where the rest of the graph lets it; `sliced`, the
+    first channels or the middle of the kernel; `identity`, of a new step that begins as if it were not there;
+    `initialised` anew.
     """
 
     fates: Mapping[str, Fate]

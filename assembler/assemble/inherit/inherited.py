@@ -17,18 +17,26 @@ from assembler.graph.core import Graph
 from assembler.infer.shape import shapes
 
 
-def inherited(parent: Graph, weights: Mapping[str, Tensor], child: Graph, *, seed: int = 0) -> tuple[Weights, Account]:
+def inherited(
+    parent: Graph,
+    weights: Mapping[str, Tensor],
+    child: Graph,
+    *,
+    seed: int = 0,
+    known: Mapping[str, str] | None = None,
+) -> tuple[Weights, Account]:
     """The `state_dict` of `child`, made of that of `parent`, and the account of it.
 
     Steps that the difference of the graphs leaves alone, or only names or places otherwise, keep their weights. Those
     whose sizes differ are grown so that the function stays (Net2Net) or sliced; new residual branches and layers in
     between begin as if they were not there; what is left has the weights that `seed` draws. The function stays as it
     is in evaluation where widths grow by whole factors, or no norm reads across the channels, kernels grow with their
-    padding, and nothing was sliced or newly drawn.
+    padding, and nothing was sliced or newly drawn. `known` says of steps of the child which they were, whatever the
+    difference of the graphs says.
     """
     module = lower(child, seed=seed)
     fresh = module.state_dict()
-    pairs = matched(parent, child, sizes(parent, weights), sizes(child, fresh))
+    pairs = {**matched(parent, child, sizes(parent, weights), sizes(child, fresh)), **(known or {})}
     channels = origins(parent, child, pairs, shapes(parent), shapes(child))
     silent = quiet(parent, child, pairs, module)
     made: Weights = {}
@@ -44,7 +52,7 @@ def inherited(parent: Graph, weights: Mapping[str, Tensor], child: Graph, *, see
         else:
             flow = next((channels.get(s) for s in child.nodes[i].sources), None), channels.get(i)
             made[key], fates[key] = resized(old, tensor.shape, _layer(module, key), key, flow, seed)
-    _tie(child, made)
+    tie(child, made)
     moved = {i: j for i, j in pairs.items() if i != j}
     return {key: tensor.detach().clone() for key, tensor in made.items()}, Account(fates, moved)
 
@@ -53,7 +61,7 @@ def _layer(module: nn.Module, key: str) -> nn.Module:
     return module.get_submodule(key.rpartition(".")[0])
 
 
-def _tie(graph: Graph, made: Weights) -> None:
+def tie(graph: Graph, made: Weights) -> None:
     """Give each tensor that a step shares with another that one's values."""
     for i, node in graph:
         for name, path in node.share:

@@ -39,7 +39,7 @@ def quiet(parent: Graph, child: Graph, pairs: Mapping[str, str], module: nn.Modu
     (Net2DeeperNet, Chen et al., 2016), exactly so where no activation but relu follows it.
     """
     made: dict[str, Tensor] = {}
-    weighted = {i for i in child.nodes if _own(module, i)}
+    weighted = {i for i in child.nodes if own_weights(module, i)}
     for i in _branches(child, pairs, weighted):
         made |= _zeroed(module, i)
     users = child.users()
@@ -49,7 +49,8 @@ def quiet(parent: Graph, child: Graph, pairs: Mapping[str, str], module: nn.Modu
     return made
 
 
-def _own(module: nn.Module, i: str) -> bool:
+def own_weights(module: nn.Module, i: str) -> bool:
+    """Whether a step has parameters of its own."""
     try:
         return any(True for _ in module.get_submodule(i).parameters())
     except AttributeError:
@@ -59,18 +60,25 @@ def _own(module: nn.Module, i: str) -> bool:
 # -- residual branches -------------------------------------------------------------------------------------------------
 
 
-def _branches(child: Graph, pairs: Mapping[str, str], weighted: Collection[str]) -> Iterator[str]:
-    """The step before each new sum whose weights decide what a branch adds."""
+def branches(child: Graph, weighted: Collection[str]) -> Iterator[tuple[str, str, set[str]]]:
+    """(sum, the step before it whose weights decide what the branch adds, the branch's steps) of residual branches."""
     for i, node in child:
-        if node.op != "add" or i in pairs or len(node.sources) != 2:
+        if node.op != "add" or len(node.sources) != 2:
             continue
         for skip, branch in (node.sources, node.sources[::-1]):
             inside = upstream(child, branch) - upstream(child, skip)
-            mine = inside & set(weighted)
             last = _last(child, branch, inside, weighted)
-            if skip in upstream(child, branch) and mine and last and not mine & set(pairs):
-                yield last
+            if skip in upstream(child, branch) and last:
+                yield i, last, inside
                 break
+
+
+def _branches(child: Graph, pairs: Mapping[str, str], weighted: Collection[str]) -> Iterator[str]:
+    """The step before each new sum whose weights decide what a branch adds."""
+    for i, last, inside in branches(child, weighted):
+        mine = inside & set(weighted)
+        if i not in pairs and mine and not mine & set(pairs):
+            yield last
 
 
 def _last(graph: Graph, i: str, inside: Collection[str], weighted: Collection[str]) -> str:
@@ -84,12 +92,15 @@ def _last(graph: Graph, i: str, inside: Collection[str], weighted: Collection[st
 
 def _zeroed(module: nn.Module, i: str) -> dict[str, Tensor]:
     """Zeros for the last layer of a step; nothing where it ends in something else."""
+    return {key: torch.zeros(p.shape, dtype=p.dtype) for key, p in last_layer(module, i).items()}
+
+
+def last_layer(module: nn.Module, i: str) -> dict[str, nn.Parameter]:
+    """The parameters, by key, of the last linear layer, convolution or norm of a step; none where it has no such."""
     step = module.get_submodule(i)
     layers = [(f"{i}.{n}" if n else i, m) for n, m in step.named_modules() if isinstance(m, _LAYERS + _NORMS)]
-    if not layers:
-        return {}
-    path, last = layers[-1]
-    return {f"{path}.{name}": torch.zeros(p.shape, dtype=p.dtype) for name, p in last.named_parameters(recurse=False)}
+    path, last = layers[-1] if layers else (i, nn.Identity())
+    return {f"{path}.{name}": p for name, p in last.named_parameters(recurse=False)}
 
 
 # -- layers in between -------------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,9 @@ from assembler import resources
 from assembler.cli import say
 from assembler.cli.guard import AnswerError
 from assembler.errors import StoreError
+from assembler.recipe.pause import no_collection
+from assembler.report import part
+from assembler.report.numbers import result
 
 if TYPE_CHECKING:
     from assembler.assemble.product import Product
@@ -25,31 +28,47 @@ Keys = Annotated[list[str], typer.Argument(metavar="KEY...", help="Keys, or the 
 Place = Annotated[Path, typer.Option("--out", metavar="PLACE", help="A new folder, or a .tar file.")]
 Source = Annotated[Path, typer.Argument(metavar="PLACE", help="The folder of a parts store, or a .tar file.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do remove; without it the list alone is shown.")]
+Slot = Annotated[str | None, typer.Option("--slot", metavar="SLOT", help="Parts of this slot; a * is any text.")]
+Recipe = Annotated[str | None, typer.Option("--run", metavar="NAME", help="What this recipe had made.")]
+Kind = Annotated[
+    str | None, typer.Option("--kind", metavar="KIND", help="part, model, weights, or what made it: search, test, ...")
+]
 
 
-def ls() -> dict[str, Any]:
+def ls(slot: Slot = None, run: Recipe = None, kind: Kind = None) -> dict[str, Any]:
     """List the finished products of the parts store, the newest last.
 
     \b
         assembler parts ls
+        assembler parts ls --kind part --slot 'stage.*' --run quickstart
     """
     store = _store()
-    found = sorted(store.products(), key=lambda p: str(p.card.get("created", "")))
-    _table(found)
+    asked = ((slot, part.slot), (run, part.recipe), (kind, part.kind))
+    wanted = [(pattern, said) for pattern, said in asked if pattern is not None]
+    with no_collection():  # all cards are held at once
+        every = (p for p in store.products() if all(fnmatchcase(said(p.card), pattern) for pattern, said in wanted))
+        found = sorted(every, key=lambda p: str(p.card.get("created", "")))
+        _table(found)
     say.line(f"{len(found):,} products, {_size(sum(p.size for p in found))}, in {store.root}")
     return {"root": str(store.root), "products": [_data(p) for p in found]}
 
 
 def show(key: Key) -> dict[str, Any]:
-    """Show how a product was made, its result and files.
+    """Show what a product is, what enters and leaves it, how it was made and what it is worth.
+
+    With --json all of its card.
 
     \b
         assembler parts show 3fa9
     """
     product = _store().find(key)
-    card = {"path": str(product.path), **product.card}
-    say.line(json.dumps(card, indent=1, ensure_ascii=False))
-    return card
+    say.line(f"{product.key}  {part.label(product.card)}")
+    for name, said in part.facts(product.card):
+        if said:
+            say.line(f"  {name:<12} {said}")
+    for name, entry in product.card["files"].items():
+        say.line(f"  {'file':<12} {product.path / name}  {_size(entry['size'])}")
+    return {"path": str(product.path), **product.card}
 
 
 def verify() -> dict[str, Any]:
@@ -141,24 +160,31 @@ def _store() -> Store:
 
 def _broken(store: Store) -> dict[str, str]:
     """Folders that are no whole product."""
-    folders = sorted(store.parts.glob("??/*"))
-    return {f.name: f"{f} is not whole" for f in folders if store.get(f.name) is None}
+    return {key: f"{store.parts / key[:2] / key} is not whole" for key in store.keys() if store.get(key) is None}
 
 
 def _table(products: list[Product]) -> None:
-    table = say.table("key", "phase", "what", "score", "made in", "size", "created", left=3)
-    for p in products:
-        score = next((f"{p.result[k]:.4f}" for k in ("test", "validation", "score") if k in p.result), "")
-        created = str(p.card.get("created", ""))[:16].replace("T", " ")
-        what = p.card.get("label") or str(p.card["run"]).partition(":")[2]
-        say.row(table, p.key[:8], p.card.get("phase", ""), what, score, f"{p.seconds:.1f} s", _size(p.size), created)
-    if products:
-        say.show(table)
+    rows = [
+        (
+            p.key[:8],
+            part.kind(p.card),
+            part.recipe(p.card),
+            part.label(p.card),
+            next(map(result, part.scores(p.card).values()), ""),
+            f"{p.seconds:.1f} s",
+            _size(p.size),
+            str(p.card.get("created", ""))[:16].replace("T", " "),
+        )
+        for p in products
+    ]
+    say.columns(("key", "kind", "run", "what", "score", "made in", "size", "created"), rows, left=4)
 
 
 def _data(product: Product) -> dict[str, Any]:
-    kept = {k: product.card.get(k, "") for k in ("run", "phase", "label", "created")}
-    return {"key": product.key, **kept, "seconds": product.seconds, "bytes": product.size}
+    card = product.card
+    kept = {k: card.get(k, "") for k in ("run", "phase", "label", "created")}
+    told = {"kind": part.kind(card), "recipe": part.recipe(card), "slot": part.slot(card), "scores": part.scores(card)}
+    return {"key": product.key, **kept, **told, "seconds": product.seconds, "bytes": product.size}
 
 
 def _size(count: float) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assembler.cli import say
-from assembler.cli.options import Device, Out, Overrides, Recipe
+from assembler.cli.options import Address, Device, Engine, Gpus, Out, Overrides, Recipe
 from assembler.cli.options import Study as StudyOption
 from assembler.cli.values import mapping, numbers
 from assembler.errors import InputError
@@ -51,9 +51,9 @@ def search(
     storage: Storage = None,
     study: StudyOption = None,
     timeout: Timeout = None,
-    engine: Annotated[str, typer.Option("--engine", help="processes, or ray: workers on a cluster.")] = "processes",
-    address: Annotated[str | None, typer.Option("--address", help="The Ray cluster; auto: this machine's.")] = None,
-    gpus: Annotated[float, typer.Option("--gpus", min=0.0, help="GPUs of a Ray worker, perhaps a share.")] = 0.0,
+    engine: Engine = "processes",
+    address: Address = None,
+    gpus: Gpus = 0.0,
     device: Device = "auto",
     out: Out = None,
 ) -> dict[str, Any]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from assembler.cli import say
 from assembler.cli.options import Study
+from assembler.report import part
 
 if TYPE_CHECKING:
     from assembler.pipeline.search.trials import Searched
     from assembler.search.lineage import Link
     from assembler.search.trial import Trial
 
-_SCORES = ("test", "validation", "score", "loss")
+_GONE = {"label": "no longer in the store"}
 Where = Annotated[
     str, typer.Argument(metavar="URL|PART", help="The storage of a search, the folder of its run, or a part's key.")
 ]
@@ -85,14 +87,17 @@ def _part(key: str) -> dict[str, Any]:
 
     store = Store(resources.store_home())
     asked = store.find(key)
-    table = say.table("part", "is its", "phase", "what", "scores", left=5)
     chain = []
     for depth, name, found in store.ancestry(asked):
         made = store.get(found)
-        card, result = (made.card, made.result) if made else ({"label": "no longer in the store"}, {})
-        scores = {n: v for n in _SCORES if isinstance(v := result.get(n), float)}
-        said = ", ".join(f"{n} {v:.4f}" for n, v in scores.items())
-        say.row(table, "  " * depth + found[:8], name, card.get("phase", ""), card.get("label", ""), said)
-        chain.append({"key": found, "depth": depth, "name": name, "label": card.get("label", ""), "scores": scores})
-    say.show(table)
+        link = {"key": found, "depth": depth, "name": name, **(part.origin(made.card) if made else _GONE)}
+        chain.append(link)
+    heads = ("part", "is its", "what", "run", "data", "seed", "objective", "scores")
+    say.columns(heads, [_row(link) for link in chain], left=len(heads))
     return {"part": asked.key, "chain": chain}
+
+
+def _row(link: Mapping[str, Any]) -> tuple[str, ...]:
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in link.get("scores", {}).items())
+    told = (str(link.get(name, "")) for name in ("label", "recipe", "data", "seed", "objective"))
+    return ("  " * link["depth"] + link["key"][:8], link["name"], *told, scores)

@@ -150,11 +150,10 @@ class Forms:
         return found
 
     def has_weights(self, place: Place, i: str) -> bool:
-        """Whether a step has parameters or buffers."""
+        """Whether a step has parameters or buffers, beside numbers that the recipe says."""
         if (id(place), i) not in self._weights:
             step = place.run(i)[0]
-            held = (*step.parameters(), *step.buffers()) if isinstance(step, nn.Module) else ()
-            self._weights[id(place), i] = bool(held)
+            self._weights[id(place), i] = isinstance(step, nn.Module) and bool(step.state_dict())
         return self._weights[id(place), i]
 
     def _traced(self, place: Place, i: str, node: Node, entry: Entry, bound: Mapping[str, Any]) -> fx.Graph | None:

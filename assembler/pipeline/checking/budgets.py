@@ -2,50 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assembler.errors import GraphError, RecipeError, near
+from assembler.assemble.spliced import splice
+from assembler.errors import GraphError, InputError, RecipeError, near
 from assembler.graph.core import Graph
 from assembler.graph.edit import extract
-from assembler.infer.cost import Cost, total
 from assembler.infer.shape import shapes
-from assembler.pipeline.checking.run import COSTS
 from assembler.pipeline.rewriting import planned
-from assembler.pipeline.slots import check_host, variants
+from assembler.pipeline.search.costs import ADDITIVE, BUDGETED, costs_of
+from assembler.pipeline.slots import in_host, variants
 from assembler.pipeline.spec import RunSpec
 from assembler.recipe.document import beside, changed
 from assembler.recipe.expressions import evaluate, parse
 from assembler.recipe.values import Leaf, Map, marked
+from assembler.rewrites.shorten import shallow
 from assembler.search.exact import Additive, BudgetError, solve
 from assembler.search.linear import bounded
 from assembler.wiring.build import build
 
 
-def limits(budget: Mapping[str, Any], costs: Mapping[str, Cost]) -> dict[str, float]:
-    """The budgets as numbers; an expression (`=0.5 * teacher`) is over the costs of the models made so far."""
-    return {name: _limit(name, said, costs) for name, said in budget.items()}
+def limits(
+    budget: Mapping[str, Any], graphs: Mapping[str, Graph], steps: dict[str, float] | None = None
+) -> dict[str, float]:
+    """The budgets as numbers; an expression (`=0.5 * teacher`) is over the costs of the models made so far.
+
+    `steps` is a table of latencies. Raises RecipeError for a cost that there is not, or a limit that is none.
+    """
+    return {name: _limit(name, said, graphs, steps) for name, said in budget.items()}
 
 
-def fixed(host: Graph, slots: tuple[str, ...]) -> dict[str, float]:
+def fixed(
+    host: Graph, slots: tuple[str, ...], wanted: Collection[str] = BUDGETED, steps: dict[str, float] | None = None
+) -> dict[str, float]:
     """What a model costs outside its slots."""
-    types, whole = shapes(host), total(host)
-    inside = [total(extract(host, slot, types)) for slot in slots]
-    return {name: float(getattr(whole, name) - sum(getattr(s, name) for s in inside)) for name in COSTS}
+    types, whole = shapes(host), costs_of(host, wanted, steps)
+    inside = [costs_of(extract(host, slot, types), wanted, steps) for slot in slots]
+    return {name: whole[name] - sum(one[name] for one in inside) for name in wanted}
 
 
 @dataclass(frozen=True)
 class Which:
-    """The model of a phase: the run's as it is written, or that of another recipe, with `changes` (path -> value)."""
+    """The model of a phase: the run's as it is written, or that of another recipe, with `changes` (path -> value).
+
+    With `blocks` every slot of the run keeps so many of each of its repeated blocks.
+    """
 
     changes: Mapping[str, Any] | None = None
     model: str | None = None
+    blocks: int | None = None
 
     @staticmethod
     def of(options: Mapping[str, Any]) -> Which:
         """What the options of a phase say."""
-        return Which(options.get("set"), options.get("model"))
+        return Which(options.get("set"), options.get("model"), options.get("blocks"))
 
 
 OWN = Which()
@@ -54,7 +66,12 @@ OWN = Which()
 
 def model_of(spec: RunSpec, which: Which = OWN) -> Graph:
     """The graph of the model of a phase."""
-    return build(tree_of(spec, which), name=spec.name)
+    graph = build(tree_of(spec, which), name=spec.name)
+    if which.blocks is None:
+        return graph
+    if not spec.split:
+        raise InputError("a model of so many 'blocks' a slot needs slots", hint="name them in the run's split:")
+    return shallow(graph, spec.split, which.blocks)
 
 
 def tree_of(spec: RunSpec, which: Which = OWN) -> Map:
@@ -73,10 +90,12 @@ def check(spec: RunSpec) -> None:
     host = "meta"
     for phase in spec.phases:
         kind = phase.entry.name
-        if phase.begins_with_recipe:
+        if phase.has_recipe:
             graphs[phase.name] = model_of(spec, Which.of(phase.options))
         elif kind == "rewrite" and (source := graphs.get(str(phase.options["of"]))) is not None:
             _plan(spec, phase.name, source, phase.options["apply"], graphs)
+        elif kind == "splice":
+            _splice(spec, phase.name, phase.options, graphs)
         elif phase.entry.option("makes") == "model" and kind != "rewrite":  # of the graph of the first that it reads
             of = phase.options.get("of")
             if (first := of[0] if isinstance(of, list) and of else of) in graphs:
@@ -84,7 +103,7 @@ def check(spec: RunSpec) -> None:
         elif kind == "incubate":
             host = str(phase.options.get("host", host))
             if host in graphs and spec.split:
-                check_host(graphs[host], host, variants(spec))
+                in_host(graphs[host], host, variants(spec))
         elif kind == "search" and _of_parts(phase.options) and host in graphs:
             _fits(spec, phase.name, graphs, host, phase.options.get("budget") or {})
 
@@ -103,6 +122,20 @@ def _plan(spec: RunSpec, phase: str, source: Graph, apply: list[Any], graphs: di
         graphs[phase] = found
 
 
+def _splice(spec: RunSpec, phase: str, options: Mapping[str, Any], graphs: dict[str, Graph]) -> None:
+    """Note what a model will be once it has slots of others."""
+    names = [options["of"], *options["take"].values()]
+    if not all(name in graphs for name in names):
+        return
+    graph = graphs[options["of"]]
+    try:
+        for slot, name in options["take"].items():
+            graph, _ = splice(graph, slot, graphs[name])
+    except GraphError as error:
+        raise error.at(_place(spec, phase, "take")) from None
+    graphs[phase] = graph
+
+
 def _fits(spec: RunSpec, phase: str, graphs: Mapping[str, Graph], host: str, budget: Mapping[str, Any]) -> None:
     """Raise BudgetError where no assembly is within the budget and the constraints that are linear in costs."""
     if not budget and not any(rule.costs for rule in spec.space.where):
@@ -115,19 +148,25 @@ def _fits(spec: RunSpec, phase: str, graphs: Mapping[str, Graph], host: str, bud
 
 
 def _problem(spec: RunSpec, graphs: Mapping[str, Graph], host: str, budget: Mapping[str, Any]) -> Additive:
-    found = {slot: [(v.label, total(v.graph)) for v in some] for slot, some in variants(spec).items()}
-    costs = {c: {s: tuple(float(getattr(cost, c)) for _, cost in some) for s, some in found.items()} for c in COSTS}
+    """What the parts will cost. What a machine takes is measured once they are there, and no budget before."""
+    wanted = (*BUDGETED, *(name for name in budget if name == "memory"))
+    known = {name: said for name, said in budget.items() if name in wanted or name not in ADDITIVE}
+    there = in_host(graphs[host], host, variants(spec))
+    found = {slot: [(v.label, costs_of(v.graph, wanted)) for v in some] for slot, some in there.items()}
+    costs = {c: {s: tuple(cost[c] for _, cost in some) for s, some in found.items()} for c in wanted}
     labels = {slot: tuple(label for label, _ in some) for slot, some in found.items()}
     scores = {slot: (0.0,) * len(some) for slot, some in found.items()}
-    most = limits(budget, {name: total(graph) for name, graph in graphs.items()})
-    return Additive(scores, costs, fixed(graphs[host], spec.split), most, labels)
+    return Additive(scores, costs, fixed(graphs[host], spec.split, wanted), limits(known, graphs), labels)
 
 
-def _limit(name: str, said: Any, costs: Mapping[str, Cost]) -> float:
-    if name not in COSTS:
-        raise RecipeError(f"there is no budget for '{name}'", hint=near(name, COSTS) or "budgets: params, flops")
+def _limit(name: str, said: Any, graphs: Mapping[str, Graph], steps: dict[str, float] | None) -> float:
+    if name not in ADDITIVE:
+        hint = near(name, ADDITIVE) or f"budgets: {', '.join(ADDITIVE)}"
+        raise RecipeError(f"there is no budget for '{name}'", hint=hint)
     if isinstance(said, str):
-        said = evaluate(parse(said, None), {model: getattr(cost, name) for model, cost in costs.items()})
+        tree = parse(said, None)
+        read = {model: costs_of(graphs[model], (name,), steps)[name] for model in graphs if model in tree.names}
+        said = evaluate(tree, {**dict.fromkeys(graphs, 0.0), **read})
     if isinstance(said, bool) or not isinstance(said, int | float) or said <= 0:
         raise RecipeError(f"the budget of '{name}' must be a number above 0, not {said!r}")
     return float(said)

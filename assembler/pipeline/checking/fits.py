@@ -57,7 +57,7 @@ class _Fits:
     def problems(self) -> Iterator[Problem]:
         for phase in self.spec.phases:
             kind = phase.entry.name
-            if phase.begins_with_recipe:
+            if phase.has_recipe:
                 yield from self.model(phase)
             elif kind in _INSIDE:
                 self.host = str(phase.options.get("host") or self.host or "meta")

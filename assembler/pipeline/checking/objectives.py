@@ -147,7 +147,9 @@ def _named(key: str, text: str, span: Span | None, scene: Scene) -> Iterator[Pro
     if scene.graph is None:
         return
     head, dot, inner = text.partition(".")
-    others = [*scene.models, *(["host"] if scene.kind == "incubate" else [])]
+    others = [*scene.models]
+    if scene.kind == "incubate":  # the host, and that with what another model has in the slot
+        others += ["host", *(f"{name}@host" for name in scene.models)]
     if dot and head == "ema" and "ema" not in others:
         others.append("ema")
         if not scene.averaged:

@@ -1,4 +1,4 @@
-"""What is wrong with a run's list of rewrites, without torch."""
+"""What is wrong with what a run makes of models that it has: lists of rewrites, slots of others; without torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from assembler.errors import AssemblerError, Problem, near
 from assembler.graph.core import Graph
+from assembler.graph.runs import ends
 from assembler.pipeline.checking.given import registered
 from assembler.recipe.values import Leaf, Map, Seq, Value, plain
 from assembler.registry import lookup
@@ -25,10 +26,26 @@ def source(value: Value, models: list[str], what: str = "read") -> Iterator[Prob
             yield Problem(said, one.span, hint=near(name, models) or made)
 
 
-def rewrites(value: Value, graph: Graph | None) -> Iterator[Problem]:
-    """What is wrong with the rewrites; `graph` is the recipe's, where that is what is rewritten."""
+def taken(value: Value, models: list[str], graph: Graph | None) -> Iterator[Problem]:
+    """What is wrong with the slots of a model that others are to fill; `graph` is the recipe's."""
+    if not isinstance(value, Map) or not len(value):
+        yield Problem("'take' must be a mapping of slots to models", value.span, hint="for instance {stage.1: teacher}")
+        return
+    for slot, name in value:
+        yield from source(name, models)
+        if graph is None:
+            continue
+        try:
+            for path in ends(slot) or (slot,):
+                graph.region(path)
+        except AssemblerError as error:
+            yield from error.at(value.key_span(slot)).problems
+
+
+def rewrites(value: Value, graph: Graph | None, key: str = "apply") -> Iterator[Problem]:
+    """What is wrong with the rewrites under `key`; `graph` is the recipe's, where that is what is rewritten."""
     if not isinstance(value, Seq) or not len(value):
-        yield Problem("'apply' must be a list of rewrites", value.span, hint=_EXAMPLE)
+        yield Problem(f"'{key}' must be a list of rewrites", value.span, hint=_EXAMPLE)
         return
     for number, one in enumerate(value):
         found = list(registered("rewrite", one, "rewrite", ("at",)))

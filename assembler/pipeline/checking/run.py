@@ -24,13 +24,16 @@ from assembler.train.terms import metrics
 from assembler.wiring.build import draft
 
 COSTS = ("params", "flops")
+PARTS = (*COSTS, "memory", "latency")
+"""What budgets bound: of candidates that are trained, of assemblies of parts."""
 _NEEDS = {
     "search": ("incubate", "trained parts"),
     "assemble": ("search", "the winner of a search"),
     "compare": ("assemble", "an assembled model"),
 }
 _ONCE = ("incubate", "search", "assemble", "compare")
-_DONE = {"rewrite": "rewritten", "merge": "merged", "tune": "trained further"}
+_DONE = {"rewrite": "rewritten", "merge": "merged", "tune": "trained further", "splice": "spliced"}
+_NOTHING = Map()
 _TAKEN = ("assembled", "host", "slot", "test", "end_to_end_total", "end_to_end_tune", "random_assembly")
 """What runs, objectives and tables call things of their own: no phase can have the name."""
 
@@ -169,17 +172,19 @@ class RunCheck:
         yield from arguments(entry, body.drop("phase"), body.span or span, ("phase",))
         yield from self.searching(body) if kind == "search" else ()
         yield from self.order(name, kind, plain(body.get("mode", Leaf("parts"))), span)
-        scene = self.scene(kind, body.get("train"))
+        scene = self.scene(kind, body)
         options: dict[str, Callable[[Value], Iterator[Problem]]] = {
             "train": training,
+            "grow": training,
             "objective": lambda v: objective(v, scene),
             "turns": lambda v: turns(v, scene, beside="objective" in body),
             "trained": lambda v: paths(v, scene, "trained"),
-            "budget": self.budget,
+            "budget": lambda v: self.budget(v, plain(body.get("mode", Leaf("parts")))),
             "model": lambda v: self.other(name, v, body.get("set")),
             "set": lambda v: iter(()) if "model" in body else self.set(v),
             "of": lambda v: check_rewrites.source(v, self.models, _DONE.get(kind, "read")),
             "base": lambda v: check_rewrites.source(v, self.models),
+            "take": lambda v: check_rewrites.taken(v, self.models, self.graph if self.sound else None),
             "method": lambda v: registered("merge", _fixed(v), "name"),
             "apply": lambda v: check_rewrites.rewrites(v, self._written(body)),
         }
@@ -188,12 +193,18 @@ class RunCheck:
                 yield from look(body.get(key))
         if kind == "incubate":
             yield from self.host(body.get("host", Leaf("meta", span)))
+        self.note(name, kind, body, scene)
+
+    def note(self, name: str, kind: str, body: Map, scene: Scene) -> None:
+        """Note which model a phase makes, and whether that may have other steps than the run's."""
         self.kinds.add(kind)
-        if kind == "rewrite" or not {"set", "model"}.isdisjoint(body.keys()):
+        if kind in ("rewrite", "splice") or not {"set", "model", "blocks"}.isdisjoint(body.keys()):
             self.changed.add(name)
+        if "set" in body and "model" not in body:
+            self.graphs[name] = scene.graph
         if kind == "incubate" and body.get("host", Leaf("meta")) in [Leaf(name) for name in self.changed]:
             self.changed.add("host")
-        if entry.option("makes"):
+        if registry.lookup("phase", kind).option("makes"):
             self.models.append("assembled" if kind == "assemble" else name)
 
     def _written(self, body: Map) -> Graph | None:
@@ -254,11 +265,11 @@ class RunCheck:
             draft(model, found)
             yield from found
 
-    def budget(self, value: Value) -> Iterator[Problem]:
-        section = value if isinstance(value, Map) else Map()
+    def budget(self, value: Value, mode: object) -> Iterator[Problem]:
+        section, costs = value if isinstance(value, Map) else Map(), PARTS if mode == "parts" else COSTS
         for name, limit in section:
-            if name not in COSTS:
-                hint = near(name, COSTS) or f"budgets: {', '.join(COSTS)}"
+            if name not in costs:
+                hint = near(name, costs) or f"budgets: {', '.join(costs)}"
                 yield Problem(f"there is no budget for '{name}'", section.key_span(name), hint=hint)
             said = plain(limit)
             try:
@@ -284,12 +295,23 @@ class RunCheck:
         hint = f"{made}a phase '{name}' before it would make one" if _makes_model(name) else made.rstrip("; ")
         return replace(problem, hint=hint or "a phase before it, for instance 'teacher', has to make a model")
 
-    def scene(self, kind: str, train: Value | None = None) -> Scene:
-        """What an objective in a phase of that kind, with these settings, may read."""
-        sections = [s for s in (self.tree.get("train"), train) if isinstance(s, Map)]
+    def scene(self, kind: str, body: Map = _NOTHING) -> Scene:
+        """What an objective in a phase of that kind, with these options, may read."""
+        sections = [s for s in (self.tree.get("train"), body.get("train")) if isinstance(s, Map)]
         averaged = any(plain(s.get("ema", Leaf(None))) for s in sections)
-        graph = self.graph if self.sound else None
+        graph = self._graph(body) if self.sound else None
         return Scene(graph, tuple(self.models), frozenset(self.changed), kind, averaged, self.graphs)
+
+    def _graph(self, body: Map) -> Graph | None:
+        """The graph of the run's model as a phase changes it, None where the changes are wrong."""
+        changes, found = body.get("set"), list[Problem]()
+        if "model" in body or not isinstance(changes, Map):
+            return self.graph
+        try:
+            graph = draft(changed(self.model, entries(changes)), found)
+        except RecipeError:
+            return None
+        return None if found else graph
 
     def split(self) -> Iterator[Problem]:
         value = self.tree.get("split")

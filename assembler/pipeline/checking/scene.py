@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from assembler.graph.core import Graph
-from assembler.graph.values import with_items
+from assembler.graph.values import matching, with_items
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,10 @@ class Scene:
         return [*dict.fromkeys(n for names in known for n in names), *(["slot"] if self.kind == "incubate" else [])]
 
     def has(self, name: str) -> bool:
-        """Whether the model in training has a value of that name; outputs of a step beyond its first count."""
+        """Whether the model in training has a value of that name; outputs of a step beyond its first
+        count, its weights, and patterns that name any value."""
         assert self.graph is not None
-        if name in self.own():
+        if name in self.own() or ("*" in name and matching(self.graph, name)):
             return True
         more = with_items(self.graph, [name])
         return name in more.nodes or name in more.names

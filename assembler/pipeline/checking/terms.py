@@ -16,6 +16,7 @@ from assembler.infer.hints import other_axis
 from assembler.infer.shape import meta_values, shapes
 from assembler.recipe.values import Map, Seq, Value
 from assembler.train.data.source import Declared
+from assembler.train.spread import spread
 from assembler.train.terms import Term, Terms, loss_entry, read
 
 _CLASSES = "cross_entropy"
@@ -57,7 +58,8 @@ class Values:
 
     def inside(self, slot: str, host: Graph) -> Values:
         """What a part in a slot of `host` may read."""
-        return replace(self, slot=slot, others={**self.others, "host": host})
+        swapped = {f"{name}@host": host for name in self.others}  # another part in the slot, else the host
+        return replace(self, slot=slot, others={**self.others, **swapped, "host": host})
 
     def type(self, name: str) -> TensorType:
         """The type of a named value. Raises RecipeError where there is none."""
@@ -74,7 +76,7 @@ class Values:
 def term_problems(objectives: list[Said], values: Values) -> Iterator[Problem]:
     """Terms whose loss does not accept what it is given, or whose labels are more than the classes told apart."""
     for said in objectives:
-        terms = read(said.spec, said.path)
+        terms = read(spread(said.spec, values.own, values.others), said.path)
         types, missing = _types(terms, values)
         if missing:
             yield from (_place(p, terms, said, name) for name, p in missing if values.strict)

@@ -17,6 +17,7 @@ from assembler.pipeline.claims.exact import Number, measured
 from assembler.pipeline.claims.runs import Workshop, failed, model_name, trained
 from assembler.pipeline.claims.spec import COSTS, Claim, Measure
 from assembler.pipeline.code import code_of
+from assembler.pipeline.spending import counted
 from assembler.pipeline.state import Run
 from assembler.recipe.document import Document
 from assembler.train.terms import ordered
@@ -142,25 +143,29 @@ def _values(
     if claim.metric == "train_flops":
         return {n: tuple(float(_spent(states[n], [end])) for end in ends[n]) for n in states}
     shop.tell(f"{claim.name}: metric")
-    tasks = {n: [_assess(s, made, claim) for made in ends[n]] for n, s in states.items()}
+    tasks = {
+        n: [_assess(s, made, claim, seed) for seed, made in zip(s.seeds, ends[n], strict=True)]
+        for n, s in states.items()
+    }
     several = list(states.values())
     shop.make(several, [t for some in tasks.values() for t in some])
     return {n: tuple(float(s.product(t).result["value"]) for t in tasks[n]) for n, s in states.items()}
 
 
-def _assess(state: Run, made: Task, claim: Claim) -> Task:
-    """The task that takes the metric of a trained model."""
+def _assess(state: Run, made: Task, claim: Claim, seed: int) -> Task:
+    """The task that takes the metric of a trained model, which may compare it with others of the run."""
     said: Any = claim.metric or f"test.{state.spec.metric}"
     split, _, metric = said.partition(".") if isinstance(said, str) else (said["split"], "", None)
     objective: Any = metric or {k: v for k, v in said.items() if k != "split"}
     common = state.common(0, None, None)
     inputs = {name: common[name] for name in ("data", "data_id", "task", "device")}
-    graph = state.graphs.get(model_name(state, claim.model)) or Graph((), {}, ())
+    own = model_name(state, claim.model)
+    graph = state.graphs.get(own) or Graph((), {}, ())
     code = code_of(graph, [] if metric else objective, {})
     return task(
         "assembler.pipeline.claims.jobs:assess",
         {**inputs, "split": split, "metric": objective if metric else ordered(objective)},
-        {"model": made},
+        {**state.teachers(seed, None if metric else objective, own), "model": made},
         label=f"{said if isinstance(said, str) else split} of {made.name}",
         phase="metric",
         code=[*code, module_code("assembler.train.evaluate")],
@@ -192,5 +197,5 @@ def _cost(state: Run, ends: Sequence[Task]) -> dict[str, Any]:
 
 def _spent(state: Run, ends: Sequence[Task]) -> int:
     """Training FLOPs of the models `ends` and of all that they stand on."""
-    found = (state.results.get(made) for made in closure(ends))
-    return sum(int(p.result.get("train_flops", 0)) for p in found if isinstance(p, Product))
+    found = ((made.phase, state.results.get(made)) for made in closure(ends))
+    return sum(counted(((phase, p) for phase, p in found if isinstance(p, Product)), ["train_flops"]).values())

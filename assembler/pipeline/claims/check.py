@@ -83,11 +83,19 @@ class _Claim:
         if value is None:
             return
         phases = self.document.tree.get("phases") if self.document.kind == "run" else None
-        known = phases.keys() if isinstance(phases, Map) else (["train"] if "data" in self.body else [])
+        known = [*phases.keys()] if isinstance(phases, Map) else (["train"] if "data" in self.body else [])
+        known += self.added()
         if plain(value) not in known:
             said = f"no phase of the run is called {checks.shown(plain(value))}"
             hint = near(str(plain(value)), known) or (f"phases: {', '.join(known)}" if known else "a model has none")
             yield Problem(said, value.span, hint=hint)
+
+    def added(self) -> list[str]:
+        """The phases that the claim's changes add to the run."""
+        arms = self.body.get("arms", Map())
+        changes = [self.body.get("at", Map()), *((c for _, c in arms) if isinstance(arms, Map) else ())]
+        paths = (path.split(".") for some in changes if isinstance(some, Map) for path in some.keys())
+        return [path[1] for path in paths if path[0] == "phases" and len(path) > 1]
 
     def at(self, value: Value | None) -> Iterator[Problem]:
         if value is None:
@@ -100,7 +108,8 @@ class _Claim:
     def scene(self) -> Scene:
         """What a check may read: the values of the model as the claim changes it."""
         changes = self.body.get("at", Map())
-        return Scene(self.models.changed(self.document, changes)[0] if isinstance(changes, Map) else None)
+        known = isinstance(changes, Map) and "after" not in self.body  # what rewrites make of it takes torch
+        return Scene(self.models.changed(self.document, changes)[0] if known else None)
 
     def names(self, own: list[str]) -> Iterator[Problem]:
         """What is wrong with the expectation; it may read `own` and the vars."""

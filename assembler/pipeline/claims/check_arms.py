@@ -100,9 +100,17 @@ def _metric(body: Map, around: Around) -> Iterator[Problem]:
         if split is None or plain(split) not in SPLITS:
             yield Problem("a metric of values needs 'split'", (split or value).span, hint="split: test")
         said = value.drop("split")
-        yield from objective(said, replace(around.scene, averaged=False), alone="terms" not in said)
+        made = _made(around)
+        scene = replace(around.scene, averaged=False, models=made, changed=frozenset(made))
+        yield from objective(said, scene, alone="terms" not in said)
     else:
         yield from _word(str(plain(value)), value)
+
+
+def _made(around: Around) -> tuple[str, ...]:
+    """The phases of a run whose models a metric may compare with."""
+    phases = around.document.tree.get("phases") if around.document.kind == "run" else None
+    return tuple(phases.keys()) if isinstance(phases, Map) else ()
 
 
 def _word(said: str, value: Value) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from assembler.graph.core import Graph
 from assembler.graph.modes import MODES
 from assembler.graph.values import covers
 from assembler.pipeline.checking.given import arguments
+from assembler.pipeline.checking.rewrites import rewrites
 from assembler.pipeline.checking.scene import Scene
 from assembler.pipeline.claims import spec
 from assembler.pipeline.claims.check_models import Models
@@ -54,6 +55,8 @@ def measure(body: Map, around: Around, span: Span | None, beside: tuple[str, ...
         return
     yield from arguments(entry, given, span, beside)
     yield from _setup(body)
+    if "after" in body:
+        yield from rewrites(body.get("after"), None, "after")
     yield from _steps(body, entry, around.scene)
     if around.scene.graph is not None:
         yield from _values(entry, body, around.scene)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,17 +11,20 @@ from torch import Tensor
 
 from assembler import registry
 from assembler.checks.openings import Openings
-from assembler.checks.subject import Setup, Subject
+from assembler.checks.subject import BEFORE, Setup, Subject
 from assembler.compile.lower import lower
 from assembler.errors import AssemblerError, RecipeError, StepError
 from assembler.graph.core import Graph
 from assembler.pipeline.claims.spec import Measure, evaluated, scope
+from assembler.pipeline.rewriting import all_applied
 from assembler.pipeline.search.candidates import Candidates
 from assembler.pipeline.weights.loading import load_into, places
 from assembler.recipe.document import Document, beside, varied
 from assembler.recipe.overrides import Change
 from assembler.recipe.values import Leaf, Map, marked, plain
+from assembler.rewrites.spec import orders
 from assembler.train.data.core import load, load_test
+from assembler.train.spread import spread
 from assembler.wiring.build import build
 
 SAMPLES = 64
@@ -69,11 +72,25 @@ def subject_of(document: Document, measure: Measure, seed: int, trained: Trained
         torch.float32 if measure.precision == "float32" else torch.float64,
         measure.inputs if isinstance(measure.inputs, Mapping) else {},
         _samples(document, measure.inputs) if isinstance(measure.inputs, str) else None,
-        measure.steps,
     )
     weights = trained.weights if trained else _begun(document, graph, seed)
     state = trained.state if trained else None
-    return Subject(graph, seed, setup, weights, _other(document), state, lambda: _openings(document))
+    found = Subject(graph, seed, setup, weights, _other(document), state, lambda: _openings(document))
+    if measure.after:
+        found = _after(found, measure.after)
+    known = {} if found.before is None else {BEFORE: found.before.graph}
+    said: Any = spread({"graph": plain(measure.steps)}, found.graph, known)
+    steps = marked(said["graph"], measure.steps.span)
+    assert isinstance(steps, Map)
+    return replace(found, setup=replace(setup, steps=steps))
+
+
+def _after(model: Subject, wanted: Sequence[Any]) -> Subject:
+    """A model after rewrites, computed exactly, that knows what it was before them."""
+    state = lower(model.graph, seed=model.seed).state_dict() if model.weights is None else model.weights
+    exact = {k: t.double() if t.is_floating_point() else t for k, t in state.items()}
+    graph, weights = all_applied(model.graph, orders(wanted), exact)
+    return replace(model, graph=graph, weights=weights, before=model, _made={})
 
 
 def _openings(document: Document) -> Openings:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from assembler.assemble.fitting import joined
+from assembler.assemble.frozen import Frozen, compared
 from assembler.assemble.hybrid import value_paths, values_of
 from assembler.assemble.job import Job
 from assembler.assemble.judging import score
@@ -15,7 +17,7 @@ from assembler.assemble.weights import load_there
 from assembler.compile.lower import lower
 from assembler.graph.modes import in_mode
 from assembler.graph.values import with_items
-from assembler.pipeline.jobs import model_of
+from assembler.pipeline.jobs import model_of, teachers_of
 from assembler.train.data.core import Split, load, load_test
 from assembler.train.device import resolve
 from assembler.train.evaluate import evaluating, measure
@@ -34,12 +36,16 @@ def assess(job: Job) -> dict[str, Any]:
         load_there(module, model.weights)
         value = score(module.to(device), model.graph, split.to(device), task, f"the {name} loss")[0]
         return {"value": value, "samples": len(split)}
-    return {"value": _objective(model, split, metric, device), "samples": len(split)}
-
-
-def _objective(model: Model, split: Split, metric: Mapping[str, Any], device: torch.device) -> float:
     objective = Objective.from_spec(metric, path="metric")
-    wanted = [need for need in sorted(objective.needs) if need not in split.fields]
+    beside = compared(teachers_of(job), objective.needs, device=device)
+    return {"value": _objective(model, split, objective, device, beside), "samples": len(split)}
+
+
+def _objective(
+    model: Model, split: Split, objective: Objective, device: torch.device, beside: Sequence[Frozen]
+) -> float:
+    theirs = {value for one in beside for value in one.names.values()}
+    wanted = [need for need in sorted(objective.needs) if need not in split.fields and need not in theirs]
     graph = with_items(in_mode(model.graph, "eval"), wanted)
     paths = value_paths(graph, wanted)
     taken = set(graph.input_names)
@@ -49,4 +55,4 @@ def _objective(model: Model, split: Split, metric: Mapping[str, Any], device: to
     load_there(module, model.weights)
     with evaluating(module.to(device)), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return measure(named(module, graph, names), split.to(device), objective)
+        return measure(joined(beside, named(module, graph, names)), split.to(device), objective)

@@ -19,6 +19,7 @@ from assembler.pipeline.claims import budget
 from assembler.pipeline.claims.exact import Trained
 from assembler.pipeline.jobs import model_of
 from assembler.pipeline.spec import RunSpec, read
+from assembler.pipeline.spending import counted
 from assembler.pipeline.state import Run
 from assembler.pipeline.summary import main_model
 from assembler.recipe.document import Document
@@ -89,11 +90,8 @@ class Workshop:
 
 def _spent(state: Run, end: Task) -> dict[str, float]:
     """Training FLOPs of each phase that a model stands on. Raises what a failed training says."""
-    found: dict[str, float] = {}
-    for made in closure([end]):
-        flops = float(state.product(made).result.get("train_flops", 0))
-        found[made.phase] = found.get(made.phase, 0.0) + flops
-    return found
+    found = counted(((made.phase, state.product(made)) for made in closure([end])), ["train_flops"])
+    return {phase: float(flops) for phase, flops in found.items()}
 
 
 def model_name(state: Run, wanted: str) -> str:

@@ -15,10 +15,10 @@ from assembler.recipe.document import Document, entries, varied
 from assembler.recipe.expressions import Expression, parse
 from assembler.recipe.overrides import Change
 from assembler.recipe.scope import Scope, resolve, scope_of
-from assembler.recipe.values import Leaf, Map, Value, marked, plain
+from assembler.recipe.values import Leaf, Map, Seq, Value, marked, plain
 
 COMMON = ("doc", "expect", "at", "seeds", "seeds_holding", "model")
-EXACT = ("check", "inputs", "mode", "precision", "graph")
+EXACT = ("check", "inputs", "mode", "precision", "graph", "after")
 ARMS = ("arms", "metric", "budget")
 TRAINING = ("data", "train", "task")
 """What a claim of a model says about how its arms are trained; a run says it for itself."""
@@ -31,7 +31,10 @@ _RELATION = re.compile(r"(<=|>=|==|!=|<|>|in\b|not\s+in\b)")
 
 @dataclass(frozen=True)
 class Measure:
-    """A check with its arguments, and how the model is run for it. `inputs` are ranges by name, or a split's name."""
+    """A check with its arguments, and how the model is run for it. `inputs` are ranges by name, or a split's name.
+
+    `after` are rewrites that the model has gone through.
+    """
 
     check: str
     args: Map = field(default_factory=Map)
@@ -39,6 +42,7 @@ class Measure:
     mode: str = "eval"
     precision: str = "float64"
     steps: Map = field(default_factory=Map)
+    after: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ def measure_of(body: Map) -> Measure:
         str(plain(body.get("mode", Leaf("eval")))),
         str(plain(body.get("precision", Leaf("float64")))),
         body.get("graph", Map()),
+        tuple(plain(body.get("after", Seq(())))),
     )
 
 

@@ -16,6 +16,7 @@ from assembler.assemble.store import Store
 from assembler.assemble.task import Task
 from assembler.errors import AssemblerError, InputError, RecipeError
 from assembler.infer.shape import shapes
+from assembler.pipeline.cards import about
 from assembler.pipeline.checking.check import check
 from assembler.pipeline.claims import spec
 from assembler.pipeline.claims.arms import Arm, compare
@@ -82,7 +83,7 @@ def verify(
     found = []
     with ExitStack() as stack:
         store = Store(resources.store_home())
-        runner = Runner(store, workers or default_workers(), on_event)
+        runner = Runner(store, workers or default_workers(), on_event, describe=about)
         shop = Workshop(runner, str(resolve(device)), on_phase, on_tasks)
         entered = False
         for claim in wanted:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from assembler.assemble.task import Task
 from assembler.errors import InputError
 from assembler.graph.core import Graph
+from assembler.pipeline.state import ASSEMBLED as NAME
 from assembler.registry import phase
 
 if TYPE_CHECKING:
     from assembler.pipeline.state import Run
-
-NAME = "assembled"
 
 
 @phase(makes="assembly")

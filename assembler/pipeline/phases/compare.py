@@ -10,8 +10,9 @@ from assembler.assemble.product import Product
 from assembler.assemble.task import Task
 from assembler.errors import InputError
 from assembler.infer.cost import train_flops
-from assembler.pipeline.phases.assemble import NAME, assembly
+from assembler.pipeline.phases.assemble import assembly
 from assembler.pipeline.spending import path_flops
+from assembler.pipeline.state import ASSEMBLED as NAME
 from assembler.registry import phase
 from assembler.train.data.core import load
 from assembler.train.spec import FitSpec

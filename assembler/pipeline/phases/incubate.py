@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from assembler.assemble.plan import Failure
@@ -10,7 +11,7 @@ from assembler.errors import InputError
 from assembler.graph.text import to_text
 from assembler.infer.cost import total
 from assembler.pipeline.code import code_of
-from assembler.pipeline.slots import check_host, written
+from assembler.pipeline.slots import written
 from assembler.pipeline.weights.beginning import part_needs
 from assembler.recipe.edits import replaced
 from assembler.registry import phase
@@ -25,25 +26,29 @@ def incubate(
     run: Run,
     *,
     host: str = "meta",
-    start: Literal["random", "host"] = "random",
+    start: Literal["random", "host", "copies"] = "random",
     objective: list[dict[str, Any]] | dict[str, Any] | None = None,
+    trained: list[str] | None = None,
     train: dict[str, Any] | None = None,
 ) -> None:
     """Train each slot's variants inside the frozen `host`, independently of each other.
 
     The objective says how: on the task (the default; Deep Incubation), against the host's or the teacher's own value
-    at the slot (`{loss: normalized_mse, value: slot, target: host.slot}`; block-wise distillation), or both. Steps of
-    an imported model that a variant leaves as they are (`keep`) begin with the host's weights. With `start: host` all
-    do where they fit; steps with `weights:` begin with those.
+    at the slot (`{loss: normalized_mse, value: slot, target: host.slot}`; block-wise distillation), against the host
+    with the teacher's part in the slot (`{loss: kl, value: logits, target: teacher@host.logits}`; m2mKD), or several.
+    `trained` are the steps that are trained, of a part all by default.
+
+    Parts begin `random`; with what they have in common with the `host`'s own, copied, sliced or grown; or as `copies`
+    of its blocks, each with its share of what they add. Steps of an imported model that a variant leaves as they are
+    (`keep`) begin with the host's weights anyway, steps with `weights:` with those. Where the host has other features
+    at a slot, the part stands between stitch layers, fitted by least squares.
     """
-    graph = run.host_model(host)
     if not run.spec.split:
         raise InputError("incubation needs slots", hint="name them in the run's split:, for instance [stage.*]")
-    check_host(graph, host, run.variants)
-    run.host = host
+    run.seat(host)
     for seed in run.seeds:
         run.parts[seed] = {
-            (slot, i): _part(run, variant, seed, start, objective, train)
+            (slot, i): _part(run, variant, seed, objective, {"start": start, "train": train, "trained": trained})
             for slot, found in run.variants.items()
             for i, variant in enumerate(found)
         }
@@ -55,16 +60,19 @@ def _part(
     run: Run,
     variant: Variant,
     seed: int,
-    start: str,
     objective: list[dict[str, Any]] | dict[str, Any] | None,
-    train: dict[str, Any] | None,
+    how: Mapping[str, Any],
 ) -> Task:
     inputs = {
         "slot": variant.slot,
         "part": to_text(variant.graph),
-        "start": start,
-        **run.common(seed, train, objective),
+        "start": how["start"],
+        **run.common(seed, how["train"], objective),
     }
+    if any(variant.stitches):
+        inputs["stitches"] = list(variant.stitches)
+    if how["trained"]:
+        inputs["trained"] = list(how["trained"])
     if (changed := replaced(written(run.spec, dict(variant.picks)))) is not None:
         inputs["changed"] = changed
     needs = {"host": run.models[run.host][seed], **run.teachers(seed, objective)}

@@ -12,12 +12,19 @@ if TYPE_CHECKING:
 
 
 @phase(makes="recipe")
-def meta(run: Run, *, set: dict[str, Any] | None = None, train: dict[str, Any] | None = None) -> None:
+def meta(
+    run: Run,
+    *,
+    set: dict[str, Any] | None = None,
+    blocks: int | None = None,
+    train: dict[str, Any] | None = None,
+) -> None:
     """Train the shallow meta model that parts are incubated in (Deep Incubation, Ni et al. 2023).
 
-    `set` lays changes over the model recipe (`{vars.depth: 1}`), `train` over the run's training settings.
+    `set` lays changes over the model recipe (`{vars.depth: 1}`), `train` over the run's training settings. With
+    `blocks: 1` every slot keeps one of each of its repeated blocks, whatever the model is, imported or written.
     """
-    run.add_model(run.phase, Which(set), train)
+    run.add_model(run.phase, Which(set, blocks=blocks), train)
 
 
 @phase(makes="recipe")

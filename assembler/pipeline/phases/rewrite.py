@@ -16,8 +16,6 @@ from assembler.rewrites.spec import orders
 if TYPE_CHECKING:
     from assembler.pipeline.state import Run
 
-ASSEMBLED = "assembled"
-
 
 @phase(makes="model")
 def rewrite(
@@ -48,7 +46,7 @@ def rewrite(
 def _graph(run: Run, of: str, seed: int, source: Task, apply: list[str | dict[str, Any]]) -> Graph:
     """The rewritten graph; weights are read where a rewrite goes by them."""
     wanted = orders(apply)
-    before = run.assembled[seed] if of == ASSEMBLED else run.graphs[of]
+    before = run.graph_of(of, seed)
     if not any(one.rewrite.needs_weights for one in wanted):
         return all_applied(before, wanted)[0]
     return all_applied(before, wanted, model_of(run.product(source)).weights)[0]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from assembler.pipeline.checking.budgets import limits
 from assembler.pipeline.checking.search import USUAL
+from assembler.pipeline.search.costs import latencies
 from assembler.pipeline.search.found import searched
 from assembler.pipeline.search.settings import Settings
 from assembler.registry import phase
@@ -32,17 +33,20 @@ def search(
     """Choose one part a slot: assemblies are put together and validated, the best within the budget wins.
 
     `sampler` is `exact` (parts' scores added up and solved, then the best few validated), `random`, `evolution`,
-    `tpe` or another. `budget` bounds `params` and `flops` of the whole model, as numbers or expressions over the models
-    made so far (`=0.35 * teacher`); what breaks the space's `where:` is refused. Other modes train candidates of the
-    whole model, as `train` says, and need no parts: `trials` each from the start, `inherit` each from its parent's
-    weights, `supernet` all with shared ones. `screen`, `prune`, `supernet` and `objectives` are those of a space's
-    `search:`.
+    `tpe` or another. `budget` bounds `params` and `flops` of the whole model, of assemblies also `memory` (bytes of all
+    values of a sample) and `latency` (milliseconds on this machine, measured step by step), by numbers or expressions
+    over the models made so far (`=0.35 * teacher`); what breaks the space's `where:` is refused. Other modes train
+    candidates of the whole model, as `train` says, and need no parts: `trials` each from the start, `inherit` each from
+    its parent's weights, `supernet` all with shared ones. `screen`, `prune`, `supernet` and `objectives` are those of a
+    space's `search:`.
     """
+    with latencies(run.runner.store.root) as steps:
+        most = limits(budget or {}, run.graphs, steps)
     how = Settings(
         data=dict(run.spec.data),
         sampler=sampler or USUAL.get(mode, "tpe"),
         trials=trials,
-        budget=limits(budget or {}, {name: run.cost(name) for name in run.graphs}),
+        budget=most,
         train=settings(run.spec.train, train or {}),
         objectives=objectives or ({"loss": "minimize"} if mode == "parts" else None),
         mode=mode,

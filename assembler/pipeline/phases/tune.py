@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from assembler.pipeline.checking.budgets import Which
+from assembler.pipeline.jobs import PARENT
 from assembler.registry import phase
+from assembler.train.spec import settings
 
 if TYPE_CHECKING:
     from assembler.pipeline.state import Run
@@ -15,6 +18,9 @@ def tune(
     run: Run,
     *,
     of: str,
+    set: dict[str, Any] | None = None,
+    start: Literal["host", "copies"] = "host",
+    grow: dict[str, Any] | None = None,
     train: dict[str, Any] | None = None,
     objective: list[dict[str, Any]] | dict[str, Any] | None = None,
     trained: list[str] | None = None,
@@ -22,14 +28,22 @@ def tune(
     """Train the model `of` further; the result is the run's model from then on, by this phase's name.
 
     `trained` are the steps that are trained, all by default; the others keep their weights. The model `of` stays as it
-    is, so that several phases may start from one, and `merge` may bring them together.
+    is, so that several phases may start from one, and `merge` may bring them together. With `set`, be it {}, it is the
+    run's own model with these changes that begins with the weights of `of`: another head, fewer layers. What `of` has
+    not begins afresh, or where sizes differ with the nearest to it; with `start: copies` more copies of repeated blocks
+    begin as copies of those of `of`, each with its share of what they add. With `grow: {steps: 100}`, training settings
+    of its own, the map from the one model's weights to the other's is trained first (LiGO, Wang et al. 2023).
     """
-    graph = run.host_model(of)
-    more = {"trained": list(trained)} if trained else {}
+    sources = run.made_before(of)
+    own = None if set is None else run.model_graph(Which(set))
+    graphs = {seed: own or run.graph_of(of, seed) for seed in sources}
+    source_is = "host" if set is None else PARENT
+    more: dict[str, Any] = {"start": start, **({"trained": list(trained)} if trained else {})}
+    more |= {"grow": settings(run.spec.train, grow)} if grow is not None and own is not None else {}
     made = {
         seed: run.training(
-            run.phase, graph, seed, train, objective, {"host": source, **run.teachers(seed, objective)}, more
+            run.phase, graphs[seed], seed, train, objective, {source_is: source, **run.teachers(seed, objective)}, more
         )
-        for seed, source in run.made_before(of).items()
+        for seed, source in sources.items()
     }
-    run.becomes(made, graph)
+    run.becomes(made, next(iter(graphs.values())))

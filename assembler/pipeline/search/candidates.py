@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from assembler.errors import RecipeError
-from assembler.graph.core import Graph, TensorType
+from assembler.graph.core import Graph
 from assembler.graph.text import to_text
-from assembler.infer.cost import measured, total
 from assembler.infer.parts import variant_cost
-from assembler.infer.shape import dtype_of, signature
+from assembler.pipeline.search.costs import BUDGETED, costs_of
 from assembler.recipe.choices import Choice, Pick, Space, decide, space
 from assembler.recipe.choices.decision import MOVES
 from assembler.recipe.values import Leaf, Map, plain
@@ -19,24 +17,29 @@ from assembler.recipe.write import to_yaml
 from assembler.search.growth import Growth
 from assembler.wiring.variants import Variant, Variants
 
-BUDGETED = ("params", "flops")
 _KEPT = 64
 
 
 class Candidates:
     """The candidates of a model's open choices. `costs` are reckoned beside those that the space's `where` reads.
 
-    What two candidates have in common is laid out, wired, verified and measured once.
+    What two candidates have in common is laid out, wired, verified and measured once; `steps` is a table of latencies.
     """
 
-    def __init__(self, model: Map, name: str, costs: Collection[str] = BUDGETED) -> None:
+    def __init__(
+        self,
+        model: Map,
+        name: str,
+        costs: Collection[str] = BUDGETED,
+        steps: dict[str, float] | None = None,
+    ) -> None:
         self.model, self.name = model, name
         self.space: Space = space(model)
         self.wanted = {*costs, *self.space.costs}
         self.growth = _growth(model, self.space, self._built)
         self._variants = Variants(model, self.space, name)
         self._kept: dict[tuple[tuple[str, Pick], ...], Variant] = {}
-        self._steps: dict[Any, float] = {}
+        self._steps: dict[str, float] = {} if steps is None else steps
 
     def begin(self) -> None:
         """Raise RecipeError where constraints on decisions leave no choice at all, with those that do."""
@@ -105,48 +108,3 @@ def _growth(model: Map, found: Space, built: Any) -> Growth | None:
         return None
     section = plain(model.get(MOVES))
     return Growth(tuple(section["of"] if isinstance(section, dict) else section), built, found.moves.k)
-
-
-def costs_of(
-    graph: Graph, wanted: Collection[str] = BUDGETED, steps: dict[Any, float] | None = None
-) -> dict[str, float]:
-    """What budgets and constraints bound, those of `wanted` alone, for one sample.
-
-    `params`; `flops` of a forward pass; `memory`, the bytes of all values that steps make; `depth`, the steps on the
-    longest way through; `steps` altogether; `latency`, milliseconds of a forward pass on the CPU, the sum of its
-    steps, each measured once and then looked up in the table `steps`.
-    """
-    found: dict[str, float] = {}
-    if {"steps", "depth"} & set(wanted):
-        found |= {"steps": float(len(graph)), "depth": float(_depth(graph))}
-    if {"params", "flops", "memory"} & set(wanted):
-        types = measured(graph)
-        cost = total(graph, types)
-        found |= {"params": float(cost.params), "flops": float(cost.flops), "memory": _memory(graph, types)}
-    if "latency" in wanted:
-        found["latency"] = _latency(graph, steps if steps is not None else {})
-    return {name: value for name, value in found.items() if name in wanted}
-
-
-def _depth(graph: Graph) -> int:
-    deep = dict.fromkeys(graph.input_names, 0)
-    for i, node in graph:
-        deep[i] = 1 + max((deep[s] for s in node.sources), default=0)
-    return max((deep[i] for _, i in graph.outputs), default=0)
-
-
-def _memory(graph: Graph, types: Mapping[str, TensorType]) -> float:
-    batch = next((types[n].shape[0] for n in graph.input_names if types[n].shape), 1)
-    return float(sum(math.prod(types[i].shape) * dtype_of(types[i].dtype).itemsize for i, _ in graph) // batch)
-
-
-def _latency(graph: Graph, known: dict[Any, float]) -> float:
-    from assembler.compile.timing import timings
-
-    types = measured(graph)
-    keys = {i: signature(node, tuple(types[s] for s in node.sources)) for i, node in graph}
-    if any(key not in known for key in keys.values()):
-        for step in timings(graph):
-            if step.path in keys:
-                known.setdefault(keys[step.path], step.forward)
-    return sum(known.get(key, 0.0) for key in keys.values())

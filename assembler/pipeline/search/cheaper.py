@@ -11,7 +11,8 @@ from assembler.assemble.task import Task
 from assembler.errors import RecipeError, TaskError
 from assembler.pipeline.checking.search import PARTS
 from assembler.pipeline.search.assemblies import Assembler
-from assembler.pipeline.search.candidates import BUDGETED, Candidates
+from assembler.pipeline.search.candidates import Candidates
+from assembler.pipeline.search.costs import BUDGETED
 from assembler.pipeline.search.modes import Inherit, Trials
 from assembler.pipeline.search.pruning import Past
 from assembler.pipeline.search.scoring import Scorer

@@ -11,17 +11,17 @@ from assembler.assemble.job import Job
 from assembler.assemble.product import Product
 from assembler.assemble.task import Task, module_code, task
 from assembler.errors import InputError
-from assembler.infer.cost import total, train_flops
+from assembler.infer.cost import train_flops
 from assembler.pipeline.checking.budgets import fixed
-from assembler.pipeline.checking.search import COSTS
 from assembler.pipeline.search.assemblies import Assembler, Assemblies, indexed
 from assembler.pipeline.search.candidates import Candidates
+from assembler.pipeline.search.costs import BUDGETED, costs_of, latencies
 from assembler.pipeline.search.page import study_data
 from assembler.pipeline.search.rows import CANDIDATES, row_of
 from assembler.pipeline.search.run import Search, kept, opened
 from assembler.pipeline.search.settings import Running, Settings
 from assembler.pipeline.search.trainer import Trainer
-from assembler.search.exact import Additive
+from assembler.search.exact import Additive, binding
 from assembler.search.linear import bounded
 from assembler.search.storage import JOURNAL
 from assembler.search.study import Study
@@ -60,7 +60,11 @@ def searched(run: Run, seed: int, how: Settings) -> Task:
     }
     if isinstance(maker, Assembler):
         found, rows = _assembly(run, search, study), _rows(run, search, study)
-        inputs |= {"slots": _slots(run, maker), "fixed": dict(maker.additive.fixed)}
+        inputs |= {
+            "slots": _slots(run, maker),
+            "fixed": dict(maker.additive.fixed),
+            "binding": binding(maker.additive),
+        }
     else:
         found, rows = _winner(run, search, study), [row_of(t) for t in study.trials]
         needs |= run.winners[seed][1]
@@ -101,13 +105,16 @@ def _assembler(run: Run, how: Settings) -> Assembler:
     }
     variants = {slot: [run.variants[slot][i] for i in found] for slot, found in there.items()}
     losses = {s: tuple(run.product(run.parts[seed][s, i]).result["loss"] for i in found) for s, found in there.items()}
-    costs = {c: {s: tuple(float(getattr(total(v.graph), c)) for v in found) for s, found in variants.items()}
-             for c in COSTS}  # fmt: skip
+    wanted = (*BUDGETED, *(name for name in how.budget or () if name not in BUDGETED))
+    with latencies(run.runner.store.root) as steps:
+        made = {s: [costs_of(v.graph, wanted, steps) for v in found] for s, found in variants.items()}
+        outside = fixed(run.graphs[run.host], spec.split, wanted, steps)
+    costs = {c: {s: tuple(cost[c] for cost in some) for s, some in made.items()} for c in wanted}
     labels = {slot: tuple(v.label for v in found) for slot, found in variants.items()}
-    additive = Additive(losses, costs, fixed(run.graphs[run.host], spec.split), how.budget or {}, labels)
+    additive = Additive(losses, costs, outside, how.budget or {}, labels)
     additive = bounded(additive, spec.space.where)
     parts = {slot: [(v.label, dict(v.picks)) for v in found] for slot, found in variants.items()}
-    candidates = Assemblies(Candidates(spec.document.model, spec.name), parts)
+    candidates = Assemblies(Candidates(spec.document.model, spec.name, wanted, steps), parts)
     candidates.whole.begin()
     inputs, beside = run.common(seed, None, None), run.teachers(seed, None)
     return Assembler(spec.document, candidates, how, run, there, inputs, beside, additive, run.phase)
@@ -118,7 +125,7 @@ def _slots(run: Run, maker: Assembler) -> dict[str, list[dict[str, Any]]]:
     costs = maker.additive.costs
     return {
         slot: [
-            {"variant": i, "label": run.variants[slot][i].label, **{c: costs[c][slot][n] for c in COSTS}}
+            {"variant": i, "label": run.variants[slot][i].label, **{c: cost[slot][n] for c, cost in costs.items()}}
             for n, i in enumerate(found)
         ]
         for slot, found in maker.variants.items()

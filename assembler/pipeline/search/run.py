@@ -12,6 +12,7 @@ from assembler.assemble.engines import make_pool
 from assembler.assemble.runner import Event, Runner
 from assembler.assemble.store import Store
 from assembler.errors import RecipeError
+from assembler.pipeline.cards import about
 from assembler.pipeline.exporting import silent
 from assembler.pipeline.search.candidates import Candidates
 from assembler.pipeline.search.cheaper import Maker, finished, mode_of, sampler_of
@@ -65,7 +66,7 @@ def search_recipe(
         log = stack.enter_context(kept(search, running, tell))
         runner = None
         if pool:
-            runner = Runner(store, running.workers, on_event, limit=running.timeout, pool=pool)
+            runner = Runner(store, running.workers, on_event, limit=running.timeout, pool=pool, describe=about)
             stack.enter_context(runner)
         return search.run(runner, running, log, on_trial)
 

@@ -22,7 +22,8 @@ from assembler.compile.model import Compiled
 from assembler.errors import InputError, TaskError
 from assembler.graph.core import Graph
 from assembler.graph.text import from_text, to_text
-from assembler.pipeline.search.candidates import BUDGETED, Candidates
+from assembler.pipeline.search.candidates import Candidates
+from assembler.pipeline.search.costs import BUDGETED
 from assembler.pipeline.search.pruning import Past, Watch, points, vector
 from assembler.pipeline.search.settings import Settings
 from assembler.pipeline.weights.loading import load_into

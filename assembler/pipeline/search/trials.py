@@ -13,7 +13,8 @@ from assembler.errors import InputError, RecipeError, near
 from assembler.graph.core import Graph
 from assembler.graph.diff import Diff, diff
 from assembler.pipeline.search.assemblies import PARTS, Assemblies
-from assembler.pipeline.search.candidates import Candidates, costs_of
+from assembler.pipeline.search.candidates import Candidates
+from assembler.pipeline.search.costs import costs_of
 from assembler.pipeline.search.matching import choice_of
 from assembler.recipe.document import Document, load, parse
 from assembler.search.exact import BudgetError, number

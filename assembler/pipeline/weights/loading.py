@@ -8,6 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from assembler.assemble.product import Product, read
+from assembler.assemble.weights import whole_keys
 from assembler.compile.checkpoints import HUB, read_checkpoint
 from assembler.compile.lower import lower
 from assembler.compile.mapping import mapped, tie, unread
@@ -15,11 +17,13 @@ from assembler.compile.model import Compiled
 from assembler.compile.weights import few, misfits, put
 from assembler.errors import AssemblerError, InputError, Problem, RecipeError
 from assembler.graph.core import Graph
+from assembler.graph.text import from_text
 from assembler.recipe.edits import EDITS, graph_text
 from assembler.recipe.overrides import FILE
 from assembler.recipe.values import Map
 from assembler.recipe.weighted import all_weights
 from assembler.recipe.weights import Weights
+from assembler.report.part import facts, label
 
 Tensors = Mapping[str, Tensor]
 _MOST = 5  # names that are told
@@ -144,7 +148,34 @@ def _placed(problems: Sequence[Problem], place: Place) -> list[Problem]:
     if place.weights.file and first.span is None:
         first = replace(first, span=place.weights.span)
     helps = bool(first.path) and not place.weights.partial
-    return [replace(first, hint=first.hint or (_PARTIAL if helps else "")), *rest]
+    hint = first.hint or (_PARTIAL if helps else "")
+    return [replace(first, hint="; ".join(filter(None, (_of_part(place), hint)))), *rest]
+
+
+def _theirs(place: Place) -> Tensors:
+    """The tensors at a place; those of a part are named from its slot on, also where that is one step."""
+    found = read_checkpoint(place.file)
+    product = _product(place)
+    if product is None or "part" not in product.card.get("inputs", {}):
+        return found
+    named = whole_keys(found, "slot", from_text(product.card["inputs"]["part"]))
+    return {name.removeprefix("slot."): tensor for name, tensor in named.items()}
+
+
+def _product(place: Place) -> Product | None:
+    """The product of a parts store whose folder a place is."""
+    folder = Path(place.file)
+    return read(folder, folder.name)
+
+
+def _of_part(place: Place) -> str:
+    """What the card says where a place is the folder of a part: what it takes and gives, and where it was trained."""
+    product = _product(place)
+    if product is None:
+        return ""
+    told = {name: said for name, said in facts(product.card) if name in ("enters", "reads", "leaves", "host") and said}
+    said = ", ".join(f"{name} {what}" for name, what in told.items())
+    return f"'{label(product.card)}' was made for: {said}" if said else ""
 
 
 def _read(place: Place, ours: Tensors, fitting: bool) -> tuple[Tensors, tuple[str, ...], bool]:
@@ -152,7 +183,7 @@ def _read(place: Place, ours: Tensors, fitting: bool) -> tuple[Tensors, tuple[st
     weights = place.weights
     if not ours and not fitting:
         raise InputError(f"{place.owner} has no weights of its own", hint="remove its weights:, or share: them")
-    theirs = read_checkpoint(place.file)
+    theirs = _theirs(place)
     partial = weights.partial or fitting
     is_mapped = weights.map is not None and theirs.keys() != ours.keys()
     left: tuple[str, ...] = ()

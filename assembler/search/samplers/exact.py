@@ -8,7 +8,7 @@ from dataclasses import replace
 from assembler.errors import InputError
 from assembler.recipe.choices import Choice, Pick, Space
 from assembler.registry import sampler
-from assembler.search.exact import Additive, solutions
+from assembler.search.exact import Additive, diverse, solutions
 from assembler.search.least import at_least
 from assembler.search.moves import Frozen, frozen
 from assembler.search.samplers.base import Sampler, SearchSpec, Values
@@ -19,11 +19,13 @@ class Exact(Sampler):
     """The optimum of the additive scores under the budget, then the next best, `pool` in all, in order of score.
 
     Constraints that are linear in parameters and FLOPs are a part of the program; what breaks another one gives its
-    place in the pool to the next best. Needs additive scores for every slot; the space must be plain slots (`$oneof`
-    without conditions). The first `ask` raises BudgetError where nothing fits.
+    place in the pool to the next best. With `apart` above 1 every further one differs from all before it in at least
+    so many slots: the next best are otherwise near twins of the best, which scores of single parts misjudge alike.
+    Needs additive scores for every slot; the space must be plain slots (`$oneof` without conditions). The first `ask`
+    raises BudgetError where nothing fits.
     """
 
-    def __init__(self, spec: SearchSpec, *, pool: int = 16) -> None:
+    def __init__(self, spec: SearchSpec, *, pool: int = 16, apart: int = 1) -> None:
         if spec.additive is None:
             raise InputError(
                 "the exact sampler needs additive scores of the parts", hint="use random, tpe or evolution"
@@ -31,7 +33,8 @@ class Exact(Sampler):
         _check(spec.space, spec.additive)
         labelled = replace(spec.additive, labels={d.name: d.labels for d in spec.space.decisions})
         super().__init__(replace(spec, additive=labelled))
-        self._solutions = solutions(labelled)
+        distance = at_least(1, "sampler 'exact'", "apart", apart)
+        self._solutions = solutions(labelled) if distance == 1 else diverse(labelled, distance)
         self._left = at_least(1, "sampler 'exact'", "pool", pool)
         self._open: set[Frozen] = set()
         self._told: dict[Frozen, bool] = {}

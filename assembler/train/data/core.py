@@ -100,6 +100,11 @@ def declared(spec: Mapping[str, Any], *, read: bool = False) -> Declared | None:
     return Declared({name: _type(tensor) for name, tensor in data.train.fields.items()}, data.classes)
 
 
+def licence(spec: Mapping[str, Any]) -> str:
+    """The licence of the data, "" where nobody says it. Raises InputError as `load` does."""
+    return _source(spec).licence
+
+
 def fingerprint(spec: Mapping[str, Any]) -> str:
     """A digest of what the data is: name, arguments, the code that reads it and the bytes of its files."""
     entry, args = _resolve(spec)

@@ -32,7 +32,7 @@ def digits(split_seed: int = 0) -> Source:
         return take(fields, stratified(fields["label"], _TEST, seed=0)[1])
 
     held = Declared({"image": sample(1, 8, 8), "label": LABEL}, 10)
-    return Source(development, test, files=(_FILE,), declared=lambda: held)
+    return Source(development, test, files=(_FILE,), declared=lambda: held, licence="CC BY 4.0")
 
 
 def _read() -> Arrays:

@@ -28,4 +28,4 @@ def fashion_mnist(
     """
     files = find(path, "fashion_mnist", _NAMES, name="fashion_mnist", origin=_ORIGIN)
     held = Declared({"image": sample(1, 28, 28), "label": LABEL}, 10)
-    return replace(pairs(files, train, validation, split_seed), declared=lambda: held)
+    return replace(pairs(files, train, validation, split_seed), declared=lambda: held, licence="MIT")

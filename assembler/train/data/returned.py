@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from assembler.train.data.split import carve
 
 SPLITS = ("train", "validation", "test")
 FORM = "return {'train': {'x': array, 'label': array}, 'test': {...}}, or an assembler.Source"
-_MORE = ("targets", "standardise")
+_MORE = ("targets", "standardise", "licence")
 _SHARE = 0.1  # of the training samples, where no validation split is given
 
 
@@ -24,7 +25,7 @@ def as_source(found: object, name: str) -> Source:
 
     A mapping has the splits `train`, `test` and, where it is not to be a tenth of `train`, `validation`, each a mapping
     of fields (arrays, tensors or lists, axis 0 the sample). `targets` names the fields that are compared with (`label`
-    by default) and `standardise` those to bring to mean 0 and deviation 1 (none by default).
+    by default) and `standardise` those to bring to mean 0 and deviation 1 (none by default); `licence` is the data's.
     """
     if isinstance(found, Source):
         return found
@@ -44,7 +45,7 @@ def as_source(found: object, name: str) -> Source:
     if "validation" not in splits:
         first = targets[0] if targets else next(iter(splits["train"]))
         splits["train"], splits["validation"] = carve(splits["train"], first, _SHARE, None, 0)
-    return _held(splits, targets, standardised)
+    return replace(_held(splits, targets, standardised), licence=str(found.get("licence", "")))
 
 
 def _held(splits: Mapping[str, Arrays], targets: tuple[str, ...], standardised: tuple[str, ...]) -> Source:

@@ -37,7 +37,8 @@ class Source:
     `development` reads (train, validation) and `test` reads the test split; `files` is all that either reads.
     Fields not among `targets` are inputs of the model: float and uint8 ones are standardised, other integers (tokens)
     are left as they are; `standardised` names other ones to standardise. `declared` tells what the fields are without
-    reading them, where that can be told. `content` is a digest of data that lies in no file.
+    reading them, where that can be told. `content` is a digest of data that lies in no file. `licence` is that of the
+    data, for the cards of what is trained on it.
 
     >>> Source(lambda: (read("train"), read("validation")), lambda: read("test"), files=(Path("a.npz"),))
     """
@@ -49,6 +50,7 @@ class Source:
     declared: Callable[[], Declared] | None = None
     standardised: tuple[str, ...] | None = None
     content: Callable[[], bytes] | None = None
+    licence: str = ""
 
 
 def sample(*shape: int, dtype: str = "float32") -> TensorType:

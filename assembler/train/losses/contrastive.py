@@ -17,8 +17,40 @@ def info_nce(value: Tensor, target: Tensor, temperature: float = 0.1, symmetric:
     nats: log N for values that tell nothing apart. With `symmetric` the mean of both directions (CLIP, Radford et al.
     2021, figure 3), else from value to target alone.
     """
-    one, other = (functional.normalize(x.flatten(1), dim=1) for x in (value, target))
-    logits = one @ other.T / temperature
+    logits = _cosines(value, target) / temperature
     own = torch.arange(len(logits), device=logits.device)
     forth = functional.cross_entropy(logits, own)
     return (forth + functional.cross_entropy(logits.T, own)) / 2 if symmetric else forth
+
+
+@loss
+def similarity_kl(
+    value: Tensor, target: Tensor, teacher_value: Tensor, teacher_target: Tensor, temperature: float = 1.0
+) -> Tensor:
+    """KL divergence from a teacher's in-batch similarities of two views to the student's; widths need not agree.
+
+    A row is the softmax over the `target` [N, ...] of one `value` [N, ...] by cosine over `temperature`, and likewise
+    for the teacher's, which get no gradient. Mean over rows, in nats: the loss that keeps a slice of an embedding, or
+    an early layer's, ranking as the whole does (Zhuang et al. 2024, Starbucks, arXiv 2410.13230).
+    """
+    student = (_cosines(value, target) / temperature).log_softmax(1)
+    teacher = (_cosines(teacher_value.detach(), teacher_target.detach()) / temperature).log_softmax(1)
+    return functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+
+@loss(higher=True)
+def mrr(value: Tensor, target: Tensor) -> Tensor:
+    """Mean reciprocal rank of each sample's own `target` [N, ...] for its `value` [N, ...], by cosine; a metric.
+
+    Those that are as similar count half. The others of the batch are what it is told from: of a split of up to 512
+    samples all of them. It has no gradient.
+    """
+    scores = _cosines(value, target).detach()
+    own = scores.diagonal()[:, None]
+    rank = 0.5 + (scores > own).sum(1) + 0.5 * (scores == own).sum(1)
+    return rank.reciprocal().mean()
+
+
+def _cosines(value: Tensor, target: Tensor) -> Tensor:
+    one, other = (functional.normalize(x.flatten(1), dim=1) for x in (value, target))
+    return one @ other.T

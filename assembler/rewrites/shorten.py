@@ -1,0 +1,98 @@
+"""Fewer copies of repeated blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+from assembler.errors import GraphError, RecipeError
+from assembler.graph.core import Graph
+from assembler.graph.edit import cut, remove
+from assembler.infer.shape import shapes
+from assembler.registry import rewrite
+from assembler.rewrites.core import Rewrite, Types, Weights
+from assembler.rewrites.view import View
+
+
+@rewrite("shorten")
+@dataclass(frozen=True)
+class Shorten(Rewrite):
+    """Keep so many `blocks` of a container that repeats them one after the other (`stage.0.block`, `encoder.layer`).
+
+    Kept are the `first` ones, or with `spread` the ones at equal distances, the first among them; they keep their
+    names. What read the last copy reads the last that is left. Where such containers lie in one another, each is a
+    place by itself. Deep Incubation makes its meta model so (Ni et al. 2023, one block a stage), and shallow students
+    of BERT are begun so (DistilBERT, Sanh et al. 2019, every second layer).
+    """
+
+    keeps: ClassVar[bool] = False
+
+    blocks: int = 1
+    keep: Literal["first", "spread"] = "first"
+
+    def __post_init__(self) -> None:
+        if self.blocks < 1:
+            raise RecipeError(f"'blocks' of shorten must be at least 1, not {self.blocks}")
+
+    def sites(self, graph: Graph, types: Types) -> tuple[str, ...]:
+        """The containers of more copies than that, each reading the one before it, all of one type."""
+        view = View(graph, types)
+        return tuple(path for path, copies in _repeated(graph) if len(copies) > self.blocks and _chain(view, copies))
+
+    def edit(self, graph: Graph, types: Types, at: str, state: Weights | None) -> Graph:
+        """The graph without the other copies."""
+        copies = dict(_repeated(graph))[at]
+        count = len(copies)
+        kept = {n * count // self.blocks if self.keep == "spread" else n for n in range(self.blocks)}
+        for n in reversed(range(count)):
+            if n not in kept:
+                graph = remove(graph, copies[n])
+        return graph
+
+
+def shallow(graph: Graph, slots: Iterable[str], blocks: int) -> Graph:
+    """The graph whose slots keep so many of their repeated blocks, those of the outermost containers inside of them.
+
+    Raises GraphError where no slot repeats any.
+    """
+    rewrite, found = Shorten(blocks), graph
+    for slot in slots:
+        types, inside = shapes(found), set(found.region(slot))
+        held = [p for p in rewrite.sites(found, types) if set(found.region(p)) <= inside]
+        for path in (p for p in held if not any(p.startswith(f"{other}.") for other in held)):
+            found = rewrite.apply(found, types, path)
+    if found is graph and not any(_is_inside(graph, slot) for slot in slots):
+        raise GraphError(f"no slot of {graph.name} repeats blocks", hint="say the shallow model by `set:`")
+    return found
+
+
+def _is_inside(graph: Graph, slot: str) -> bool:
+    """Whether a slot holds a container of several copies."""
+    inside = set(graph.region(slot))
+    return any(set(graph.region(path)) <= inside for path, _ in _repeated(graph))
+
+
+def _repeated(graph: Graph) -> Iterator[tuple[str, list[str]]]:
+    """(container, its numbered children by number) of every container that has several."""
+    found: dict[str, set[int]] = {}
+    for i in graph.nodes:
+        parts = i.split(".")
+        for n, part in enumerate(parts[1:], 1):
+            if part.isdecimal():
+                found.setdefault(".".join(parts[:n]), set()).add(int(part))
+    for path, numbers in found.items():
+        if len(numbers) > 1:
+            yield path, [f"{path}.{n}" for n in sorted(numbers)]
+
+
+def _chain(view: View, copies: list[str]) -> bool:
+    """Whether each copy carries on the value of the one before it, of one type, and no other step uses its weights."""
+    try:
+        slots = [cut(view.graph, path) for path in copies]
+    except GraphError:
+        return False
+    types = {view.types[value] for slot in slots for value in (slot.source, slot.output)}
+    follow = all(b.source == a.output for a, b in pairwise(slots))
+    return follow and len(types) == 1 and not any(view.is_shared_outside(slot.ids) for slot in slots)
