@@ -38,7 +38,7 @@ format: install ## apply the formatter
 verify: install ## the long learning checks
 	$(BIN)/python -m pytest -q -m "slow and not cluster"
 
-test-cluster: install ## PostgreSQL, MariaDB and a Ray cluster, installed if need be: workers, nodes, drivers, the database die
+test-cluster: install ## PostgreSQL, MariaDB, a Ray cluster, torchrun, installed if need be: workers, nodes, drivers, the database die
 	tests/cluster/setup $(BIN)/pip
 	$(BIN)/python -m pytest -q -m cluster tests/cluster
 

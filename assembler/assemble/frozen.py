@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +16,7 @@ from assembler.assemble.weights import load_there
 from assembler.compile.lower import lower
 from assembler.errors import InputError
 from assembler.graph.core import Graph
+from assembler.graph.modes import in_mode
 from assembler.graph.values import with_items
 from assembler.infer.cost import total
 from assembler.infer.resized import size_hint
@@ -64,6 +65,20 @@ def piece(model: Model, wanted: Mapping[str, str], names: Mapping[str, str], dev
     module = lower(inner)
     load_there(module, model.weights)
     return Frozen(inner, module.to(device).eval(), names)
+
+
+def rows_of(model: Model, value: str, split: Split, samples: int = 512, *, batch: int = 128) -> Iterator[Tensor]:
+    """A value of a model for the first samples of a split, batch by batch: every position's features.
+
+    The value is an id or an input's name; tokens, rows, or maps (axis 1 are the channels) give [positions, features].
+    """
+    seen = in_mode(model.graph, "eval")
+    one = piece(Model(seen, model.weights), {"v": value}, {"v": "v"}, "cpu")
+    head = split.head(samples)
+    for start in range(0, len(head), batch):
+        found = one({name: tensor[start : start + batch] for name, tensor in head.fields.items()})["v"]
+        moved = found.movedim(1, -1) if found.ndim > 3 else found
+        yield moved.reshape(-1, moved.shape[-1])
 
 
 def owner(name: str, models: Mapping[str, Model]) -> str | None:

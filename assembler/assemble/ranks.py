@@ -82,13 +82,14 @@ class Ranks:
         raise TaskError("one task of processes that work together cannot be ended alone", hint=_AGAIN)
 
     def close(self, *, now: bool = False) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if now:
             self._left = True  # in the midst of a task: the others hear of it when this process ends
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which is about to say why
         elif not self._left:
             self._requests.put(None)
             self._thread.join()
             dist.destroy_process_group()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class _First(Server):
@@ -171,4 +172,5 @@ def _apart(error: BaseException) -> str:
 
 
 def _ended(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)
     raise TaskError("this run was ended from outside, or one of its processes died", hint=_AGAIN)

@@ -58,7 +58,7 @@ def train_model(
     if weights is not None:
         load_there(module, weights)
     module.to(device).train()
-    trained = _divided(module, _trained(module, graph, training), training)
+    trained = divided(module, _trained(module, graph, training), training)
 
     def judged(one: nn.Module) -> tuple[float, float]:
         return score(one, whole, data.validation.to(device), task, f"the loss of {graph.name}", names)
@@ -73,6 +73,19 @@ def train_model(
     return Trained(state, before, judged(module), result, spent)
 
 
+def divided(module: nn.Module, trained: dict[str, nn.Parameter], training: Training) -> dict[str, nn.Parameter]:
+    """The parameters to train once each process has its share of them; all, where none is divided."""
+    among = world()
+    if among is None or among.how != "fsdp":
+        return trained
+    if training.turns or training.spec.average:
+        what = "several turns" if training.turns else "an average of the weights"
+        raise RecipeError(f"weights that are divided among processes are not trained with {what}", hint="use ddp")
+    from assembler.train.parallel import sharded  # torch's own parts for this take longer to import than torch
+
+    return sharded(module, trained)
+
+
 def _trained(module: nn.Module, graph: Graph, training: Training) -> dict[str, nn.Parameter]:
     """The parameters to train. What is not to be trained is put into evaluation mode, to stay as it is."""
     wanted = [path for move in training.moves for path in move.paths]
@@ -84,19 +97,6 @@ def _trained(module: nn.Module, graph: Graph, training: Training) -> dict[str, n
         if path and training.holds(path):
             inner.training = False
     return {n: p for n, p in module.named_parameters() if p.requires_grad and not training.holds(n)}
-
-
-def _divided(module: nn.Module, trained: dict[str, nn.Parameter], training: Training) -> dict[str, nn.Parameter]:
-    """The parameters to train once each process has its share of them; all, where none is divided."""
-    among = world()
-    if among is None or among.how != "fsdp":
-        return trained
-    if training.turns or training.spec.average:
-        what = "several turns" if training.turns else "an average of the weights"
-        raise RecipeError(f"weights that are divided among processes are not trained with {what}", hint="use ddp")
-    from assembler.train.parallel import sharded  # torch's own parts for this take longer to import than torch
-
-    return sharded(module, trained)
 
 
 def _flops(graph: Graph, training: Training) -> int:

@@ -87,7 +87,8 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1
         return
     widths = [max(map(len, cells)) for cells in zip(head, *rows, strict=True)]
     form = "  ".join(f"{{:{'<' if at < left else '>'}{wide}}}" for at, wide in enumerate(widths))
-    line("\n".join([form.format(*head), "  ".join("-" * wide for wide in widths), *(form.format(*r) for r in rows)]))
+    under = ["-" * wide for wide in widths]
+    line("\n".join(form.format(*cells).rstrip() for cells in (head, under, *rows)))
 
 
 def _write(stream: IO[str], text: str) -> None:

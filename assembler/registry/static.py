@@ -89,7 +89,7 @@ def class_signature(tree: ast.ClassDef) -> dict[str, Any]:
     if "__init__" in methods:
         params = function_signature(methods["__init__"], skip_self=True)[3]
     elif any("dataclass" in ast.unparse(d) for d in tree.decorator_list):
-        params = tuple(_field(f) for f in tree.body if isinstance(f, ast.AnnAssign) and not _of_class(f))
+        params = tuple(_field(f) for f in tree.body if isinstance(f, ast.AnnAssign) and _is_field(f))
     call = methods.get("forward") or methods.get("__call__")
     if call is None:
         return {"params": params}
@@ -131,6 +131,11 @@ def _param(name: str, note: str, default: ast.expr | None) -> Param:
 def _keywords(tree: ast.FunctionDef, params: tuple[Param, ...], kind: str) -> tuple[Param, ...]:
     own = {a.arg for a in tree.args.kwonlyargs} - set(CALLED[kind])
     return tuple(p for p in params if p.name in own)
+
+
+def _is_field(tree: ast.AnnAssign) -> bool:
+    """Whether a dataclass's field is one that people set: of an instance, and no private one."""
+    return not _of_class(tree) and not ast.unparse(tree.target).startswith("_")
 
 
 def _field(tree: ast.AnnAssign) -> Param:

@@ -26,43 +26,43 @@ def label(card: Card) -> str:
 
 def recipe(card: Card) -> str:
     """The name of the recipe that it was made for, "" where the card does not say it."""
-    return str(card.get("about", {}).get("recipe", ""))
+    return str(_said(card, "about").get("recipe", ""))
 
 
 def slot(card: Card) -> str:
     """The slot of a part, "" of anything else."""
-    return str(card.get("inputs", {}).get("slot", ""))
+    return str(_said(card, "inputs").get("slot", ""))
 
 
 def scores(card: Card) -> dict[str, float]:
     """What it was measured to be worth, the first of them what it is listed with."""
-    found = card.get("result", {})
+    found = _said(card, "result")
     return {name: value for name in _SCORES if isinstance(value := found.get(name), float)}
 
 
 def objective(card: Card) -> str:
     """What it was trained for: `0.5 cross_entropy(logits, label) + kl(logits, teacher.logits)`."""
-    found = card.get("inputs", {})
+    found = _said(card, "inputs")
     said = [turn.get("objective") for turn in found.get("turns", ())] or [found.get("objective")]
     return "; ".join(" + ".join(map(_term, _terms(one))) for one in said if one)
 
 
 def origin(card: Card) -> dict[str, Any]:
     """Where a product comes from: what it is called, for what recipe, on which data and objective, from which seed."""
-    inputs = card.get("inputs", {})
-    named = {"label": label(card), "recipe": recipe(card), "data": str(inputs.get("data", {}).get("name", ""))}
+    inputs = _said(card, "inputs")
+    named = {"label": label(card), "recipe": recipe(card), "data": str(_said(inputs, "data").get("name", ""))}
     return {**named, "seed": inputs.get("seed", ""), "objective": objective(card), "scores": scores(card)}
 
 
 def facts(card: Card) -> Iterator[tuple[str, str]]:
     """(name, what is said) of everything that a card tells people, in order."""
-    about, inputs, made = card.get("about", {}), card.get("inputs", {}), card.get("result", {})
+    about, inputs, made = (_said(card, name) for name in ("about", "inputs", "result"))
     yield "kind", " ".join(filter(None, (kind(card), f"for slot {slot(card)}" if slot(card) else "")))
     yield "recipe", recipe(card)
-    yield "picks", ", ".join(f"{path} = {pick}" for path, pick in about.get("picks", {}).items())
-    for name, types in about.get("interface", {}).items():
+    yield "picks", ", ".join(f"{path} = {pick}" for path, pick in _said(about, "picks").items())
+    for name, types in _said(about, "interface").items():
         yield name, ", ".join(f"{value} {one}" for value, one in types.items())
-    yield "host", _host(about.get("host", {}))
+    yield "host", _host(_said(about, "host"))
     yield "fingerprint", str(about.get("fingerprint", ""))
     yield "data", _data(inputs, str(about.get("licence", "")))
     yield "objective", objective(card)
@@ -70,7 +70,13 @@ def facts(card: Card) -> Iterator[tuple[str, str]]:
     yield "scores", ", ".join(f"{name} {result(value)}" for name, value in scores(card).items())
     yield "cost", _cost(about, made)
     yield "made in", f"{seconds(card.get('seconds', 0.0))}, {card.get('created', '')}{_where(about)}"
-    yield "versions", ", ".join(f"{name} {version}" for name, version in card.get("versions", {}).items())
+    yield "versions", ", ".join(f"{name} {version}" for name, version in _said(card, "versions").items())
+
+
+def _said(card: Card, name: str) -> Card:
+    """What a card says under a name; nothing where that is no mapping, for a card may come from anybody."""
+    found = card.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _terms(said: Any) -> list[Mapping[str, Any]]:
@@ -81,18 +87,19 @@ def _terms(said: Any) -> list[Mapping[str, Any]]:
 
 def _term(term: Mapping[str, Any]) -> str:
     reads = ", ".join(str(term[name]) for name in ("value", "target") if name in term)
-    weight = f"{term['weight']:g} " if term.get("weight", 1) != 1 else ""
+    weight = f"{term['weight']} " if term.get("weight", 1) != 1 else ""
     return f"{weight}{term['loss']}({reads})" if term.get("loss") else f"{weight}{reads}"
 
 
 def _host(host: Mapping[str, str]) -> str:
-    return f"{host['phase']} of {host['recipe']}, fingerprint {host['fingerprint']}" if host else ""
+    return f"{host.get('phase')} of {host.get('recipe')}, fingerprint {host.get('fingerprint')}" if host else ""
 
 
 def _data(inputs: Mapping[str, Any], licence: str) -> str:
-    if "data" not in inputs:
+    if not _said(inputs, "data"):
         return ""
-    name, *args = (f"{k}={v}" if k != "name" else str(v) for k, v in sorted(inputs["data"].items(), key=_first_name))
+    data = _said(inputs, "data")
+    name, *args = (f"{k}={v}" if k != "name" else str(v) for k, v in sorted(data.items(), key=_first_name))
     known = f"fingerprint {inputs.get('data_id', '')}", f"licence {licence or 'not said'}"
     return ", ".join((name, *args, *known))
 

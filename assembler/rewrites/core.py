@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from assembler.errors import AssemblerError, GraphError, near
 from assembler.graph.core import Graph, TensorType
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Types = Mapping[str, TensorType]
 Weights = Mapping[str, "Tensor"]
 """A model's `state_dict`."""
+Values = Callable[[str], "Tensor"]
+"""What a model's value at a path is on some samples: every position's features [positions, features]."""
 
 
 class Rewrite:
@@ -49,6 +51,16 @@ class Rewrite:
     def needs_weights(self) -> bool:
         """Whether what becomes of the graph depends on the weights."""
         return False
+
+    @property
+    def needs_values(self) -> bool:
+        """Whether what becomes of the model depends on its values on data, which a run has."""
+        return False
+
+    def informed(self, values: Values) -> Self:
+        """The rewrite with the values of the model on data, for one that needs them."""
+        del values
+        return self
 
     def sites(self, graph: Graph, types: Types) -> tuple[str, ...]:
         """The paths where the rewrite may be applied, in order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import ClassVar, Literal
 
@@ -12,7 +12,7 @@ from assembler.graph.core import Graph
 from assembler.graph.edit import cut, remove
 from assembler.infer.shape import shapes
 from assembler.registry import rewrite
-from assembler.rewrites.core import Rewrite, Types, Weights
+from assembler.rewrites.core import Rewrite, Types, Values, Weights
 from assembler.rewrites.view import View
 
 
@@ -21,20 +21,32 @@ from assembler.rewrites.view import View
 class Shorten(Rewrite):
     """Keep so many `blocks` of a container that repeats them one after the other (`stage.0.block`, `encoder.layer`).
 
-    Kept are the `first` ones, or with `spread` the ones at equal distances, the first among them; they keep their
-    names. What read the last copy reads the last that is left. Where such containers lie in one another, each is a
-    place by itself. Deep Incubation makes its meta model so (Ni et al. 2023, one block a stage), and shallow students
-    of BERT are begun so (DistilBERT, Sanh et al. 2019, every second layer).
+    Kept are the `first` ones, with `spread` the ones at equal distances, the first among them, or with `important`, in
+    a run, those that change most what they read: one minus the cosine of what enters and leaves on samples of the
+    training split (block influence, ShortGPT, Men et al. 2024, arXiv:2403.03853). They keep their names; what read the
+    last copy reads the last that is left. Where such containers lie in one another, each is a place by itself. Deep
+    Incubation makes its meta model so (Ni et al. 2023, one block a stage), and shallow students of BERT are begun so
+    (DistilBERT, Sanh et al. 2019, every second layer).
     """
 
     keeps: ClassVar[bool] = False
 
     blocks: int = 1
-    keep: Literal["first", "spread"] = "first"
+    keep: Literal["first", "spread", "important"] = "first"
+    _values: Values | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.blocks < 1:
             raise RecipeError(f"'blocks' of shorten must be at least 1, not {self.blocks}")
+
+    @property
+    def needs_values(self) -> bool:
+        """Whether what the blocks do on data decides."""
+        return self.keep == "important"
+
+    def informed(self, values: Values) -> Shorten:
+        """The rewrite with what enters and leaves blocks on data."""
+        return replace(self, _values=values)
 
     def sites(self, graph: Graph, types: Types) -> tuple[str, ...]:
         """The containers of more copies than that, each reading the one before it, all of one type."""
@@ -44,12 +56,29 @@ class Shorten(Rewrite):
     def edit(self, graph: Graph, types: Types, at: str, state: Weights | None) -> Graph:
         """The graph without the other copies."""
         copies = dict(_repeated(graph))[at]
-        count = len(copies)
-        kept = {n * count // self.blocks if self.keep == "spread" else n for n in range(self.blocks)}
-        for n in reversed(range(count)):
+        kept = self._kept(graph, copies)
+        for n in reversed(range(len(copies))):
             if n not in kept:
                 graph = remove(graph, copies[n])
         return graph
+
+    def _kept(self, graph: Graph, copies: list[str]) -> set[int]:
+        """The numbers, in their order, of the copies that stay."""
+        count = len(copies)
+        if self.keep == "important":
+            if self._values is None:
+                raise GraphError("shorten by importance needs data", hint="say it in a phase `rewrite` of a run")
+            found = [_influence(self._values, graph, path) for path in copies]
+            return set(sorted(range(count), key=lambda n: -found[n])[: self.blocks])
+        return {n * count // self.blocks if self.keep == "spread" else n for n in range(self.blocks)}
+
+
+def _influence(values: Values, graph: Graph, path: str) -> float:
+    """How much a block changes what it reads: one minus the mean cosine of what enters and leaves."""
+    from torch.nn.functional import cosine_similarity
+
+    slot = cut(graph, path)
+    return float(1 - cosine_similarity(values(slot.source), values(slot.output), dim=1).mean())
 
 
 def shallow(graph: Graph, slots: Iterable[str], blocks: int) -> Graph:

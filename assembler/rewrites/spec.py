@@ -50,8 +50,10 @@ def moves_problems(section: Value) -> Iterator[Problem]:
             said = plain(one)
             if not isinstance(said, str | dict):
                 raise RecipeError("a rewrite needs its name", hint="for instance {rewrite: widen, at: stage.*}")
-            if order(said).rewrite.needs_weights:
-                what = f"'{order(said).rewrite.name}' looks at weights, and a search's candidates have none yet"
+            wanted = order(said).rewrite
+            if wanted.needs_weights or wanted.needs_values:
+                looks = "weights" if wanted.needs_weights else "values on data"
+                what = f"'{wanted.name}' looks at {looks}, and a search's candidates have none yet"
                 raise RecipeError(what, hint="it can be a phase of a run: rewrite: {apply: [...]}")
         except RecipeError as error:
             yield from error.at(one.span).problems

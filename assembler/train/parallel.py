@@ -91,17 +91,12 @@ def _layers(module: nn.Module) -> list[nn.Module]:
         return []
     nodes = [(one, node) for one in graphs for node in one.graph.nodes]
     read = {id(_at(one, str(node.target))) for one, node in nodes if node.op == "get_attr"}
-    called = {one.get_submodule(str(node.target)) for one, node in nodes if node.op == "call_module"}
+    beside = [v for one in module.modules() for v in vars(one).values() if isinstance(v, nn.Module)]
+    read |= {id(p) for owner in beside for p in owner.parameters()}  # as those of which a step has the transposed
+    called = dict.fromkeys(one.get_submodule(str(node.target)) for one, node in nodes if node.op == "call_module")
     holders = Counter(id(p) for step in called for p in step.parameters())
-    found = []
-    for step in sorted(called, key=_size, reverse=True):
-        if all(id(p) not in read and holders[id(p)] == 1 for p in step.parameters()) and _size(step) >= _APART:
-            found.append(step)
-    return found
-
-
-def _size(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+    alone = (s for s in called if all(id(p) not in read and holders[id(p)] == 1 for p in s.parameters()))
+    return [step for step in alone if sum(p.numel() for p in step.parameters()) >= _APART]
 
 
 def _at(module: nn.Module, path: str) -> object:

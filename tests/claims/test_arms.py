@@ -109,7 +109,7 @@ def test_objectives_over_values_are_metrics(found: Any) -> None:
 def test_a_metric_compares_with_other_models_of_the_run(found: Any) -> None:
     assert found[0]["own"].holds
     assert found[0]["beside"].holds, found[0]["beside"]
-    with pytest.raises(RecipeError, match="'trian.logits' is a value of the model 'trian', which no phase") as caught:
+    with pytest.raises(RecipeError, match=r"'trian\.logits' is a value of the model 'trian', which no phase") as caught:
         run(f"{ONE}, metric: {AGAINST.replace('train.', 'trian.')}, expect: one == 0")
     assert caught.value.problems[0].hint == "did you mean 'train'?"
 

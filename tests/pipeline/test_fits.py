@@ -138,3 +138,25 @@ def test_a_slot_whose_trained_parts_all_fail_ends_the_run(places: Path) -> None:
         run_tiny(home=places / "home", text=wild)
     assert caught.value.exit_code == 1
     assert re.match(r"error: every variant with weights of 'slot1' failed \(seed 0\): .* not finite", str(caught.value))
+
+
+def test_a_teacher_whose_training_differs_gives_what_it_has_in_evaluation_and_nothing_else() -> None:
+    text = """\
+kind: run
+name: small
+model:
+  inputs: {image: [B, 1, 8, 8]}
+  graph:
+    flat: flatten
+    drawn: {op: normal_noise, from: flat}
+    read: {op: switch, from: {train: drawn, eval: flat}}
+    stem: {op: linear, out: 16}
+    head: {op: linear, out: 10}
+    aux: {op: linear, out: 16, from: drawn}
+  outputs: {logits: head, aux: {from: aux, when: train}}
+data: digits
+phases: {teacher: {}, train: {objective: [{loss: mse, value: stem, target: teacher.stem}]}}
+"""
+    asm.plan(parse(text, "small.yaml"))
+    with pytest.raises(RecipeError, match="'aux' is a value of training alone"):
+        asm.plan(parse(text.replace("teacher.stem", "teacher.aux"), "small.yaml"))

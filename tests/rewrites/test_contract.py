@@ -273,3 +273,7 @@ graph "m" (%x: float32[2, 4]) {
 }
 """
     name = "shorten"
+
+
+class TestNarrow(Contract):
+    name = "narrow"

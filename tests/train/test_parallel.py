@@ -16,6 +16,7 @@ from assembler.assemble import torchrun
 from assembler.cli.verbs.run import run
 from assembler.errors import InputError, RecipeError
 from assembler.recipe.document import parse
+from assembler.train.parallel import _layers
 from assembler.train.together import brought_together, of_whole_batches
 from assembler.train.world import How, World, together, world
 
@@ -61,6 +62,22 @@ def test_what_is_wrapped_trains_as_what_is_not(group: None, how: How) -> None:
 def test_divided_weights_have_no_average(group: None) -> None:
     with together(World(0, 1, "fsdp")), pytest.raises(RecipeError, match=r"with an average of the weights\n.*use ddp"):
         trained(ema={"decay": 0.9})
+
+
+@pytest.mark.parametrize(
+    ("steps", "apart"),
+    [
+        ("wide: {op: linear, out: 2000}\n  head: {op: linear, out: 3}", ["wide"]),
+        # Torch's attention reads the weights of its layers without calling them.
+        ("enc: {op: TransformerEncoderLayer, nhead: 2, dim_feedforward: 2000}\n  head: {op: linear, out: 3}", ["enc"]),
+        ("wide: {op: linear, out: 2000}\n  back: {op: linear, out: 36, share: {weight: wide.weight.T}}", []),
+        ("slope: {op: gradient, by: [x], from: {x: flat}, body: {wide: {op: linear, out: 2000, from: x}}}", []),
+    ],
+)
+def test_large_steps_are_divided_apart_where_nothing_else_reads_their_weights(steps: str, apart: list[str]) -> None:
+    text = MODEL.partition("graph:")[0] + f"graph:\n  flat: flatten\n  {steps}\n"
+    module = asm.build(parse(text))
+    assert [name for layer in _layers(module) for name, one in module.named_modules() if one is layer] == apart
 
 
 def test_a_batch_is_divided_whole_and_in_order() -> None:

@@ -5,18 +5,17 @@ SN-Net (Pan et al. 2023, arXiv:2302.06586, section 3.2) begins its stitches so, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-from assembler.assemble.frozen import piece
+from assembler.assemble.frozen import rows_of
 from assembler.assemble.models import Model
 from assembler.assemble.weights import Weights
 from assembler.errors import GraphError
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.edit import cut
-from assembler.graph.modes import in_mode
 from assembler.infer.shape import shapes
 from assembler.train.data.core import Split
 
@@ -24,7 +23,6 @@ SAMPLES = 512
 """How many samples of the training split a stitch is fitted to."""
 RIDGE = 1e-4
 """What is added to the covariance, relative to its mean variance: features that are never used have no say."""
-_BATCH = 128
 
 
 def fitted_in(layer: str, seated: Model, slot: str, others: Iterable[Model], split: Split, seed: int) -> Weights:
@@ -61,24 +59,14 @@ def _fitted(layer: str, seated: Model, other: Model, value: str, split: Split) -
     """The ridge regression of another model's value on what the layer reads, over samples and positions, in float64."""
     (source,) = seated.graph.nodes[layer].sources
     sums: dict[str, Tensor] = {}
-    for given, wanted in zip(_values(seated, source, split), _values(other, value, split), strict=True):
+    both = (rows_of(model, i, split, SAMPLES) for model, i in ((seated, source), (other, value)))
+    for given, wanted in ((a.double(), b.double()) for a, b in zip(*both, strict=True)):
         ones = torch.cat([given, given.new_ones(len(given), 1)], dim=1)
         for name, product in (("xx", ones.T @ ones), ("xy", ones.T @ wanted)):
             sums[name] = sums[name] + product if name in sums else product
     solved = _solved(sums["xx"], sums["xy"]).float()
     shape = seated.weights[f"{layer}.weight"].shape
     return {f"{layer}.weight": solved[:-1].T.reshape(shape).contiguous(), f"{layer}.bias": solved[-1].clone()}
-
-
-def _values(model: Model, value: str, split: Split) -> Iterable[Tensor]:
-    """A value of a model for the first samples, batch by batch: every position's features [positions, features]."""
-    one = piece(Model(in_mode(model.graph, "eval"), model.weights), {"v": value}, {"v": "v"}, "cpu")
-    head = split.head(SAMPLES)
-    for start in range(0, len(head), _BATCH):
-        fields: Mapping[str, Tensor] = {name: t[start : start + _BATCH] for name, t in head.fields.items()}
-        found = one(fields)["v"]
-        moved = found.movedim(1, -1) if found.ndim > 3 else found
-        yield moved.reshape(-1, moved.shape[-1]).double()
 
 
 def _features(kind: TensorType) -> tuple[int, int]:

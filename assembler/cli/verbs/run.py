@@ -16,6 +16,7 @@ from assembler.errors import InputError, near
 from assembler.recipe.document import Document, load
 
 if TYPE_CHECKING:
+    from assembler.assemble.engines import Engine as Engines
     from assembler.train.world import How
 
 _HOW = ("ddp", "fsdp")
@@ -56,6 +57,11 @@ def run(
         _follow(how, device)
     document = _checked(recipe, load(recipe, override or ()))
     from assembler.assemble.engines import Engine as Engines
+
+    return _run(document, workers, device, Engines(engine, address, gpus, how))
+
+
+def _run(document: Document, workers: int | None, device: str, engine: Engines) -> dict[str, Any]:
     from assembler.pipeline.progress import Progress
     from assembler.pipeline.run import run_recipe
     from assembler.report.terminal import run_tables
@@ -73,7 +79,7 @@ def run(
             on_tasks=progress.tasks,
             on_search=progress.search,
             tell=told.append,
-            engine=Engines(engine, address, gpus, how),
+            engine=engine,
         )
     say.show(*run_tables(folder))
     for said in told:

@@ -171,9 +171,7 @@ def _type(graph: Graph, name: str, slot: str, *, training: bool = False) -> Tens
     path = value_paths(there, [name], slot)[name]
     if path in there.input_names:
         return shapes(there)[path]
-    there = with_values(there, {"value_": path})
-    there = in_mode(there, "train" if training else "eval")
-    found = dict(there.outputs)
-    if "value_" not in found:
+    there = in_mode(with_values(there, {"value_": path}), "train") if training else in_mode(there, "eval")
+    if path not in there.nodes:
         raise RecipeError(f"'{name}' is a value of training alone", hint="name one that there is in evaluation too")
-    return shapes(there)[found["value_"]]
+    return shapes(there)[path]

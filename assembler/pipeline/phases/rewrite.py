@@ -12,6 +12,7 @@ from assembler.pipeline.jobs import model_of
 from assembler.pipeline.rewriting import all_applied, code
 from assembler.registry import phase
 from assembler.rewrites.spec import orders
+from assembler.train.data.core import load
 
 if TYPE_CHECKING:
     from assembler.pipeline.state import Run
@@ -47,9 +48,9 @@ def _graph(run: Run, of: str, seed: int, source: Task, apply: list[str | dict[st
     """The rewritten graph; weights are read where a rewrite goes by them."""
     wanted = orders(apply)
     before = run.graph_of(of, seed)
-    if not any(one.rewrite.needs_weights for one in wanted):
+    if not any(one.rewrite.needs_weights or one.rewrite.needs_values for one in wanted):
         return all_applied(before, wanted)[0]
-    return all_applied(before, wanted, model_of(run.product(source)).weights)[0]
+    return all_applied(before, wanted, model_of(run.product(source)).weights, load(run.spec.data).train)[0]
 
 
 def _rewriting(run: Run, seed: int, source: Task, graph: Graph, apply: list[str | dict[str, Any]]) -> Task:
