@@ -13,9 +13,25 @@ from assembler.resources import data_home
 from benchmarks.measure import line
 
 TABLES = ("nas201", "nas201_optimum", "evolution", "overhead")
-NEEDS = {**dict.fromkeys(TABLES, "nas_bench_201/nasbench201.npz"), "cheaper": "fashion_mnist"}
+NEEDS = {
+    **dict.fromkeys(TABLES, "nas_bench_201/nasbench201.npz"),
+    "cheaper": "fashion_mnist",
+    "incubation": "fashion_mnist",
+}
 """What must be there for some benches, under $ASSEMBLER_DATA; they are left out of `make bench` where it is not."""
-NAMES = ("quickstart", "parity", "build", "startup", "workers", "scale", "hotloop", "cheaper", *TABLES)
+NAMES = (
+    "quickstart",
+    "parity",
+    "build",
+    "startup",
+    "workers",
+    "scale",
+    "hotloop",
+    "assembly",
+    "cheaper",
+    "incubation",
+    *TABLES,
+)
 RESULTS = Path(__file__).with_name("results.json")
 
 

@@ -129,13 +129,16 @@ def rows_of(setting: str, found: Found) -> Iterator[Figure]:
     for method, values in found.accuracy.items():
         goal = f">= {END_TO_END}" if method == OURS else "reported"
         holds = means[OURS] >= base if method == OURS else True
-        yield Figure(f"{setting}: {method}, test %", means[method], goal, holds, END_TO_END, _deviation(values), len(values))
+        yield Figure(
+            f"{setting}: {method}, test %", means[method], goal, holds, END_TO_END, _deviation(values), len(values)
+        )
     before = 100 * statistics.fmean(found.before)
-    yield Figure(f"{setting}: assembled, before tuning, validation %", before, "reported", True, "", 0.0, len(found.before))
+    yield Figure(
+        f"{setting}: assembled, before tuning, validation %", before, "reported", True, "", 0.0, len(found.before)
+    )
     chain = statistics.fmean(found.chain)
     yield Figure(f"{setting}: longest chain / end to end, FLOPs", chain, "<= 0.6", chain <= 0.6, END_TO_END, 0.0)
 
 
 def _deviation(values: Sequence[float]) -> float:
     return 100 * statistics.stdev(values) if len(values) > 1 else 0.0
-
