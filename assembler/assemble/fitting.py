@@ -23,6 +23,7 @@ from assembler.train.ema import Average
 from assembler.train.evaluate import Forward
 from assembler.train.loop import FitResult, Hooks, fit_turns
 from assembler.train.turns import Turn
+from assembler.train.world import world
 
 Params = Mapping[str, nn.Parameter]
 
@@ -132,6 +133,19 @@ class Bench:
             validate = self.validate
             hooks = replace(hooks, validate=lambda: validate(judged))
         return replace(hooks, after=average.update) if average else hooks
+
+
+def divided(module: nn.Module, trained: dict[str, nn.Parameter], training: Training) -> dict[str, nn.Parameter]:
+    """The parameters to train once each process has its share of them; all, where none is divided."""
+    among = world()
+    if among is None or among.how != "fsdp":
+        return trained
+    if training.turns or training.spec.average:
+        what = "several turns" if training.turns else "an average of the weights"
+        raise RecipeError(f"weights that are divided among processes are not trained with {what}", hint="use ddp")
+    from assembler.train.parallel import sharded  # torch's own parts for this take longer to import than torch
+
+    return sharded(module, trained)
 
 
 def joined(beside: Sequence[Forward], forward: Forward) -> Forward:

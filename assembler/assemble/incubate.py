@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from assembler.assemble.fitting import Bench
+from assembler.assemble.fitting import Bench, divided
 from assembler.assemble.frozen import compared, own_values, piece
 from assembler.assemble.hybrid import SLOT, split, value_paths
 from assembler.assemble.inherit import Account
@@ -34,6 +34,7 @@ from assembler.infer.cost import train_flops
 from assembler.infer.shape import shapes
 from assembler.train.data.core import Data, Split
 from assembler.train.loop import FitResult, Hooks
+from assembler.train.world import state_of
 
 AT_HOST = "@host"
 """`teacher@host` is the host with what the model `teacher` has in the slot."""
@@ -112,8 +113,8 @@ def incubate(
     frozen = [piece(Model(graph, seat.host.weights), cut.frontier, {n: n for n in cut.frontier}, seat.device)]
     beside = [*frozen, *compared(references, needs, seat.slot, seat.device)]
     bench = Bench(tail, cut.tail, beside, seat.device, names, cache=cache)
-    fitted = bench.fit(trained, data, training, hooks) if trained else None
-    weights = part_keys({n: t.cpu() for n, t in tail.state_dict().items() if inside(n)}, seat.slot, seat.part)
+    fitted = bench.fit(divided(tail, trained, training), data, training, hooks) if trained else None
+    weights = part_keys({n: t for n, t in state_of(tail).items() if inside(n)}, seat.slot, seat.part)
     if fitted is None:
         return Incubated(weights, None, 0, account)
     learning = [i for i in seat.graph.region(seat.slot) if not training.holds(i)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from assembler.assemble.fitting import Bench
+from assembler.assemble.fitting import Bench, divided
 from assembler.assemble.frozen import check_inputs, compared, own_values
 from assembler.assemble.judging import score, watched
 from assembler.assemble.models import Model, Task, Training
@@ -20,7 +20,7 @@ from assembler.graph.values import covers
 from assembler.infer.cost import train_flops
 from assembler.train.data.core import Data
 from assembler.train.loop import FitResult, Hooks
-from assembler.train.world import state_of, world
+from assembler.train.world import state_of
 
 
 @dataclass(frozen=True)
@@ -71,19 +71,6 @@ def train_model(
     state = state_of(module)
     spent = beside + (bench.flops(training, result) if training.turns else _flops(graph, training) * result.samples)
     return Trained(state, before, judged(module), result, spent)
-
-
-def divided(module: nn.Module, trained: dict[str, nn.Parameter], training: Training) -> dict[str, nn.Parameter]:
-    """The parameters to train once each process has its share of them; all, where none is divided."""
-    among = world()
-    if among is None or among.how != "fsdp":
-        return trained
-    if training.turns or training.spec.average:
-        what = "several turns" if training.turns else "an average of the weights"
-        raise RecipeError(f"weights that are divided among processes are not trained with {what}", hint="use ddp")
-    from assembler.train.parallel import sharded  # torch's own parts for this take longer to import than torch
-
-    return sharded(module, trained)
 
 
 def _trained(module: nn.Module, graph: Graph, training: Training) -> dict[str, nn.Parameter]:

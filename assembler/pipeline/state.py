@@ -30,7 +30,7 @@ from assembler.search.watch import Watch
 from assembler.train.data.core import fingerprint
 from assembler.train.spec import settings
 from assembler.train.spread import spread
-from assembler.train.terms import as_objective, ordered, read, within
+from assembler.train.terms import Spec, as_objective, ordered, read, within
 
 ASSEMBLED = "assembled"
 """What the model of the assemble phase is called."""
@@ -140,14 +140,9 @@ class Run:
         more: Mapping[str, Any] | None = None,
     ) -> Task:
         """The task that trains a whole model; `more` are its turns and the paths that are trained, where it has any."""
-
-        def told(said: Objective) -> Any:
-            return spread(said, graph, self.graphs)
-
-        said = told(objective) if objective else None
-        inputs = {"graph": to_text(graph), **self.common(seed, train, said, label), **(more or {})}
+        inputs = {"graph": to_text(graph), **self.common(seed, train, objective, label, graph), **(more or {})}
         if "turns" in inputs:
-            inputs["turns"] = [{**turn, "objective": ordered(told(turn["objective"]))} for turn in inputs["turns"]]
+            inputs["turns"] = [{**turn, "objective": self._told(turn["objective"], graph)} for turn in inputs["turns"]]
         return task(
             "assembler.pipeline.jobs:train",
             inputs,
@@ -158,21 +153,36 @@ class Run:
         )
 
     def common(
-        self, seed: int, train: Mapping[str, Any] | None, objective: Objective | None, model: str = ""
+        self,
+        seed: int,
+        train: Mapping[str, Any] | None,
+        objective: Objective | None,
+        model: str = "",
+        graph: Graph | None = None,
     ) -> dict[str, Any]:
-        """What every training task depends on; of `model` itself, if the run's task compares with that."""
+        """What every training task depends on; of `model` itself, if the run's task compares with that.
+
+        Patterns of values are of `graph`, or of the host that parts are trained in.
+        """
         own = within(self.spec.task, model) if model in self.compared else self.spec.task
         how = settings(self.spec.train, train or {})
         return {
             "data": dict(self.spec.data),
             "data_id": fingerprint(self.spec.data),
-            "task": ordered(own),
+            "task": self._told(own, graph),
             "metric": self.spec.metric,
             "train": how,
-            "objective": ordered(objective or as_objective(own)),
+            "objective": self._told(objective or as_objective(own), graph),
             "seed": seed + _APART * int(how.get("seed", 0)),
             "device": self.device,
         }
+
+    def _told(self, said: Spec, graph: Graph | None) -> Spec:
+        """An objective as tasks know it: with names in the place of patterns, and its steps in their order."""
+        host = self.graphs.get(self.host)
+        seen = graph or host
+        others = self.graphs if host is None else {**self.graphs, "host": host}
+        return ordered(spread(said, seen, others) if seen else said)
 
     @property
     def compared(self) -> frozenset[str]:

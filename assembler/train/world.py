@@ -18,7 +18,7 @@ _SEED = 1_000_003  # between the seeds of two processes
 class World:
     """The processes of a training: which of them this is, of how many, and how they share it.
 
-    With "ddp" each has all weights, with "fsdp" those of a whole model are divided among them.
+    With "ddp" each has all weights, with "fsdp" those of the model are divided among them.
     """
 
     rank: int

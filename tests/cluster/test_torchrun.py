@@ -118,9 +118,8 @@ def test_a_run_by_two_processes_is_the_run_by_one(place: Path, alone: Store, how
     assert ours.keys() == theirs.keys() and {p.card["phase"] for p in ours.values()} >= PHASES
     for name, product in ours.items():
         found = theirs[name]
-        assert found.key == product.key or product.card["phase"] == "search", (
-            name
-        )  # a search is given the parts' scores
+        searched = product.card["phase"] == "search"  # which is given the parts' scores
+        assert found.key == product.key or searched, name
         alike(product, found)
         assert found.card["about"]["processes"] == {"count": 2, "parallel": how}
         assert "processes" not in product.card["about"]

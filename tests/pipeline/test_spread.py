@@ -11,6 +11,7 @@ from assembler.graph.values import matching, with_items
 from assembler.infer.batch import batch_sizes
 from assembler.infer.shape import shapes
 from assembler.pipeline.checking.fits import check as check_fits
+from assembler.pipeline.run import run_recipe
 from assembler.pipeline.spec import read
 from assembler.recipe.document import parse
 from assembler.train.spread import spread
@@ -157,3 +158,27 @@ def test_the_module_gives_the_parameter_itself() -> None:
     module = asm.build(replace(graph, outputs=(*graph.outputs, ("w", "block.0.fc.weight"))))
     made = module(torch.randn(2, 5, 8))
     assert made["w"] is module.get_parameter("block.0.fc.weight")
+
+
+def test_patterns_of_a_host_are_read_where_parts_are_trained() -> None:
+    text = """
+kind: run
+name: parts
+model:
+  inputs: {image: [B, 1, 8, 8]}
+  graph: {flat: flatten, fc: {op: linear, out: 8, repeat: 3}, head: {op: linear, out: 10}}
+  outputs: {logits: head}
+data: digits
+train: {steps: 3, batch: 32}
+split: [fc.1]
+space: {fc.1: {$oneof: [{op: linear, out: 8}, identity]}}
+phases:
+  teacher: {}
+  incubate:
+    host: teacher
+    objective:
+      graph: {mine: {op: stack, from: fc.*}, theirs: {op: stack, from: host.fc.*}}
+      terms: [{loss: mse, value: mine, target: theirs}]
+"""
+    _, found = run_recipe(parse(text, "parts.yaml"), workers=1)
+    assert not found["failures"]
