@@ -18,8 +18,10 @@ from assembler.errors import InputError
 from assembler.graph.core import Graph
 from assembler.graph.modes import in_mode
 from assembler.graph.values import with_items
+from assembler.infer.batch import Size, batch_sizes
 from assembler.infer.cost import total
 from assembler.infer.resized import size_hint
+from assembler.infer.shape import shapes
 from assembler.train.data.core import Data, Split
 
 AVERAGE = "ema."
@@ -133,6 +135,8 @@ def kept(split: Split, frozen: Sequence[Frozen], cache: ValueCache | None = None
 def _computed(one: Frozen, split: Split, room: int, batch: int) -> dict[str, Tensor] | None:
     """The values of a split by the names of the graph's outputs, or None where they cannot be kept."""
     back = {said: name for name, said in one.names.items()}
+    if not _by_sample(one.graph):
+        return None
     parts: dict[str, list[Tensor]] = {}
     for start in range(0, len(split), batch):
         fields = {name: tensor[start : start + batch] for name, tensor in split.fields.items()}
@@ -141,6 +145,12 @@ def _computed(one: Frozen, split: Split, room: int, batch: int) -> dict[str, Ten
         if start == 0 and not _keepable(parts, min(batch, len(split)), len(split), room):
             return None
     return {name: torch.cat(tensors) for name, tensors in parts.items()}
+
+
+def _by_sample(graph: Graph) -> bool:
+    """Whether axis 0 of every output is the sample: a weight has rows too, and as many as a batch perhaps."""
+    sizes = batch_sizes(graph, shapes(graph))
+    return all(found is None or (found and found[0] == Size(1, 0)) for found in (sizes[i] for _, i in graph.outputs))
 
 
 def _keepable(parts: Mapping[str, Sequence[Tensor]], size: int, total: int, room: int) -> bool:

@@ -16,6 +16,7 @@ from assembler.assemble.incubate import Seat, incubate
 from assembler.assemble.models import Model
 from assembler.assemble.values import ValueCache, key_of
 from assembler.errors import InputError
+from assembler.graph.values import with_items
 
 
 def one(host: Model | None = None, value: str = "stem") -> Frozen:
@@ -38,6 +39,14 @@ def test_another_name_in_the_objective_is_no_other_value(tmp_path: Path) -> None
         found = kept(split, [replace(one(), names={"v0": name})], cache)
         assert found is not None and name in found.split.fields
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
+
+
+def test_what_has_as_many_rows_as_a_batch_by_chance_is_no_value_of_samples(tmp_path: Path) -> None:
+    split = data(3).train  # the head's weight has three rows
+    there = Model(with_items(graph(), ["head.weight"]), model(graph()).weights)
+    weight = piece(there, {"v0": "head.weight"}, {"v0": "host.head.weight"}, "cpu")
+    assert len(weight(split.fields)["host.head.weight"]) == len(split)
+    assert kept(split, [weight]) is None and kept(split, [weight], ValueCache(tmp_path, 10**9)) is None
 
 
 def test_other_weights_samples_or_steps_are_other_values() -> None:

@@ -1,4 +1,4 @@
-"""What the incubation papers' recipes rest on, exactly: stages of the assembly are the incubated tensors, in any order."""
+"""What the incubation papers' recipes rest on: stages of the assembly are the incubated tensors, in any order."""
 
 from __future__ import annotations
 
