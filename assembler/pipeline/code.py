@@ -38,6 +38,19 @@ METHOD = (
     "assembler.train.turns",
 )
 """Modules that every trained product depends on."""
+BEGINNINGS = (
+    *(
+        f"assembler.assemble.inherit.{name}"
+        for name in ("account", "channels", "inherited", "learned", "matching", "quiet", "resize", "stacked")
+    ),
+    *(f"assembler.assemble.{name}" for name in ("growing", "starting", "stitches.fitted", "stitches.layers")),
+)
+"""Modules that a product depends on beside, which begins with weights of another graph's."""
+
+
+def beginnings() -> list[str]:
+    """The digests of what makes weights of one graph weights of another."""
+    return [module_code(name) for name in BEGINNINGS]
 
 
 def code_of(

@@ -17,9 +17,10 @@ from assembler.graph.edit import graft
 from assembler.graph.text import to_text
 from assembler.infer.cost import Cost, total
 from assembler.pipeline.checking.budgets import OWN, Which, model_of, tree_of
-from assembler.pipeline.code import code_of
+from assembler.pipeline.code import beginnings, code_of
 from assembler.pipeline.exporting import Format
 from assembler.pipeline.folders import Place
+from assembler.pipeline.jobs import PARENT
 from assembler.pipeline.slots import Variant, in_host, variants
 from assembler.pipeline.spec import RunSpec
 from assembler.pipeline.weights.beginning import of_model
@@ -149,7 +150,10 @@ class Run:
             needs,
             label=self.say(label, seed),
             phase=self.phase,
-            code=code_of(graph, inputs["objective"], inputs["train"], inputs.get("turns", ())),
+            code=[
+                *code_of(graph, inputs["objective"], inputs["train"], inputs.get("turns", ())),
+                *(beginnings() if PARENT in (needs or {}) else ()),
+            ],
         )
 
     def common(

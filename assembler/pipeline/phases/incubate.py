@@ -10,7 +10,7 @@ from assembler.assemble.task import Task, task
 from assembler.errors import InputError
 from assembler.graph.text import to_text
 from assembler.infer.cost import total
-from assembler.pipeline.code import code_of
+from assembler.pipeline.code import beginnings, code_of
 from assembler.pipeline.slots import written
 from assembler.pipeline.weights.beginning import part_needs
 from assembler.recipe.edits import replaced
@@ -82,7 +82,7 @@ def _part(
         needs | part_needs(run.spec, variant, run.runner.store, run.phase),
         label=run.say(f"{variant.slot} {variant.label}", seed),
         phase=run.phase,
-        code=code_of(variant.graph, inputs["objective"], inputs["train"]),
+        code=[*code_of(variant.graph, inputs["objective"], inputs["train"]), *beginnings()],
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from assembler.assemble.product import Product
-from assembler.assemble.task import Task, module_code
+from assembler.assemble.task import Task
+from assembler.pipeline.code import beginnings
 from assembler.pipeline.jobs import PARENT
 from assembler.pipeline.search.pruning import Past
 from assembler.recipe.choices import Choice, Pick
@@ -17,9 +18,6 @@ from assembler.search.trial import Inherited, Trial
 
 Make = Callable[[Trial, Mapping[str, Task]], Task]
 """The task that trains a trial's candidate, given what it needs besides the weights that the recipe names."""
-INHERITING = tuple(
-    f"assembler.assemble.inherit.{name}" for name in ("account", "channels", "inherited", "matching", "quiet", "resize")
-)
 
 
 @dataclass
@@ -88,7 +86,7 @@ class Inherit(Trials):
             parent = self.begun_with(trial) if trial.state == "complete" else self.parent(trial.choice)
             made = self.make(trial, {PARENT: parent} if parent else {})
             if parent:
-                made = replace(made, code=digest("\n".join([made.code, *map(module_code, INHERITING)])))
+                made = replace(made, code=digest("\n".join([made.code, *beginnings()])))
             self.known[key] = made
         return self.known[key]
 
