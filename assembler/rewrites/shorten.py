@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 from assembler.errors import GraphError, RecipeError
 from assembler.graph.core import Graph
 from assembler.graph.edit import cut, remove
-from assembler.infer.shape import shapes
 from assembler.registry import rewrite
 from assembler.rewrites.core import Rewrite, Types, Values, Weights
 from assembler.rewrites.view import View
@@ -86,6 +85,8 @@ def shallow(graph: Graph, slots: Iterable[str], blocks: int) -> Graph:
 
     Raises GraphError where no slot repeats any.
     """
+    from assembler.infer.shape import shapes  # a lint reads this file without torch
+
     rewrite, found = Shorten(blocks), graph
     for slot in slots:
         types, inside = shapes(found), set(found.region(slot))

@@ -56,16 +56,18 @@ def moves() -> Schema:
 
 def run() -> Schema:
     names = registry.names("phase")
+    said = {
+        "type": "object",
+        "required": ["phase"],
+        "properties": {"phase": {"enum": names}},
+        "allOf": [{"if": const("phase", [name]), "then": ref(f"phase.{name}")} for name in names],
+    }
+    has_kind = {"type": "object", "required": ["phase"]}  # as a phase may that bears the name of another kind
     phases = {
         "type": "object",
         "minProperties": 1,
-        "properties": {name: ref(f"phase.{name}") for name in names},
-        "additionalProperties": {
-            "type": "object",
-            "required": ["phase"],
-            "properties": {"phase": {"enum": names}},
-            "allOf": [{"if": const("phase", [name]), "then": ref(f"phase.{name}")} for name in names],
-        },
+        "properties": {name: {"if": has_kind, "then": said, "else": ref(f"phase.{name}")} for name in names},
+        "additionalProperties": said,
     }
     properties = {
         "model": {"anyOf": [{"type": "string"}, {"type": "object"}]},

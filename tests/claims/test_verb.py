@@ -74,11 +74,11 @@ def test_a_check_of_ones_own_comes_with_a_plug_in(recipe: str, tmp_path: Path) -
     plugin = tmp_path / "mine.py"
     plugin.write_text(
         "from assembler.registry import check\n\n\n@check(paths=('of',))\n"
-        "def steps(model, *, of: str | None = None) -> int:\n"
+        "def how_many(model, *, of: str | None = None) -> int:\n"
         '    """How many steps there are."""\n    return len(model.plain.nodes)\n'
     )
     own = tmp_path / "own.yaml"
-    own.write_text(MODEL.split("claims:")[0] + "claims: {steps: {doc: Two steps., check: steps, expect: == 2}}\n")
+    own.write_text(MODEL.split("claims:")[0] + "claims: {steps: {doc: Two steps., check: how_many, expect: == 2}}\n")
     assert call("verify", str(own)) == 2
     assert call("verify", str(own), "--plugin", str(plugin)) == 0
 

@@ -59,7 +59,7 @@ def test_an_unknown_bench_has_the_nearest_names(call: Call) -> None:
     result = call("bench", "scales")
     assert result.exit_code == 2
     assert result.stderr == "error: there is no bench 'scales'\n    hint: did you mean 'scale'?\n"
-    assert "benches: build, " in call("bench", "zzz").stderr
+    assert "benches: assembly, build, " in call("bench", "zzz").stderr
 
 
 def test_an_installed_package_has_no_benches(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,10 +112,10 @@ def test_a_model_may_be_taught_by_another_of_any_name(places: Path) -> None:
 
 
 def test_a_host_that_differs_outside_its_slots_is_refused(places: Path) -> None:
-    text = changed(("  teacher: {}\n", "  teacher: {set: {stem.out: 4}}\n"))
+    text = changed(("  teacher: {}\n", "  teacher: {set: {stem.stride: 1}}\n"))
     with pytest.raises(AssemblerError) as caught:
         run_tiny(home=places / "home", text=text)
-    assert "slot 'stage.0' has float32[2, 4, 3, 3] entering in 'teacher'" in str(caught.value)
+    assert "slot 'stage.0' has float32[2, 6, 6, 6] entering in 'teacher'" in str(caught.value)
 
 
 def test_images_from_an_npz_file(places: Path) -> None:

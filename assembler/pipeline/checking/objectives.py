@@ -172,7 +172,8 @@ def _missing(text: str, span: Span | None, scene: Scene, others: list[str]) -> P
     assert scene.graph is not None
     own, (head, dot, _) = scene.own(), text.partition(".")
     if dot and not any(n.split(".")[0] == head for n in own):
-        made = f"models made before it: {', '.join(others)}" if others else "no phase before this one makes a model"
+        listed = ", ".join(name for name in others if not name.endswith("@host"))
+        made = f"models made before it: {listed}" if others else "no phase before this one makes a model"
         said = f"'{text}' is a value of the model '{head}', which no phase before this one makes"
         return Problem(said, span, hint=near(head, others) or made)
     outputs = ", ".join(n for n, _ in scene.graph.outputs)
