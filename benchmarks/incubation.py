@@ -2,7 +2,8 @@
 
 Fashion-MNIST, a tenth of it and all of it, for as many steps; everything counts, the meta model, every part, the
 validations. One learning rate for each depth and method, chosen by the validation of a seed that is not measured here,
-of as many tried for each. Beside them the control that trains no parts: copies of the meta model's blocks, tuned.
+of as many tried for each. Beside them the control that trains no parts: copies of the meta model's blocks, tuned for
+as many FLOPs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from assembler.pipeline.state import Run
 from benchmarks.lab import Lab, home, lab, product, spent
 from benchmarks.measure import Figure
 
@@ -94,7 +96,7 @@ def compared(ours: Lab, setting: Setting, seeds: Sequence[int]) -> Found:
     found = Found()
     for seed in seeds:
         for method, rate in best.items():
-            run = ours.run(RECIPE, *setting.overrides(rate), *_control(method), seed=seed)
+            run = trained(ours, setting, method, rate, seed)
             found.accuracy.setdefault(method, []).append(ours.test(run, _model(method)))
             if method == OURS:
                 found.before.append(product(run, OURS).result["before"])
@@ -107,19 +109,26 @@ def tuned(ours: Lab, setting: Setting) -> dict[str, float]:
     best: dict[str, tuple[float, float]] = {}
     for rate in RATES:
         for method in (OURS, END_TO_END, COPIES):
-            run = ours.run(RECIPE, *setting.overrides(rate), *_control(method), seed=TUNING)
+            run = trained(ours, setting, method, rate, TUNING)
             worth = float(product(run, _model(method)).result["validation"])
             best[method] = max(best.get(method, (-1.0, 0.0)), (worth, rate))
     return {method: rate for method, (_, rate) in best.items()}
 
 
+def trained(ours: Lab, setting: Setting, method: str, rate: float, seed: int) -> Run:
+    """The run of a method. The control trains no parts, and the whole for as many FLOPs more as those took."""
+    changes = setting.overrides(rate)
+    run = ours.run(RECIPE, *changes, seed=seed)
+    if method != COPIES:
+        return run
+    whole = product(run, OURS).result
+    steps = round((spent(run, OURS) - spent(run, "meta")) * whole["steps"] / whole["train_flops"])
+    idle = "phases.incubate.train.epochs=0", "phases.incubate.train.steps=null"
+    return ours.run(RECIPE, *changes, *idle, f"phases.assemble.train.steps={steps}", seed=seed)
+
+
 def _model(method: str) -> str:
     return OURS if method == COPIES else method
-
-
-def _control(method: str) -> tuple[str, ...]:
-    """The changes that leave the parts untrained: copies alone, and the same FLOPs for the whole."""
-    return ("phases.incubate.train.epochs=0", "phases.incubate.train.steps=null") if method == COPIES else ()
 
 
 def rows_of(setting: str, found: Found) -> Iterator[Figure]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from assembler.assemble.fitting import Bench, divided
 from assembler.assemble.frozen import compared, own_values, piece
@@ -23,7 +23,7 @@ from assembler.assemble.models import Model, Task, Training
 from assembler.assemble.starting import slot_of, started
 from assembler.assemble.stitches import NONE, Stitches, fitted_in, fitted_out
 from assembler.assemble.values import ValueCache
-from assembler.assemble.weights import Weights, load_there, part_keys, whole_keys
+from assembler.assemble.weights import Weights, load_there, part_keys, put, whole_keys
 from assembler.compile.lower import lower
 from assembler.graph.core import Graph
 from assembler.graph.edit import graft, outer_id
@@ -34,10 +34,8 @@ from assembler.infer.cost import train_flops
 from assembler.infer.shape import shapes
 from assembler.train.data.core import Data, Split
 from assembler.train.loop import FitResult, Hooks
+from assembler.train.terms import AT_HOST
 from assembler.train.world import state_of
-
-AT_HOST = "@host"
-"""`teacher@host` is the host with what the model `teacher` has in the slot."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +67,9 @@ class Seat:
 
     def swapped(self, other: Model) -> Model:
         """The host with what another model has in the slot."""
-        part, weights = slot_of(other, self.slot)
-        inside = holder(self.host.graph, self.slot)
-        rest = {name: t for name, t in self.host.weights.items() if not inside(name)}
-        return Model(graft(self.host.graph, self.slot, part), {**rest, **whole_keys(weights, self.slot, part)})
+        part, own = slot_of(other, self.slot)
+        weights = put(self.host.weights, self.host.graph, self.slot, part, own)
+        return Model(graft(self.host.graph, self.slot, part), weights)
 
 
 @dataclass(frozen=True)
@@ -107,8 +104,7 @@ def incubate(
     names = {f"v{i}": name for i, name in enumerate(paths)}
     cut = split(graph, seat.slot, {safe: paths[name] for safe, name in names.items()}, shapes(graph))
     inside = holder(seat.graph, seat.slot)
-    begun, account = _begun(seat, data.train, training)
-    tail = _tail(seat, cut.tail, training, begun)
+    tail, account = _tail(seat, cut.tail, data.train, training)
     trained = {n: p for n, p in tail.named_parameters() if inside(n) and not training.holds(n)}
     frozen = [piece(Model(graph, seat.host.weights), cut.frontier, {n: n for n in cut.frontier}, seat.device)]
     beside = [*frozen, *compared(references, needs, seat.slot, seat.device)]
@@ -129,14 +125,14 @@ def judge(seat: Seat, weights: Weights, data: Data, task: Task) -> tuple[float, 
     return assess(module.to(seat.device), seat.graph, data, task, seat.device)
 
 
-def _begun(seat: Seat, data: Split, training: Training) -> tuple[Weights, Account | None]:
-    """The weights, by the whole model's keys, that the part begins with; those of stitches are fitted to them."""
-    inside = holder(seat.graph, seat.slot)
+def _begun(seat: Seat, drawn: Mapping[str, Tensor], data: Split, training: Training) -> tuple[Weights, Account | None]:
+    """The weights, by the whole model's keys, that the part begins with; those of stitches are fitted to them.
+
+    `drawn` are those of the seed, which it has where nothing else is said or fits.
+    """
     given, account = started(training.start, seat.host, seat.slot, seat.part, training.seed)
-    module = lower(seat.graph, seed=training.seed)
-    drawn = {name: t for name, t in module.state_dict().items() if inside(name)}
     more = whole_keys({**given, **seat.begin}, seat.slot, seat.part)
-    begun = drawn | {name: t for name, t in more.items() if name in drawn and t.shape == drawn[name].shape}
+    begun = {**drawn, **{n: t for n, t in more.items() if n in drawn and t.shape == drawn[n].shape}}
     seated = Model(seat.graph, {**seat.host.weights, **begun})
     enter, leave = (outer_id(seat.slot, i) if i else "" for i in seat.stitches)
     if enter:
@@ -146,11 +142,14 @@ def _begun(seat: Seat, data: Split, training: Training) -> tuple[Weights, Accoun
     return {name: seated.weights[name] for name in begun}, account
 
 
-def _tail(seat: Seat, tail: Graph, training: Training, begun: Weights) -> nn.Module:
+def _tail(seat: Seat, tail: Graph, data: Split, training: Training) -> tuple[nn.Module, Account | None]:
+    """What depends on the part, with the weights that it begins with; and the account of those."""
     module, inside = lower(tail, seed=training.seed), holder(seat.graph, seat.slot)
+    drawn = {n: t.clone() for n, t in module.state_dict().items() if inside(n)}
+    begun, account = _begun(seat, drawn, data, training)
     load_there(module, {**seat.host.weights, **begun})
     module.eval()
     for path, inner in module.named_modules():
         if inside(path) and not training.holds(path):
             inner.training = True  # drop-out and running statistics work in the part alone
-    return module.to(seat.device)
+    return module.to(seat.device), account

@@ -9,24 +9,22 @@ from assembler.assemble.inherit.matching import owner_of
 from assembler.assemble.models import Model
 from assembler.assemble.starting import slot_of
 from assembler.assemble.stitches import Stitches, fitted_in, fitted_out, renamed, stitched
-from assembler.assemble.weights import whole_keys
+from assembler.assemble.weights import put
 from assembler.compile.lower import lower
 from assembler.graph.core import Graph
 from assembler.graph.edit import cut, extract, graft, outer_id
-from assembler.graph.runs import holder
 from assembler.infer.shape import shapes
 from assembler.train.data.core import Split
 
 
-def splice(graph: Graph, slot: str, other: Graph) -> tuple[Graph, Stitches]:
-    """The graph with what another has in a slot of the same name, and the stitches that stand around that.
+def splice(graph: Graph, take: Mapping[str, Graph]) -> Graph:
+    """The graph of a model with the slots that `take` names as other models have them, as in `spliced`.
 
     Raises GraphError where one of them has no such slot, or where more than the features differs at its ends.
     """
-    place, types, theirs = cut(graph, slot), shapes(graph), shapes(other)
-    part, made = extract(other, slot, theirs), theirs[cut(other, slot).output]
-    part, stitches = stitched(part, made, types[place.source], types[place.output], slot)
-    return graft(graph, slot, part), stitches
+    for slot, other in take.items():
+        graph, _ = _between(graph, slot, other)
+    return graph
 
 
 def spliced(host: Model, take: Mapping[str, Model], split: Split, seed: int = 0) -> Model:
@@ -43,19 +41,26 @@ def spliced(host: Model, take: Mapping[str, Model], split: Split, seed: int = 0)
 
 
 def _with(model: Model, slot: str, other: Model, host: Model, split: Split, seed: int) -> Model:
-    graph, stitches = splice(model.graph, slot, other.graph)
+    graph, stitches = _between(model.graph, slot, other.graph)
     part, weights = slot_of(other, slot)
-    inside, moved = holder(model.graph, slot), renamed(stitches, slot)
-    rest = {name: t for name, t in model.weights.items() if not inside(name)}
-    fresh = {name: t for name, t in lower(graph, seed=seed).state_dict().items() if name not in rest}
+    moved = renamed(stitches, slot)
     held = {_key(key, owner_of(key, part), moved): t for key, t in weights.items()}
-    made = Model(graph, {**rest, **fresh, **whole_keys(held, slot, part)})
+    kept = put(model.weights, model.graph, slot, part, held)
+    made = Model(graph, {**lower(graph, seed=seed).state_dict(), **kept})  # stitches alone are drawn
     enter, leave = (outer_id(slot, i) if i else "" for i in stitches)
     if enter:
         made.weights.update(fitted_in(enter, made, slot, [other], split, seed))
     if leave:
         made.weights.update(fitted_out(leave, made, slot, host, split))
     return made
+
+
+def _between(graph: Graph, slot: str, other: Graph) -> tuple[Graph, Stitches]:
+    """The graph with what another has in a slot of the same name, and the stitches that stand around that."""
+    place, types, theirs = cut(graph, slot), shapes(graph), shapes(other)
+    part, made = extract(other, slot, theirs), theirs[cut(other, slot).output]
+    part, stitches = stitched(part, made, types[place.source], types[place.output], slot)
+    return graft(graph, slot, part), stitches
 
 
 def _key(key: str, owner: str, moved: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from assembler.errors import InputError, Problem
 from assembler.graph.core import Graph
 from assembler.graph.edit import ROOT
-from assembler.graph.runs import ends
+from assembler.graph.runs import ends, holder
 
 Weights = dict[str, Tensor]
 
@@ -43,6 +43,12 @@ def part_keys(weights: Mapping[str, Tensor], slot: str, part: Graph) -> Weights:
             rest = key.removeprefix(f"{slot}.")
             found[f"{ROOT}.{rest}" if ROOT in part.nodes and _is_root(rest, part) else rest] = tensor
     return found
+
+
+def put(weights: Mapping[str, Tensor], graph: Graph, slot: str, part: Graph, own: Mapping[str, Tensor]) -> Weights:
+    """The weights of a model, whose graph is given, with those of a part, by its own keys, in place of a slot's."""
+    inside = holder(graph, slot)
+    return {**{name: t for name, t in weights.items() if not inside(name)}, **whole_keys(own, slot, part)}
 
 
 def _outer(key: str, slot: str, part: Graph) -> str:

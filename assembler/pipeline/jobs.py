@@ -21,7 +21,7 @@ from assembler.assemble.supernet.library import Library, Sharing, from_tensors
 from assembler.assemble.supernet.score import candidate_weights
 from assembler.assemble.train import train_model
 from assembler.assemble.values import ValueCache
-from assembler.assemble.weights import Weights, load_there, part_keys, whole_keys, within
+from assembler.assemble.weights import Weights, load_there, part_keys, put, within
 from assembler.compile.lower import lower
 from assembler.compile.weights import read_weights, save_weights
 from assembler.graph.core import Graph
@@ -177,10 +177,8 @@ def assembled(job: Job) -> Weights | None:
     for name, product in job.needs.items():
         if name.startswith("part:"):
             slot = name.removeprefix("part:")
-            graph = from_text(product.card["inputs"]["part"])
-            inside = holder(host.graph, slot)
-            kept = {k: v for k, v in weights.items() if not inside(k)}
-            weights = {**kept, **whole_keys(read_weights(product.file(WEIGHTS)), slot, graph)}
+            part = from_text(product.card["inputs"]["part"])
+            weights = put(weights, host.graph, slot, part, read_weights(product.file(WEIGHTS)))
     return weights
 
 

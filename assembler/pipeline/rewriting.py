@@ -88,8 +88,7 @@ def planned(graph: Graph, apply: Sequence[Written]) -> Graph | None:
     Raises GraphError where a rewrite finds no place.
     """
     wanted = orders(apply)
-    later = any(one.rewrite.needs_weights or one.rewrite.needs_values for one in wanted)
-    return None if later else all_applied(graph, wanted)[0]
+    return None if any(one.rewrite.needs_model for one in wanted) else all_applied(graph, wanted)[0]
 
 
 def code(wanted: Sequence[Written]) -> list[str]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from assembler.assemble.incubate import AT_HOST
 from assembler.assemble.plan import Failure
 from assembler.assemble.product import Product
 from assembler.assemble.runner import Runner
@@ -31,7 +30,7 @@ from assembler.search.watch import Watch
 from assembler.train.data.core import fingerprint
 from assembler.train.spec import settings
 from assembler.train.spread import spread
-from assembler.train.terms import Spec, as_objective, ordered, read, within
+from assembler.train.terms import AT_HOST, Spec, as_objective, ordered, read, within
 
 ASSEMBLED = "assembled"
 """What the model of the assemble phase is called."""
@@ -86,7 +85,7 @@ class Run:
 
     def seat(self, host: str) -> None:
         """Let the slots' variants stand in a host. Raises InputError where they cannot."""
-        self._variants = in_host(self.host_model(host), host, variants(self.spec))
+        self._variants = in_host(self.host_model(host), host, self.variants)
         self.host = host
 
     def model_graph(self, which: Which = OWN) -> Graph:

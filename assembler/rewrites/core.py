@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from assembler.errors import AssemblerError, GraphError, near
@@ -57,10 +58,14 @@ class Rewrite:
         """Whether what becomes of the model depends on its values on data, which a run has."""
         return False
 
+    @property
+    def needs_model(self) -> bool:
+        """Whether what becomes of a graph cannot be told without a trained model."""
+        return self.needs_weights or self.needs_values
+
     def informed(self, values: Values) -> Self:
-        """The rewrite with the values of the model on data, for one that needs them."""
-        del values
-        return self
+        """The rewrite with the values of the model on data, which one that needs them has a field `_values` for."""
+        return replace(self, _values=values)  # type: ignore[type-var]
 
     def sites(self, graph: Graph, types: Types) -> tuple[str, ...]:
         """The paths where the rewrite may be applied, in order."""

@@ -50,10 +50,6 @@ class Narrow(Rewrite):
         """Whether the values of the layer on data decide."""
         return self.by == "values"
 
-    def informed(self, values: Values) -> Narrow:
-        """The rewrite with what layers say on data."""
-        return replace(self, _values=values)
-
     def sites(self, graph: Graph, types: Types) -> tuple[str, ...]:
         """The layers whose channels can be followed to the layers that read them."""
         view = View(graph, types)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import ClassVar, Literal
 
@@ -42,10 +42,6 @@ class Shorten(Rewrite):
     def needs_values(self) -> bool:
         """Whether what the blocks do on data decides."""
         return self.keep == "important"
-
-    def informed(self, values: Values) -> Shorten:
-        """The rewrite with what enters and leaves blocks on data."""
-        return replace(self, _values=values)
 
     def sites(self, graph: Graph, types: Types) -> tuple[str, ...]:
         """The containers of more copies than that, each reading the one before it, all of one type."""

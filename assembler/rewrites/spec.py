@@ -51,7 +51,7 @@ def moves_problems(section: Value) -> Iterator[Problem]:
             if not isinstance(said, str | dict):
                 raise RecipeError("a rewrite needs its name", hint="for instance {rewrite: widen, at: stage.*}")
             wanted = order(said).rewrite
-            if wanted.needs_weights or wanted.needs_values:
+            if wanted.needs_model:
                 looks = "weights" if wanted.needs_weights else "values on data"
                 what = f"'{wanted.name}' looks at {looks}, and a search's candidates have none yet"
                 raise RecipeError(what, hint="it can be a phase of a run: rewrite: {apply: [...]}")

@@ -23,6 +23,8 @@ from assembler.train.steps import draft, free
 
 KEYS = ("loss", "value", "target", "weight", "name")
 """What every term may say; further keys are arguments and further inputs of its loss."""
+AT_HOST = "@host"
+"""`teacher@host` is, while a part is incubated, the host with what the model `teacher` has in the slot."""
 EXAMPLE = "[{loss: cross_entropy, value: logits, target: label}]"
 _UNKNOWN = TensorType(())
 

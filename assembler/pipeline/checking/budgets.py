@@ -13,8 +13,8 @@ from assembler.graph.edit import extract
 from assembler.infer.shape import shapes
 from assembler.pipeline.rewriting import planned
 from assembler.pipeline.search.costs import ADDITIVE, BUDGETED, costs_of
-from assembler.pipeline.slots import in_host, variants
-from assembler.pipeline.spec import RunSpec
+from assembler.pipeline.slots import Variant, in_host, variants
+from assembler.pipeline.spec import Phase, RunSpec
 from assembler.recipe.document import beside, changed
 from assembler.recipe.expressions import evaluate, parse
 from assembler.recipe.values import Leaf, Map, marked
@@ -22,6 +22,9 @@ from assembler.rewrites.shorten import shallow
 from assembler.search.exact import Additive, BudgetError, solve
 from assembler.search.linear import bounded
 from assembler.wiring.build import build
+
+Seated = Mapping[str, tuple[Variant, ...]]
+"""The variants of every slot as they stand in a host."""
 
 
 def limits(
@@ -87,6 +90,7 @@ def check(spec: RunSpec) -> None:
     Raises InputError where a host does not fit the slots.
     """
     graphs: dict[str, Graph] = {}
+    seated: Seated = {}
     host = "meta"
     for phase in spec.phases:
         kind = phase.entry.name
@@ -103,9 +107,9 @@ def check(spec: RunSpec) -> None:
         elif kind == "incubate":
             host = str(phase.options.get("host", host))
             if host in graphs and spec.split:
-                in_host(graphs[host], host, variants(spec))
-        elif kind == "search" and _of_parts(phase.options) and host in graphs:
-            _fits(spec, phase.name, graphs, host, phase.options.get("budget") or {})
+                seated = in_host(graphs[host], host, variants(spec))
+        elif kind == "search" and _of_parts(phase.options) and seated:
+            _fits(spec, phase, graphs, host, seated)
 
 
 def _of_parts(options: Mapping[str, Any]) -> bool:
@@ -127,32 +131,31 @@ def _splice(spec: RunSpec, phase: str, options: Mapping[str, Any], graphs: dict[
     names = [options["of"], *options["take"].values()]
     if not all(name in graphs for name in names):
         return
-    graph = graphs[options["of"]]
     try:
-        for slot, name in options["take"].items():
-            graph, _ = splice(graph, slot, graphs[name])
+        graphs[phase] = splice(graphs[options["of"]], {slot: graphs[name] for slot, name in options["take"].items()})
     except GraphError as error:
         raise error.at(_place(spec, phase, "take")) from None
-    graphs[phase] = graph
 
 
-def _fits(spec: RunSpec, phase: str, graphs: Mapping[str, Graph], host: str, budget: Mapping[str, Any]) -> None:
+def _fits(spec: RunSpec, phase: Phase, graphs: Mapping[str, Graph], host: str, seated: Seated) -> None:
     """Raise BudgetError where no assembly is within the budget and the constraints that are linear in costs."""
+    budget = phase.options.get("budget") or {}
     if not budget and not any(rule.costs for rule in spec.space.where):
         return
     try:
-        solve(bounded(_problem(spec, graphs, host, budget), spec.space.where))
+        solve(bounded(_problem(spec, graphs, host, seated, budget), spec.space.where))
     except (BudgetError, RecipeError) as error:
         where = spec.document.model.get("where")
-        raise error.at(_place(spec, phase, "budget") if budget or where is None else where.span) from None
+        raise error.at(_place(spec, phase.name, "budget") if budget or where is None else where.span) from None
 
 
-def _problem(spec: RunSpec, graphs: Mapping[str, Graph], host: str, budget: Mapping[str, Any]) -> Additive:
+def _problem(
+    spec: RunSpec, graphs: Mapping[str, Graph], host: str, seated: Seated, budget: Mapping[str, Any]
+) -> Additive:
     """What the parts will cost. What a machine takes is measured once they are there, and no budget before."""
     wanted = (*BUDGETED, *(name for name in budget if name == "memory"))
     known = {name: said for name, said in budget.items() if name in wanted or name not in ADDITIVE}
-    there = in_host(graphs[host], host, variants(spec))
-    found = {slot: [(v.label, costs_of(v.graph, wanted)) for v in some] for slot, some in there.items()}
+    found = {slot: [(v.label, costs_of(v.graph, wanted)) for v in some] for slot, some in seated.items()}
     costs = {c: {s: tuple(cost[c] for _, cost in some) for s, some in found.items()} for c in wanted}
     labels = {slot: tuple(label for label, _ in some) for slot, some in found.items()}
     scores = {slot: (0.0,) * len(some) for slot, some in found.items()}

@@ -14,7 +14,7 @@ from assembler.recipe.values import Leaf, Map, Seq, Value, plain
 from assembler.registry import checks
 from assembler.train.spec import OWN
 from assembler.train.steps import draft, names_in, places
-from assembler.train.terms import KEYS, loss_entry, ports, required
+from assembler.train.terms import AT_HOST, KEYS, loss_entry, ports, required
 
 TASK = {"loss": "cross_entropy", "value": "logits", "target": "label"}
 """What a run is about if it does not say."""
@@ -149,7 +149,7 @@ def _named(key: str, text: str, span: Span | None, scene: Scene) -> Iterator[Pro
     head, dot, inner = text.partition(".")
     others = [*scene.models]
     if scene.kind == "incubate":  # the host, and that with what another model has in the slot
-        others += ["host", *(f"{name}@host" for name in scene.models)]
+        others += ["host", *(f"{name}{AT_HOST}" for name in scene.models)]
     if dot and head == "ema" and "ema" not in others:
         others.append("ema")
         if not scene.averaged:
@@ -172,7 +172,7 @@ def _missing(text: str, span: Span | None, scene: Scene, others: list[str]) -> P
     assert scene.graph is not None
     own, (head, dot, _) = scene.own(), text.partition(".")
     if dot and not any(n.split(".")[0] == head for n in own):
-        listed = ", ".join(name for name in others if not name.endswith("@host"))
+        listed = ", ".join(name for name in others if not name.endswith(AT_HOST))
         made = f"models made before it: {listed}" if others else "no phase before this one makes a model"
         said = f"'{text}' is a value of the model '{head}', which no phase before this one makes"
         return Problem(said, span, hint=near(head, others) or made)

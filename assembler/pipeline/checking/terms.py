@@ -17,7 +17,7 @@ from assembler.infer.shape import meta_values, shapes
 from assembler.recipe.values import Map, Seq, Value
 from assembler.train.data.source import Declared
 from assembler.train.spread import spread
-from assembler.train.terms import Term, Terms, loss_entry, read
+from assembler.train.terms import AT_HOST, Term, Terms, loss_entry, read
 
 _CLASSES = "cross_entropy"
 
@@ -58,7 +58,7 @@ class Values:
 
     def inside(self, slot: str, host: Graph) -> Values:
         """What a part in a slot of `host` may read."""
-        swapped = {f"{name}@host": host for name in self.others}  # another part in the slot, else the host
+        swapped = {f"{name}{AT_HOST}": host for name in self.others}  # another part in the slot, else the host
         return replace(self, slot=slot, others={**self.others, **swapped, "host": host})
 
     def type(self, name: str) -> TensorType:

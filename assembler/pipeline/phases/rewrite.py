@@ -48,7 +48,7 @@ def _graph(run: Run, of: str, seed: int, source: Task, apply: list[str | dict[st
     """The rewritten graph; weights are read where a rewrite goes by them."""
     wanted = orders(apply)
     before = run.graph_of(of, seed)
-    if not any(one.rewrite.needs_weights or one.rewrite.needs_values for one in wanted):
+    if not any(one.rewrite.needs_model for one in wanted):
         return all_applied(before, wanted)[0]
     return all_applied(before, wanted, model_of(run.product(source)).weights, load(run.spec.data).train)[0]
 

@@ -23,10 +23,9 @@ def splice(run: Run, *, of: str, take: dict[str, str]) -> None:
     taken from. Nothing is trained: where features differ the slot stands between stitch layers, fitted by least squares
     (SN-Net, DeRy). `tune` trains the result further.
     """
-    graph, made = run.host_model(of), dict[int, Task]()
-    for slot, name in take.items():
+    for name in take.values():
         run.made_before(name)
-        graph, _ = spliced(graph, slot, run.graphs[name])
+    graph, made = spliced(run.host_model(of), {s: run.graphs[m] for s, m in take.items()}), dict[int, Task]()
     for seed, host in run.made_before(of).items():
         needs = {"model:host": host, **{f"slot:{n}": run.models[m][seed] for n, m in enumerate(take.values())}}
         common = run.common(seed, None, None)
