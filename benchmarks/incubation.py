@@ -116,13 +116,13 @@ def tuned(ours: Lab, setting: Setting) -> dict[str, float]:
 
 
 def trained(ours: Lab, setting: Setting, method: str, rate: float, seed: int) -> Run:
-    """The run of a method. The control trains no parts, and the whole for as many FLOPs more as those took."""
+    """The run of a method. The control trains no parts: what the meta model leaves of all FLOPs goes to the whole."""
     changes = setting.overrides(rate)
     run = ours.run(RECIPE, *changes, seed=seed)
     if method != COPIES:
         return run
     whole = product(run, OURS).result
-    steps = round((spent(run, OURS) - spent(run, "meta")) * whole["steps"] / whole["train_flops"])
+    steps = round((spent(run, END_TO_END) - spent(run, "meta")) * whole["steps"] / whole["train_flops"])
     idle = "phases.incubate.train.epochs=0", "phases.incubate.train.steps=null"
     return ours.run(RECIPE, *changes, *idle, f"phases.assemble.train.steps={steps}", seed=seed)
 
