@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from assembler import resources
 from assembler.assemble.plan import Failure
@@ -35,47 +38,50 @@ class Lab:
             state.make(made.values())
         return state
 
-    def test(self, run: Run, model: str) -> float:
-        """The metric of a model on the test split."""
-        (made,) = run.models[model].values()
-        wanted = test_task(made)
-        found = self.shop.runner.run([wanted])[wanted]
-        if isinstance(found, Failure):
-            raise RuntimeError(found.reason)
-        return float(found.result["test"])
+    def tests(self, wanted: Sequence[Task]) -> list[float]:
+        """The metrics of trained models on the test split."""
+        tasks = [test_task(made) for made in wanted]
+        found = self.shop.runner.run(tasks)
+        if failed := [f for f in found.values() if isinstance(f, Failure)]:
+            raise RuntimeError(failed[0].reason)
+        return [float(made.result["test"]) for t in tasks if isinstance(made := found[t], Product)]
 
 
 @contextmanager
 def lab(workers: int = 2) -> Iterator[Lab]:
-    """A lab with the store that the environment names."""
-    with Runner(Store(resources.store_home()), workers) as runner:
-        yield Lab(Workshop(runner, "cpu"))
+    """A lab with a store of its own, or with that which ASSEMBLER_HOME names: there a bench goes on where it was."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("ASSEMBLER_HOME", str(Path(folder) / "home"))
+        with Runner(Store(resources.store_home()), workers) as runner:
+            yield Lab(Workshop(runner, "cpu"))
 
 
-def product(run: Run, model: str) -> Product:
-    """What the training of a model made."""
+def end(run: Run, model: str) -> Task:
+    """The task that makes a model of a run with one seed."""
     (made,) = run.models[model].values()
-    return run.product(made)
+    return made
 
 
-def spent(run: Run, model: str, *, longest: bool = False) -> float:
-    """FLOPs of training a model and all that it stands on, with validations that choices rest on.
+def result(run: Run, made: Task) -> Mapping[str, Any]:
+    """What is known of a trained model: `validation`, `before`, `steps`, `train_flops`."""
+    return run.product(made).result
 
-    With `longest` those on its longest chain of tasks: what it takes where every task has a worker.
-    """
-    (end,) = run.models[model].values()
-    tasks = closure([end])
-    run.make(tasks)
-    found = [(t, p) for t in tasks if isinstance(p := run.results.get(t), Product)]
-    if not longest:
-        return float(sum(counted((t.phase, p) for t, p in found).values()))
-    alone = {t: float(sum(counted([("", p)]).values())) for t, p in found}
+
+def spent(run: Run, ends: Iterable[Task]) -> float:
+    """FLOPs of trainings and all that they stand on, with validations that choices rest on."""
+    return float(sum(counted((t.phase, p) for t, p in _finished(run, ends)).values()))
+
+
+def chain(run: Run, made: Task) -> float:
+    """FLOPs of the longest chain of trainings that a model stands on: what it takes where each has a worker."""
+    alone = {t: float(sum(counted([("", p)]).values())) for t, p in _finished(run, [made])}
     until: dict[Task, float] = {}
-    for task in tasks:
-        until[task] = alone.get(task, 0.0) + max((until[need] for _, need in task.needs), default=0.0)
-    return until[end]
+    for one in closure([made]):
+        until[one] = alone.get(one, 0.0) + max((until[need] for _, need in one.needs), default=0.0)
+    return until[made]
 
 
-def home(folder: str | Path) -> dict[str, str]:
-    """The environment of a lab with a store of its own."""
-    return {"ASSEMBLER_HOME": str(Path(folder) / "home"), "ASSEMBLER_RUNS": str(Path(folder) / "runs")}
+def _finished(run: Run, ends: Iterable[Task]) -> list[tuple[Task, Product]]:
+    tasks = closure(list(ends))
+    run.make(tasks)
+    return [(t, p) for t in tasks if isinstance(p := run.results.get(t), Product)]
