@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from assembler.pipeline.exporting import export as export
     from assembler.pipeline.merging import merge as merge
     from assembler.pipeline.rewriting import rewrite as rewrite
+    from assembler.pipeline.similarity import similarity as similarity
     from assembler.pipeline.sources import graph as graph
     from assembler.registry import Channels as Channels
     from assembler.registry import Features as Features
@@ -58,6 +59,7 @@ _HOME = {
     "from_module": "importing",
     "merge": "pipeline.merging",
     "rewrite": "pipeline.rewriting",
+    "similarity": "pipeline.similarity",
     "verify": "pipeline.claims.verify",
     **dict.fromkeys(("build", "diff", "load", "plan", "run", "search", "train"), "pipeline.api"),
     "graph": "pipeline.sources",

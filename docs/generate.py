@@ -149,6 +149,7 @@ CALLS = (
         "plan",
         "diff",
         "cuts",
+        "similarity",
         "rewrite",
         "merge",
         "search",

@@ -9,19 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from assembler.assemble.frozen import AVERAGE, Frozen, kept
-from assembler.assemble.hybrid import value_paths, values_of
+from assembler.assemble.hybrid import cut_down, value_paths, values_of
 from assembler.assemble.models import Move, Training, named
 from assembler.assemble.sharing import sharing
 from assembler.assemble.values import ValueCache
 from assembler.errors import RecipeError
 from assembler.graph.core import Graph
 from assembler.graph.values import with_items
-from assembler.infer.cost import total, train_flops
+from assembler.infer.cost import train_flops
 from assembler.train.data.batches import Augment, Batches
 from assembler.train.data.core import Data
 from assembler.train.ema import Average
 from assembler.train.evaluate import Forward
 from assembler.train.loop import FitResult, Hooks, fit_turns
+from assembler.train.terms import in_turn
 from assembler.train.turns import Turn
 from assembler.train.world import world
 
@@ -41,9 +42,10 @@ class Fitted:
 class Bench:
     """A module to train, its graph, the frozen models beside it, and where it is trained.
 
-    The frozen models' values are fields of a batch: inputs of the module, or targets of the objective. `names` are the
-    values that the graph's outputs stand for, where they bear other names; `validate` scores the module, or the
-    average of its weights; `cache` holds frozen values that other trainings need too.
+    The frozen models' values are fields of a batch: inputs of the module, or targets of the objective. Models that are
+    given values run after the module in every step; `told` are those of one turn alone, for each turn. `names` are the
+    values that the graph's outputs stand for, where they bear other names; `validate` scores the module, or the average
+    of its weights; `cache` holds frozen values that other trainings need too.
     """
 
     module: nn.Module
@@ -53,6 +55,7 @@ class Bench:
     names: Mapping[str, str] | None = None
     validate: Callable[[nn.Module], float] | None = None
     cache: ValueCache | None = None
+    told: Sequence[Sequence[Frozen]] = ()
 
     def fit(self, trained: Params, data: Data, training: Training, hooks: Hooks | None = None) -> Fitted:
         """Train the parameters `trained` and nothing else.
@@ -66,20 +69,20 @@ class Bench:
         train = data.train.to(self.device)
         augment = Augment.from_spec(training.spec.augment)
         # Without augmentation the frozen models say the same of a sample in every epoch.
-        held = kept(train, self.frozen, self.cache) if augment == Augment() else None
+        still = [one for one in self.frozen if not one.given]
+        held = kept(train, still, self.cache) if augment == Augment() else None
         average, decides = self._average(training)
-        beside: list[Forward] = [] if held else list(self.frozen)
-        mean, mean_flops = self._read(average, training)
-        turns = [self._turn(move, trained, [*beside, *mean], training) for move in training.moves]
+        each = [one for one in self.frozen if one.given or not held]
+        told = self.told or [()] * len(training.moves)
+        every = [[*each, *some, *self._mean(average, m)] for some, m in zip(told, training.moves, strict=True)]
+        turns = [self._turn(m, trained, own, training) for m, own in zip(training.moves, every, strict=True)]
         batches = Batches(held.split if held else train, training.spec.batch, training.seed, augment)
-        told = self._told(hooks or Hooks(), average, decides)
-        result = fit_turns(turns, batches, training.spec, told)
+        result = fit_turns(turns, batches, training.spec, self._hooked(hooks or Hooks(), average, decides))
         if average and decides:
             average.keep()
         shared = held.shared if held else {}
-        looked = len(train) if held else result.samples
-        alone = 0 if shared else looked * sum(one.flops for one in self.frozen)
-        return Fitted(result, alone + sum(result.seen) * mean_flops, shared)
+        once = len(train) * _flops(still) if held and not shared else 0
+        return Fitted(result, once + sum(n * _flops(own) for n, own in zip(result.seen, every, strict=True)), shared)
 
     def flops(self, training: Training, result: FitResult) -> int:
         """FLOPs of a run by turns, forward and backward: each turn runs the steps that it reads, and no others."""
@@ -97,7 +100,7 @@ class Bench:
             raise RecipeError(f"the objective of turn '{move.name}' reads no value of the model")
         return found
 
-    def _turn(self, move: Move, trained: Params, beside: Sequence[Forward], training: Training) -> Turn:
+    def _turn(self, move: Move, trained: Params, beside: Sequence[Frozen], training: Training) -> Turn:
         params = {name: p for name, p in trained.items() if move.trains(name)}
         if not params:
             raise RecipeError(f"turn '{move.name}' trains {', '.join(move.paths)}, which has no weights to train")
@@ -113,21 +116,23 @@ class Bench:
         decay, decides = training.spec.average
         return Average(self.module, decay), decides
 
-    def _read(self, average: Average | None, training: Training) -> tuple[list[Forward], int]:
-        """What gives the values of the average that an objective reads, and its FLOPs for a sample."""
-        names = sorted(n for n in training.needs if n.startswith(AVERAGE))
+    def _mean(self, average: Average | None, move: Move) -> list[Frozen]:
+        """What gives the values of the average that the objective of a turn reads."""
+        names = sorted(n for n in move.objective.needs if n.startswith(AVERAGE))
         if not names:
-            return [], 0
+            return []
         if average is None:
             raise RecipeError(f"the objective reads '{names[0]}', and no average is kept", hint="ema: {decay: 0.999}")
         inner = [n.removeprefix(AVERAGE) for n in names]
-        whole = with_items(self.graph, inner)
-        paths = value_paths(whole, inner)
-        module, graph = sharing(average.module, whole, {f"v{i}": paths[n] for i, n in enumerate(inner)})
-        forward = named(module, graph, {f"v{i}": n for i, n in enumerate(names)})
-        return [torch.no_grad()(forward)], total(graph).flops
+        own = {n.removeprefix(AVERAGE): v for n, v in move.objective.given.items() if n.startswith(AVERAGE)}
+        whole = with_items(self.graph, [*inner, *own])
+        paths = value_paths(whole, [*inner, *own])
+        wanted = {f"v{i}": paths[n] for i, n in enumerate(inner)}
+        piece, inputs = cut_down(whole, wanted, {paths[n]: value for n, value in own.items()}, "train")
+        module, graph = sharing(average.module, piece, dict(piece.outputs))
+        return [Frozen(graph, module, {f"v{i}": n for i, n in enumerate(names)}, inputs)]
 
-    def _told(self, hooks: Hooks, average: Average | None, decides: bool) -> Hooks:
+    def _hooked(self, hooks: Hooks, average: Average | None, decides: bool) -> Hooks:
         if self.validate:
             judged = average.module if average and decides else self.module
             validate = self.validate
@@ -149,12 +154,32 @@ def divided(module: nn.Module, trained: dict[str, nn.Parameter], training: Train
 
 
 def joined(beside: Sequence[Forward], forward: Forward) -> Forward:
-    """The values of the models beside and of the one in training, which may read theirs."""
+    """The values of the models beside and of the one in training, which may read theirs.
+
+    Models that are given values come last, each after those whose values these are. Raises RecipeError where that goes
+    round in a circle.
+    """
     if not beside:
         return forward
+    waits = {_head(one): one for one in beside if isinstance(one, Frozen) and one.given}
+    last = [waits[head] for head in in_turn({head: one.given.values() for head, one in waits.items()})]
+    first = [one for one in beside if one not in waits.values()]
 
     def both(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        values = {n: v for one in beside for n, v in one(batch).items()}
-        return {**values, **forward({**batch, **values})}
+        values = {n: v for one in first for n, v in one(batch).items()}
+        values |= forward({**batch, **values})
+        for one in last:
+            values |= one({**batch, **values})
+        return values
 
     return both
+
+
+def _head(one: Frozen) -> str:
+    """What an objective calls a model."""
+    return next(iter(one.names.values())).partition(".")[0]
+
+
+def _flops(beside: Sequence[Frozen]) -> int:
+    """FLOPs of a sample."""
+    return sum(one.flops for one in beside)

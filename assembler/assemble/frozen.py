@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from assembler.assemble.hybrid import value_paths, values_of
-from assembler.assemble.models import Model, named
+from assembler.assemble.hybrid import cut_down, value_paths
+from assembler.assemble.models import Model, Training, named
 from assembler.assemble.values import ValueCache, key_of
 from assembler.assemble.weights import load_there
 from assembler.compile.lower import lower
@@ -32,11 +32,15 @@ MOST_BYTES = 1 << 31
 
 @dataclass(frozen=True)
 class Frozen:
-    """A frozen model that gives named values: `names` are what an objective or a tail calls the outputs of `graph`."""
+    """A frozen model that gives named values: `names` are what an objective or a tail calls the outputs of `graph`.
+
+    `given` are the inputs that it is told, and the named values that these are, of other models or of the data.
+    """
 
     graph: Graph
     module: nn.Module
     names: Mapping[str, str]
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def flops(self) -> int:
@@ -45,9 +49,9 @@ class Frozen:
 
     @torch.no_grad()
     def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The named values for a batch that holds the graph's inputs."""
-        self.module.eval()
-        return named(self.module, self.graph, self.names)(batch)
+        """The named values for a batch that holds the graph's inputs, and what the model is told."""
+        said = {name: batch[value] for name, value in self.given.items()}
+        return named(self.module, self.graph, self.names)({**batch, **said})
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,21 @@ class Kept:
     shared: Mapping[str, int]
 
 
-def piece(model: Model, wanted: Mapping[str, str], names: Mapping[str, str], device: torch.device | str) -> Frozen:
-    """The piece of a model that gives the values `wanted` (output name -> id), called `names` in a batch."""
-    inner = values_of(model.graph, wanted)
+def piece(
+    model: Model,
+    wanted: Mapping[str, str],
+    names: Mapping[str, str],
+    device: torch.device | str,
+    given: Mapping[str, str] | None = None,
+) -> Frozen:
+    """The piece of a model that gives the values `wanted` (output name -> id), called `names` in a batch.
+
+    `given` are values that it is told (id -> named value) in the place of computing them.
+    """
+    inner, inputs = cut_down(model.graph, wanted, given or {})
     module = lower(inner)
     load_there(module, model.weights)
-    return Frozen(inner, module.to(device).eval(), names)
+    return Frozen(inner, module.to(device).eval(), names, inputs)
 
 
 def rows_of(model: Model, value: str, split: Split, samples: int = 512, *, batch: int = 128) -> Iterator[Tensor]:
@@ -97,19 +110,41 @@ def own_values(needs: Iterable[str], models: Mapping[str, Model], graph: Graph, 
 
 
 def compared(
-    models: Mapping[str, Model], needs: Iterable[str], slot: str = "", device: torch.device | str = "cpu"
+    models: Mapping[str, Model],
+    needs: Iterable[str],
+    slot: str = "",
+    device: torch.device | str = "cpu",
+    given: Mapping[str, str] | None = None,
 ) -> list[Frozen]:
-    """The models that an objective compares with, each cut down to the values that it reads of them."""
-    found = []
+    """The models that an objective compares with, each cut down to the values that it reads of them, `needs`.
+
+    `given` are values that they do not compute, `teacher.mask`, with the named values which they are instead.
+    """
+    found, needs = [], set(needs)
     for key, model in models.items():
         names = sorted(n for n in needs if owner(n, models) == key)
         if names:
             inner = [n.partition(".")[2] for n in names]
-            model = Model(with_items(model.graph, inner), model.weights)
-            paths = value_paths(model.graph, inner, slot)
+            own = {n.partition(".")[2]: value for n, value in (given or {}).items() if owner(n, models) == key}
+            model = Model(with_items(model.graph, [*inner, *own]), model.weights)
+            paths = value_paths(model.graph, [*inner, *own], slot)
             wanted = {f"v{i}": paths[n] for i, n in enumerate(inner)}
-            found.append(piece(model, wanted, {f"v{i}": n for i, n in enumerate(names)}, device))
+            named_ = {f"v{i}": n for i, n in enumerate(names)}
+            found.append(piece(model, wanted, named_, device, {paths[n]: value for n, value in own.items()}))
     return found
+
+
+def of_turns(
+    models: Mapping[str, Model], training: Training, device: torch.device | str = "cpu"
+) -> tuple[list[Frozen], list[list[Frozen]]]:
+    """The models that a training compares with: those that are given nothing, and for each turn those that it tells."""
+    still, told = set[str](), []
+    for objective in (move.objective for move in training.moves):
+        whose = {owner(name, models) for name in objective.given} - {None}
+        read = {name for name in objective.needs if owner(name, models) in whose}
+        told.append(compared(models, read, device=device, given=objective.given))
+        still |= objective.needs - read
+    return compared(models, still, device=device), told
 
 
 def kept(split: Split, frozen: Sequence[Frozen], cache: ValueCache | None = None, *, batch: int = 512) -> Kept | None:

@@ -35,7 +35,8 @@ def grown(
     teachers = teachers or {}
     whole, names = watched(graph, own_values(training.needs, teachers, graph, data))
     module = Grown(parent.graph, parent.weights, whole, training.seed).to(device)
-    bench = Bench(module.train(), whole, compared(teachers, training.needs, device=device), device, names)
+    frozen = compared(teachers, training.needs, device=device, given=training.objective.given)
+    bench = Bench(module.train(), whole, frozen, device, names)
     fitted = bench.fit(dict(module.learnt.named_parameters()), data, training)
     steps = math.ceil(fitted.result.samples / training.spec.batch)
     # A map is applied once a step, and its gradient costs twice that.

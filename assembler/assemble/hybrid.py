@@ -11,10 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from assembler.errors import RecipeError, near
-from assembler.graph.core import Graph, Node, TensorType
-from assembler.graph.edit import cut, prune, with_outputs
-from assembler.graph.modes import has_modes
+from assembler.graph.core import ITEM, Graph, Node, TensorType
+from assembler.graph.edit import cut, inner_id, outer_id, prune, with_outputs
+from assembler.graph.modes import Mode, has_modes, in_mode
+from assembler.graph.reach import computed
 from assembler.graph.shares import owners
+from assembler.infer.shape import shapes
+from assembler.train.steps import free
 
 SLOT = "slot"
 """In an objective, the value that leaves the slot, whichever slot it is."""
@@ -32,7 +35,7 @@ class Split:
 
 
 def value_paths(graph: Graph, names: Iterable[str], slot: str = "") -> dict[str, str]:
-    """The id in `graph` of each named value: an output's name, a recipe path, or `slot`.
+    """The id in `graph` of each named value: an output's name, a recipe path, `slot`, or a path in that (`slot.mlp`).
 
     Raises RecipeError with the nearest names for one that is neither.
     """
@@ -43,13 +46,20 @@ def value_paths(graph: Graph, names: Iterable[str], slot: str = "") -> dict[str,
             found[name] = outputs[name]
         elif name == SLOT and slot:
             found[name] = cut(graph, slot).output
-        elif name in graph.nodes or name in graph.names:
-            found[name] = graph.resolve(name)
+        elif (path := _whole(name, slot)) in graph.nodes or path in graph.names:
+            found[name] = graph.resolve(path)
         else:
-            known = [*outputs, *graph.names, *graph.nodes, *([SLOT] if slot else [])]
+            inside = [SLOT, *(f"{SLOT}.{inner_id(slot, i)}" for i in graph.region(slot))] if slot else []
+            known = [*outputs, *graph.names, *graph.nodes, *inside]
             hint = near(name, known) or f"outputs are {', '.join(outputs)}; any step's path names its value"
             raise RecipeError(f"the objective reads '{name}', which {graph.name} does not have", hint=hint)
     return found
+
+
+def _whole(name: str, slot: str) -> str:
+    """The path in the model of a value that may be one in the slot."""
+    inner = name.removeprefix(f"{SLOT}.")
+    return outer_id(slot, inner) if slot and inner != name else name
 
 
 def split(graph: Graph, slot: str, wanted: Mapping[str, str], types: Mapping[str, TensorType]) -> Split:
@@ -87,6 +97,38 @@ def values_of(graph: Graph, wanted: Mapping[str, str]) -> Graph:
     """The part of a graph that computes `wanted` (name -> id), as its outputs."""
     inputs = tuple((name, mode) for name, mode in graph.only if name in graph.input_names)
     return prune(with_outputs(replace(graph, only=inputs), wanted))
+
+
+def cut_down(
+    graph: Graph, wanted: Mapping[str, str], given: Mapping[str, str], mode: Mode = "eval"
+) -> tuple[Graph, dict[str, str]]:
+    """What computes `wanted` (name -> id) where it is told some values (id -> what they are), and those by input.
+
+    Raises RecipeError where nothing wanted depends on one that is given, as the model is in this mode.
+    """
+    if not given:
+        return values_of(graph, wanted), {}
+    whole, inputs = told(graph, given)
+    inner = values_of(whole, {name: inputs.get(i, i) for name, i in wanted.items()})
+    read = computed(in_mode(inner, mode))
+    if unread := next((i for i, name in inputs.items() if name not in read), ""):
+        how = "in evaluation, as models beside the one in training are" if mode == "eval" else "in training"
+        raise RecipeError(f"nothing that is read of {graph.name} depends on '{unread}', which is given", hint=how)
+    return inner, {inputs[i]: value for i, value in given.items()}
+
+
+def told(graph: Graph, ids: Iterable[str]) -> tuple[Graph, dict[str, str]]:
+    """The graph in which the values `ids` are inputs, and the names of these by id.
+
+    Nothing computes them then but where their weights, or further outputs of their steps, are read.
+    """
+    types, taken = shapes(graph), {*graph.input_names, *graph.nodes, *graph.names}
+    inputs = {i: i if i in graph.input_names else free(i, taken) for i in ids}
+    more = tuple((name, types[i]) for i, name in inputs.items() if i != name)
+    nodes = {i: node if node.op == ITEM else _reading(node, inputs) for i, node in graph}
+    outputs = tuple((name, inputs.get(i, i)) for name, i in graph.outputs)
+    names = {path: inputs.get(i, i) for path, i in graph.names.items()}
+    return replace(graph, inputs=(*graph.inputs, *more), nodes=nodes, outputs=outputs, names=names), inputs
 
 
 def with_values(graph: Graph, wanted: Mapping[str, str]) -> Graph:

@@ -8,14 +8,14 @@ distillation (DNA, Li et al. 2020); against the logits of the host with a teache
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from assembler.assemble.fitting import Bench, divided
-from assembler.assemble.frozen import compared, own_values, piece
+from assembler.assemble.frozen import Frozen, compared, own_values, piece
 from assembler.assemble.hybrid import SLOT, split, value_paths
 from assembler.assemble.inherit import Account
 from assembler.assemble.judging import assess
@@ -23,7 +23,7 @@ from assembler.assemble.models import Model, Task, Training
 from assembler.assemble.starting import slot_of, started
 from assembler.assemble.stitches import NONE, Stitches, fitted_in, fitted_out
 from assembler.assemble.values import ValueCache
-from assembler.assemble.weights import Weights, load_there, part_keys, put, whole_keys
+from assembler.assemble.weights import Weights, load_there, part_keys, put, whole_keys, within
 from assembler.compile.lower import lower
 from assembler.graph.core import Graph
 from assembler.graph.edit import graft, outer_id
@@ -73,6 +73,61 @@ class Seat:
 
 
 @dataclass(frozen=True)
+class Seated:
+    """A seat as its part is trained in it: `graph`, the host with the part in training, and what of it does not stay.
+
+    That is `tail`; `frontier` are the values that enter it (input name -> id of `graph`), `names` what the objective
+    calls those that leave it, the slot's always among them. `inside` tells which paths belong to the part.
+    """
+
+    seat: Seat
+    training: Training
+    graph: Graph
+    tail: Graph
+    frontier: Mapping[str, str]
+    names: Mapping[str, str]
+    inside: Callable[[str], bool]
+
+    def learns(self, path: str) -> bool:
+        """Whether what lies at a path is trained."""
+        return self.inside(path) and not self.training.holds(path)
+
+    def trained(self, tail: nn.Module) -> dict[str, nn.Parameter]:
+        """The parameters of the tail that are trained."""
+        return {n: p for n, p in tail.named_parameters() if p.requires_grad and self.learns(n)}
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of one training step for one sample."""
+        learning = [i for i in self.seat.graph.region(self.seat.slot) if not self.training.holds(i)]
+        return train_flops(self.tail, learning)
+
+    def beside(self) -> list[Frozen]:
+        """What gives the values that enter the tail, and those that the objective compares with."""
+        seat, needs, given = self.seat, self.training.needs, self.training.objective.given
+        enters = {name: name for name in self.frontier}
+        entering = piece(Model(self.graph, seat.host.weights), self.frontier, enters, seat.device)
+        return [entering, *compared(seat.references(needs), needs, seat.slot, seat.device, given)]
+
+    def begun(self, data: Split) -> tuple[nn.Module, Account | None]:
+        """The tail with the weights that it begins with, and the account of those of the part."""
+        seat, module = self.seat, lower(self.tail, seed=self.training.seed)
+        drawn = {n: t.clone() for n, t in module.state_dict().items() if self.inside(n)}
+        begun, account = _begun(seat, drawn, data, self.training)
+        load_there(module, {**seat.host.weights, **begun})
+        module.eval()
+        still = [i for i, node in self.tail if node.frozen]
+        for path, inner in module.named_modules():
+            if self.learns(path) and not any(within(path, i) for i in still):
+                inner.training = True  # drop-out and running statistics work in the part alone
+        return module.to(seat.device), account
+
+    def own(self, weights: Mapping[str, Tensor]) -> Weights:
+        """Those of the part among the tail's weights, by the part's own keys."""
+        return part_keys({n: t for n, t in weights.items() if self.inside(n)}, self.seat.slot, self.seat.part)
+
+
+@dataclass(frozen=True)
 class Incubated:
     """A trained part: its weights by the part graph's own keys, what training did, its FLOPs, what it began with.
 
@@ -95,27 +150,15 @@ def incubate(
     The objective may read values of the host with the part in it (`logits`, `slot`, any path), of the unchanged host
     (`host.slot`), of teachers (`teacher.logits`), and of the host with a teacher's part (`teacher@host.logits`).
     """
-    needs = training.needs
-    references = seat.references(needs)
-    own = own_values(needs, references, seat.graph, data)
-    graph = in_mode(with_items(seat.graph, own), "train")
-    # What leaves the slot is always computed: weights that no term reaches are part of the part too.
-    paths = value_paths(graph, dict.fromkeys([*own, SLOT]), seat.slot)
-    names = {f"v{i}": name for i, name in enumerate(paths)}
-    cut = split(graph, seat.slot, {safe: paths[name] for safe, name in names.items()}, shapes(graph))
-    inside = holder(seat.graph, seat.slot)
-    tail, account = _tail(seat, cut.tail, data.train, training)
-    trained = {n: p for n, p in tail.named_parameters() if inside(n) and not training.holds(n)}
-    frozen = [piece(Model(graph, seat.host.weights), cut.frontier, {n: n for n in cut.frontier}, seat.device)]
-    beside = [*frozen, *compared(references, needs, seat.slot, seat.device)]
-    bench = Bench(tail, cut.tail, beside, seat.device, names, cache=cache)
-    fitted = bench.fit(divided(tail, trained, training), data, training, hooks) if trained else None
-    weights = part_keys({n: t for n, t in state_of(tail).items() if inside(n)}, seat.slot, seat.part)
-    if fitted is None:
-        return Incubated(weights, None, 0, account)
-    learning = [i for i in seat.graph.region(seat.slot) if not training.holds(i)]
-    spent = train_flops(cut.tail, learning) * fitted.result.samples + fitted.beside
-    return Incubated(weights, fitted.result, spent, account, fitted.shared)
+    one = seated(seat, data, training)
+    tail, account = one.begun(data.train)
+    trained = one.trained(tail)
+    if not trained or not training.spec.total_steps(1):
+        return Incubated(one.own(state_of(tail)), None, 0, account)
+    bench = Bench(tail, one.tail, one.beside(), seat.device, one.names, cache=cache)
+    fitted = bench.fit(divided(tail, trained, training), data, training, hooks)
+    spent = one.flops * fitted.result.samples + fitted.beside
+    return Incubated(one.own(state_of(tail)), fitted.result, spent, account, fitted.shared)
 
 
 def judge(seat: Seat, weights: Weights, data: Data, task: Task) -> tuple[float, float]:
@@ -123,6 +166,17 @@ def judge(seat: Seat, weights: Weights, data: Data, task: Task) -> tuple[float, 
     module = lower(seat.graph)
     load_there(module, {**seat.host.weights, **whole_keys(weights, seat.slot, seat.part)})
     return assess(module.to(seat.device), seat.graph, data, task, seat.device)
+
+
+def seated(seat: Seat, data: Data, training: Training) -> Seated:
+    """A seat as its part is trained in it. Raises RecipeError for a value of the objective that is not there."""
+    own = own_values(training.needs, seat.references(training.needs), seat.graph, data)
+    graph = in_mode(with_items(seat.graph, own), "train")
+    # What leaves the slot is always computed: weights that no term reaches are part of the part too.
+    paths = value_paths(graph, dict.fromkeys([*own, SLOT]), seat.slot)
+    names = {f"v{i}": name for i, name in enumerate(paths)}
+    cut = split(graph, seat.slot, {safe: paths[name] for safe, name in names.items()}, shapes(graph))
+    return Seated(seat, training, graph, cut.tail, cut.frontier, names, holder(seat.graph, seat.slot))
 
 
 def _begun(seat: Seat, drawn: Mapping[str, Tensor], data: Split, training: Training) -> tuple[Weights, Account | None]:
@@ -136,20 +190,8 @@ def _begun(seat: Seat, drawn: Mapping[str, Tensor], data: Split, training: Train
     seated = Model(seat.graph, {**seat.host.weights, **begun})
     enter, leave = (outer_id(seat.slot, i) if i else "" for i in seat.stitches)
     if enter:
-        seated.weights.update(fitted_in(enter, seated, seat.slot, seat.teachers.values(), data, training.seed))
+        others = [(teacher, seat.slot) for teacher in seat.teachers.values()]
+        seated.weights.update(fitted_in(enter, seated, others, data, training.seed))
     if leave:  # fitted to what the part makes of what enters it by now
         seated.weights.update(fitted_out(leave, seated, seat.slot, seat.host, data))
     return {name: seated.weights[name] for name in begun}, account
-
-
-def _tail(seat: Seat, tail: Graph, data: Split, training: Training) -> tuple[nn.Module, Account | None]:
-    """What depends on the part, with the weights that it begins with; and the account of those."""
-    module, inside = lower(tail, seed=training.seed), holder(seat.graph, seat.slot)
-    drawn = {n: t.clone() for n, t in module.state_dict().items() if inside(n)}
-    begun, account = _begun(seat, drawn, data, training)
-    load_there(module, {**seat.host.weights, **begun})
-    module.eval()
-    for path, inner in module.named_modules():
-        if inside(path) and not training.holds(path):
-            inner.training = True  # drop-out and running statistics work in the part alone
-    return module.to(seat.device), account

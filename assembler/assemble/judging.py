@@ -86,7 +86,7 @@ def _traced(said: str, forward: Forward, split: Split, task: Task) -> Problem:
 
 def _compared(forward: Forward, split: Split, task: Task, term: Term) -> float:
     """The metric of what a term compares, which steps of the task may have made."""
-    given, axis = task.loss.given(term), int(term.arg("axis", 1))
+    given, axis = task.loss.compares(term), int(term.arg("axis", 1))
     both = joined([forward], given)
     return measure(both, split, task.metric, value="value", target="target", axis=axis)
 

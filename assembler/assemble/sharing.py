@@ -19,7 +19,7 @@ def sharing(
 
     Its steps are the very modules of `module`, which `graph` was lowered to: weights, buffers and modes are shared.
     """
-    inner = values_of(in_mode(graph, mode), wanted)
+    inner = in_mode(values_of(graph, wanted), mode)
     made = lower(inner)
     for path in inner.nodes:
         step, owner = _step(module, path), path.rpartition(".")[0]

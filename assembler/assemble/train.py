@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from assembler.assemble.fitting import Bench, divided
-from assembler.assemble.frozen import check_inputs, compared, own_values
+from assembler.assemble.frozen import check_inputs, of_turns, own_values
 from assembler.assemble.judging import score, watched
 from assembler.assemble.models import Model, Task, Training
 from assembler.assemble.weights import Weights, load_there
@@ -48,7 +48,8 @@ def train_model(
     """Train the parameters of `graph` that are not frozen, from `weights` or from the seed's initial ones.
 
     The objectives may read the model's outputs and any step's path, the same of `teachers` (`teacher.logits`) and of
-    the averaged copy (`ema.logits`), and the data's fields. Raises RecipeError for a value or path that is not there.
+    the averaged copy (`ema.logits`), and the data's fields; what they give a teacher (`teacher.mask`) are values of the
+    model too. Raises RecipeError for a value or path that is not there.
     """
     check_inputs(graph, data.train)
     teachers = teachers or {}
@@ -64,12 +65,14 @@ def train_model(
         return score(one, whole, data.validation.to(device), task, f"the loss of {graph.name}", names)
 
     before = judged(module)
-    frozen = compared(teachers, needs, device=device)
-    bench = Bench(module, whole, frozen, device, names, lambda one: judged(one)[0])
+    frozen, told = of_turns(teachers, training, device)
+    bench = Bench(module, whole, frozen, device, names, lambda one: judged(one)[0], told=told)
     fitted = bench.fit(trained, data, training, hooks)
-    result, beside = fitted.result, fitted.beside
+    result = fitted.result
     state = state_of(module)
-    spent = beside + (bench.flops(training, result) if training.turns else _flops(graph, training) * result.samples)
+    spent = fitted.beside + (
+        bench.flops(training, result) if training.turns else _flops(graph, training) * result.samples
+    )
     return Trained(state, before, judged(module), result, spent)
 
 

@@ -46,11 +46,18 @@ BEGINNINGS = (
     *(f"assembler.assemble.{name}" for name in ("growing", "starting", "stitches.fitted", "stitches.layers")),
 )
 """Modules that a product depends on beside, which begins with weights of another graph's."""
+NESTING = ("assembler.assemble.nested", *(f"assembler.assemble.supernet.{name}" for name in ("library", "stepping")))
+"""Modules that parts depend on beside which are trained at once."""
 
 
 def beginnings() -> list[str]:
     """The digests of what makes weights of one graph weights of another."""
     return [module_code(name) for name in BEGINNINGS]
+
+
+def nesting() -> list[str]:
+    """The digests of what trains several parts at once."""
+    return [module_code(name) for name in NESTING]
 
 
 def code_of(

@@ -14,6 +14,7 @@ from assembler.assemble.incubate import Seat, incubate, judge
 from assembler.assemble.job import Job
 from assembler.assemble.judging import assess, score
 from assembler.assemble.models import Model, Move, Task, Training
+from assembler.assemble.nested import incubate_nested
 from assembler.assemble.product import Product
 from assembler.assemble.starting import GIVEN
 from assembler.assemble.stitches import Stitches
@@ -40,6 +41,7 @@ from assembler.train.spec import FitSpec, TurnSpec, turn_settings
 WEIGHTS = "weights.safetensors"
 PARENT = "initial:parent"
 SHARED = "initial:supernet"
+NESTED = "initial:nested"
 """What needs are called whose products' weights a task inherits, or takes its share of; no phase can be called so."""
 
 
@@ -82,16 +84,10 @@ def load_model(job: Job) -> dict[str, Any]:
 
 def part(job: Job) -> dict[str, Any]:
     """One variant of one slot, trained inside its frozen host and scored there."""
-    host = model_of(job.needs["host"])
-    teachers = teachers_of(job)
-    device = resolve(job.inputs["device"])
-    own = read_weights(job.needs[NEED].file(FILE)) if NEED in job.needs else {}
-    slot, graph = job.inputs["slot"], from_text(job.inputs["part"])
-    begin = {**unchanged(host, slot, graph, job.inputs), **own}
-    seat = Seat(host, slot, graph, teachers, device, begin, Stitches(*job.inputs.get("stitches", ())))
-    data = data_of(job)
-    cache = ValueCache(job.values, most) if job.values and (most := cache_limit()) else None
-    made = incubate(seat, data, _training(job.inputs), _hooks(job), cache)
+    (seat,), data = _seats(job, {NEED: job.inputs}), data_of(job)
+    if NESTED in job.needs:
+        seat = replace(seat, begin=read_weights(job.needs[NESTED].file(nested_file(job.inputs["nested"]))))
+    made = incubate(seat, data, _training(job.inputs), _hooks(job), _cache(job))
     score, loss = judge(seat, made.weights, data, task_of(job))
     save_weights(made.weights, job.out / WEIGHTS)
     return {
@@ -103,6 +99,42 @@ def part(job: Job) -> dict[str, Any]:
         "steps": made.fit.steps if made.fit else 0,
         **({"inherited": made.account.counts, "account": str(made.account)} if made.account else {}),
     }
+
+
+def nested(job: Job) -> dict[str, Any]:
+    """All variants of one slot that have weights, trained at once; each of them goes on as a part of its own."""
+    seats = _seats(job, {f"{NEED}:{i}": said for i, said in enumerate(job.inputs["parts"])})
+    made = incubate_nested(seats, data_of(job), _training(job.inputs), _hooks(job), _cache(job))
+    for i, weights in enumerate(made.weights):
+        save_weights(weights, job.out / nested_file(i))
+    return {
+        "train_flops": made.flops,
+        "shared_flops": dict(made.shared),
+        "steps": made.fit.steps if made.fit else 0,
+        "drawn": list(made.drawn),
+        **({"inherited": made.account.counts, "account": str(made.account)} if made.account else {}),
+    }
+
+
+def nested_file(i: int) -> str:
+    """The file of a joint training that has the weights of its part number `i`."""
+    return f"{i}.safetensors"
+
+
+def _seats(job: Job, parts: Mapping[str, Mapping[str, Any]]) -> list[Seat]:
+    """The seats of parts of one slot, by the need that has weights which they begin with, where there is one."""
+    host, teachers, device = model_of(job.needs["host"]), teachers_of(job), resolve(job.inputs["device"])
+    slot, made = job.inputs["slot"], []
+    for need, said in parts.items():
+        graph = from_text(said["part"])
+        own = read_weights(job.needs[need].file(FILE)) if need in job.needs else {}
+        begin = {**unchanged(host, slot, graph, said), **own}
+        made.append(Seat(host, slot, graph, teachers, device, begin, Stitches(*said.get("stitches", ()))))
+    return made
+
+
+def _cache(job: Job) -> ValueCache | None:
+    return ValueCache(job.values, most) if job.values and (most := cache_limit()) else None
 
 
 def unchanged(host: Model, slot: str, part: Graph, inputs: Mapping[str, Any]) -> Weights:
@@ -190,7 +222,7 @@ def data_of(job: Job) -> Data:
 def task_of(job: Job) -> Task:
     """The loss on the data and the metric, and beside them the models whose values the loss compares with."""
     loss = Objective.from_spec(job.inputs["task"], path="task")
-    frozen = compared(teachers_of(job), loss.needs, device=resolve(job.inputs["device"]))
+    frozen = compared(teachers_of(job), loss.needs, device=resolve(job.inputs["device"]), given=loss.given)
     theirs = frozenset(value for one in frozen for value in one.names.values())
     return Task(loss, job.inputs["metric"], frozen, theirs)
 

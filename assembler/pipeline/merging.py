@@ -96,15 +96,20 @@ def merge_models(job: Job) -> dict[str, Any]:
     return {"validation": score, "loss": loss, "before": score, "train_flops": 0, "steps": 0, "merged": chosen}
 
 
+def held(source: nn.Module | Source, use: str) -> Model:
+    """A model, to `use`, with its weights: a built module's, those of a folder or run, or those that a recipe names."""
+    return _model(_module(source), use)
+
+
 def _module(source: nn.Module | Source) -> nn.Module:
     if not isinstance(source, nn.Module):
         held = document(source).model.get("weights") if isinstance(source, str | Path) else {"file": ""}
         if not held or "file" not in held:
-            raise InputError(f"'{source}' has no weights to merge", hint="name a folder with a trained model, or a run")
+            raise InputError(f"'{source}' has no weights", hint="name a folder with a trained model, or a run")
         return build(source)
     return source
 
 
-def _model(module: nn.Module) -> Model:
+def _model(module: nn.Module, use: str = "merge") -> Model:
     state = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
-    return Model(graph_of(module, "merge"), state)
+    return Model(graph_of(module, use), state)

@@ -14,6 +14,7 @@ from assembler.graph.sides import sides_named
 from assembler.infer.shape import shapes
 from assembler.pipeline.spec import RunSpec, first, slot_of
 from assembler.recipe.choices import Decision, Space, decide
+from assembler.recipe.choices.labels import UNNAMED
 from assembler.recipe.paths import get
 from assembler.recipe.values import Map
 from assembler.search.moves import every
@@ -109,13 +110,17 @@ def _rest(space: Space, picks: Mapping[str, Any]) -> Space:
 
 
 def _label(space: Space, picks: Mapping[str, Any]) -> str:
-    """The variant's name: what was picked, in words; a pick that is a number with the last part of its path before."""
+    """The variant's name: what was picked; a number or a word such as `true` with the last part of its path before."""
     named = space.named(picks)
     last = [name.rsplit(".", 1)[-1] for name in named]
-    words = [label if label[0].isalpha() else f"{key}={label}" for key, label in zip(last, named.values(), strict=True)]
+    words = [label if _telling(label) else f"{key}={label}" for key, label in zip(last, named.values(), strict=True)]
     if len(set(last)) < len(last) or len(set(words)) < len(words):  # short names would not tell which is which
         words = [f"{name}={label}" for name, label in named.items()]
     return " ".join(words) or "fixed"
+
+
+def _telling(label: str) -> bool:
+    return label[0].isalpha() and label not in UNNAMED.values()
 
 
 def in_host(host: Graph, name: str, found: Mapping[str, tuple[Variant, ...]]) -> dict[str, tuple[Variant, ...]]:

@@ -175,7 +175,7 @@ class Run:
             "task": self._told(own, graph),
             "metric": self.spec.metric,
             "train": how,
-            "objective": self._told(objective or as_objective(own), graph),
+            "objective": self._told(as_objective(objective or own), graph),
             "seed": seed + _APART * int(how.get("seed", 0)),
             "device": self.device,
         }

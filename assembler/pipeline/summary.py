@@ -109,7 +109,7 @@ def _model(run: Run, tests: Tests, name: str) -> dict[str, Any]:
     validation = _spread([p.result["validation"] for p in _products(run, name)])[0]
     cost = run.cost(name)
     told = next((p.result for p in _products(run, name)), {})
-    begun: dict[str, Any] = {key: told[key] for key in ("loaded", "initialised") if key in told}
+    begun: dict[str, Any] = {key: told[key] for key in ("loaded", "initialised", "taken") if key in told}
     return {
         "validation": validation,
         "test": mean,

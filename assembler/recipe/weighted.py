@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from assembler.recipe.edits import AFTER, EDITS, graph_text, is_new, places, text_paths
 from assembler.recipe.expand import expand
 from assembler.recipe.steps import Step
-from assembler.recipe.values import Map, holds
+from assembler.recipe.values import Map, Value, holds, is_choice
 from assembler.recipe.weights import Weights, own_weights
+
+_NEW = "new"
 
 
 def all_weights(tree: Map) -> dict[str, Weights]:
     """The `weights:` of a model (under "") and of its steps, outer ones first.
 
     Those of a repeated step are the weights of all copies together (`0.norm.weight`). Where an imported model is
-    edited, its own are partial: what is new begins as it would without. Raises RecipeError.
+    edited, its own are partial: what is new begins as it would without, or with those that its steps name. Raises
+    RecipeError.
     """
     own = own_weights(tree)
     found = {"": own} if own is not None else {}
-    if any(holds(tree.get(section), "weights") for section in ("graph", "blocks")):
+    written = any(holds(tree.get(section), "weights") for section in ("graph", "blocks", EDITS))
+    if written and graph_text(tree):
+        for path, value in _new_steps(tree):
+            inner: dict[str, Weights] = {}
+            _add(expand(tree.drop(EDITS).set("graph", Map(((_NEW, value),)))), inner)
+            found |= {f"{path}{name.removeprefix(_NEW)}": weights for name, weights in inner.items()}
+    elif written:
         _add(expand(tree), found)
     return found
+
+
+def _new_steps(tree: Map) -> Iterator[tuple[str, Value]]:
+    """What stands in an imported model in the place of its own steps, or behind them, by path."""
+    edits, known = tree.get(EDITS), text_paths(graph_text(tree))
+    for path, value in edits if isinstance(edits, Map) else ():
+        if is_new(value) and not is_choice(value):
+            step = value.drop(AFTER) if isinstance(value, Map) else value
+            yield from ((place, step) for place in places(known, path) or [path])
 
 
 def _add(steps: tuple[Step, ...], found: dict[str, Weights]) -> None:

@@ -9,7 +9,10 @@ from assembler.report.numbers import count, result, seconds
 
 Card = Mapping[str, Any]
 
-_KINDS = {"part": "part", "train": "model", "load_model": "model", "merge_models": "model", "begin": "weights"}
+_KINDS = {
+    "part": "part", "nested": "parts", "train": "model", "load_model": "model", "merge_models": "model",
+    "begin": "weights",
+}  # fmt: skip
 _SCORES = ("test", "validation", "score", "loss")
 
 

@@ -12,7 +12,7 @@ DID = {
     "meta": "Trained the shallow meta model",
     "teacher": "Trained the teacher",
     "train": "Trained the model",
-    "incubate": "Trained the variants of each slot on their own, each inside the frozen host",
+    "incubate": "Trained the variants of each slot, each inside the frozen host",
     "search": "Searched assemblies of trained parts under the budget, without training any",
     "assemble": "Put the winner together and tuned it",
     "compare": "Trained the baselines",

@@ -131,10 +131,11 @@ def term() -> Schema:
 def objective() -> Schema:
     """One term, a list of terms, or terms over steps of the objective's own."""
     several = {"type": "array", "minItems": 1, "items": ref("term")}
+    given = {"type": "object", "additionalProperties": {"type": "string"}}
     own = {
         "type": "object",
         "required": ["terms"],
-        "properties": {"graph": ref("steps"), "terms": several},
+        "properties": {"graph": ref("steps"), "given": given, "terms": several},
         "additionalProperties": False,
     }
     return {"if": {"type": "object", "required": ["terms"]}, "then": own, "else": {"anyOf": [several, ref("term")]}}

@@ -41,6 +41,11 @@ class Objective:
         return self.said.needs
 
     @property
+    def given(self) -> Mapping[str, str]:
+        """The values of other models that they are told, `teacher.keep`, and the named values which those are."""
+        return self.said.given
+
+    @property
     def graph(self) -> Graph:
         """The objective as a graph, which can be printed, drawn and fingerprinted; its inputs have no shapes yet."""
         return self.said.graph
@@ -64,7 +69,7 @@ class Objective:
         total, *terms = found.values()
         return total, {term.name: part.detach() for term, part in zip(self.terms, terms, strict=True)}
 
-    def given(self, term: Term) -> Callable[[Values], dict[str, Tensor]]:
+    def compares(self, term: Term) -> Callable[[Values], dict[str, Tensor]]:
         """A function from named values to what a term compares, "value" and "target", also where steps made them."""
         sources = dict(self.said.graph.outputs)
         i = sources[f"term{self.terms.index(term)}"]

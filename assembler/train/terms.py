@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from assembler.errors import AssemblerError, Problem, RecipeError
@@ -23,6 +24,9 @@ from assembler.train.steps import draft, free
 
 KEYS = ("loss", "value", "target", "weight", "name")
 """What every term may say; further keys are arguments and further inputs of its loss."""
+SECTIONS = ("graph", "given", "terms")
+"""What an objective may say that is not a list of terms."""
+GIVEN = "{teacher.mask: mask}"
 AT_HOST = "@host"
 """`teacher@host` is, while a part is incubated, the host with what the model `teacher` has in the slot."""
 EXAMPLE = "[{loss: cross_entropy, value: logits, target: label}]"
@@ -64,16 +68,18 @@ class Terms:
     """The terms of an objective, and the graph of all of it.
 
     `names` maps the graph's inputs to the named values that they stand for; its outputs are the total, then each term.
+    `given` are values of models held still that they do not compute but are told: `teacher.keep` by the value `keep`.
     """
 
     terms: tuple[Term, ...]
     graph: Graph
     names: Mapping[str, str]
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def needs(self) -> frozenset[str]:
-        """The named values that are read."""
-        return frozenset(self.names.values())
+        """The named values that are read, or told to another model."""
+        return frozenset([*self.names.values(), *self.given.values()])
 
     def typed(self, types: Mapping[str, TensorType]) -> Graph:
         """The graph for values of these types, by named value."""
@@ -84,11 +90,11 @@ def read(spec: Spec, path: str = "objective") -> Terms:
     """The objective that a recipe writes.
 
     It is a list of terms `{loss, value, target, weight: 1.0, name, **arguments}`, one such term, or `{graph: steps,
-    terms: [...]}`, whose terms read the steps as well. A term without a loss is the mean of its value. A term without
-    a name is called after its loss, and after its value too where that loss stands twice. Raises RecipeError for an
-    unknown loss, argument, key or step and for a wrong type.
+    given: {teacher.value: value}, terms: [...]}`, whose terms read the steps as well. A term without a loss is the mean
+    of its value. A term without a name is called after its loss, after its value too where that loss stands twice, and
+    after its target where both do. Raises RecipeError for an unknown loss, argument, key or step and for a wrong type.
     """
-    steps, written = _parts(spec, path)
+    steps, written, given = _parts(spec, path)
     if not written:
         raise RecipeError("the objective has no terms", hint=EXAMPLE)
     where = f"{path}.terms" if steps is not None else path
@@ -98,7 +104,7 @@ def read(spec: Spec, path: str = "objective") -> Terms:
     graph, values, own = draft(steps or Map(), ends, problems)
     if problems:
         raise RecipeError([replace(p, path=p.path or f"{path}.graph") for p in in_order(problems)])
-    return _summed(terms, graph, values, own)
+    return replace(_summed(terms, graph, values, own), given=given)
 
 
 def ordered(spec: Spec) -> Spec:
@@ -129,7 +135,8 @@ def within(task: Spec, model: str) -> Spec:
             case str():
                 return value.removeprefix(f"{model}.")
             case Mapping():
-                return {key: own(inner) for key, inner in value.items()}
+                kept = {k: v for k, v in value.items() if not k.startswith(f"{model}.")}  # nobody tells it its own
+                return {key: own(inner) for key, inner in kept.items()}
             case list() | tuple():
                 return [own(inner) for inner in value]
         return value
@@ -138,19 +145,34 @@ def within(task: Spec, model: str) -> Spec:
     return found
 
 
-def _parts(spec: Spec, path: str) -> tuple[Map | None, Sequence[Mapping[str, Any]]]:
-    """The steps and the terms of an objective."""
+def _parts(spec: Spec, path: str) -> tuple[Map | None, Sequence[Mapping[str, Any]], dict[str, str]]:
+    """The steps and the terms of an objective, and what it tells other models."""
     if not isinstance(spec, Mapping):
-        return None, spec
+        return None, spec, {}
     if "terms" not in spec and "graph" not in spec:
-        return None, [spec]
-    if unknown := sorted(set(spec) - {"graph", "terms"}):
+        return None, [spec], {}
+    if unknown := sorted(set(spec) - set(SECTIONS)):
         raise RecipeError(f"an objective has no '{unknown[0]}'", path=path, hint="it is {graph: steps, terms: [...]}")
-    said = spec.get("graph") or {}
+    said, given = spec.get("graph") or {}, spec.get("given") or {}
     steps = marked(json.loads(said) if isinstance(said, str) else said)
     if not isinstance(steps, Map) or not isinstance(spec.get("terms"), list | tuple):
         raise RecipeError("an objective is {graph: steps, terms: [...]}", path=path, hint=f"terms: {EXAMPLE}")
-    return steps, spec["terms"]
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for pair in given.items() for name in pair):
+        raise RecipeError("'given' is a mapping of names of values", path=path, hint=f"for instance {GIVEN}")
+    return steps, spec["terms"], dict(given)
+
+
+def in_turn(given: Mapping[str, Iterable[str]]) -> list[str]:
+    """Models, by what values each is given, so that each comes after those whose values these are.
+
+    Raises RecipeError where that goes round in a circle.
+    """
+    waits = {key: sorted({v.partition(".")[0] for v in values} & set(given)) for key, values in given.items()}
+    try:
+        return list(TopologicalSorter(waits).static_order())
+    except CycleError as error:
+        circle = " and ".join(f"'{key}'" for key in dict.fromkeys(error.args[1]))
+        raise RecipeError(f"{circle} would wait for each other's values", hint="give one of them less") from None
 
 
 def metrics() -> list[str]:
@@ -214,12 +236,12 @@ def _require_strings(item: Mapping[str, Any], keys: Iterable[str], path: str) ->
 
 
 def _distinct(terms: list[Term], path: str) -> tuple[Term, ...]:
-    often = Counter(term.loss for term in terms if not term.name)
-    named = []
-    for term in terms:
-        own = term.loss or term.value
-        longer = f"{own}.{term.value}" if often[term.loss] > 1 and term.loss else own
-        named.append(replace(term, name=term.name or longer))
+    said: list[list[str]] = [[term.loss, term.value, term.target] if term.loss else [term.value] for term in terms]
+    named = list(terms)
+    for n, (term, words) in enumerate(zip(terms, said, strict=True)):
+        alike = [other for other, one in zip(said, terms, strict=True) if not one.name and other is not words]
+        short = next((k for k in range(1, len(words)) if all(o[:k] != words[:k] for o in alike)), len(words))
+        named[n] = replace(term, name=term.name or ".".join(filter(None, words[:short])))
     for name, count in Counter(term.name for term in named).items():
         if count > 1:
             raise RecipeError(f"{count} terms are called '{name}'", path=path, hint="give each its own `name`")

@@ -51,6 +51,14 @@ def test_running_statistics_move_in_the_part_alone() -> None:
     assert int(weights["mix.norm.num_batches_tracked"]) == 3
 
 
+def test_frozen_steps_of_a_part_stay_as_they_began() -> None:
+    host = model(graph("dwconv", "frozen: true"))
+    where = Seat(host, "stage.0", part("stage.0", "dwconv", "frozen: true"))
+    weights = incubate(where, data(), training(start="host")).weights
+    assert torch.equal(weights["mix.token.conv.weight"], host.weights["stage.0.mix.token.conv.weight"])
+    assert not torch.equal(weights["mix.norm.weight"], host.weights["stage.0.mix.norm.weight"])
+
+
 def test_a_part_that_starts_from_the_host_has_its_weights_where_they_fit() -> None:
     where = seat()
     weights = incubate(where, data(), training(start="host", steps=1, lr=0.0, weight_decay=0.0)).weights
@@ -86,6 +94,7 @@ def test_values_of_the_part_the_host_and_a_teacher_can_be_compared() -> None:
     [
         ("logit", "the objective reads 'logit', which small does not have\n    hint: did you mean 'logits' or 'slot'?"),
         ("host.stage.3", "the objective reads 'stage.3', which small does not have"),
+        ("slot.mix.tokn", "which small does not have\n    hint: did you mean 'slot.mix.token'"),
         ("techer.logits", "the objective reads 'techer.logits', which small does not have"),
     ],
 )
@@ -98,6 +107,16 @@ def test_a_value_that_is_not_there_is_named(value: str, message: str) -> None:
 def test_a_term_that_the_part_has_no_share_in_is_refused() -> None:
     with pytest.raises(TrainingError, match="no trained parameter has a part in the objective"):
         incubate(seat(), data(), training({**BLOCKWISE, "value": "stem", "target": "host.stem"}))
+
+
+@pytest.mark.parametrize("slot", ["stage.0", "stage.0..stage.0"])
+def test_a_path_in_the_slot_is_one_in_whichever_slot(slot: str) -> None:
+    """`slot.mix.token` is `stage.0.mix.token` for the part in `stage.0`; the steps of a run have their own paths."""
+    whole = {**BLOCKWISE, "value": "stage.0.mix.token", "target": "host.stage.0.mix.token"}
+    path = "slot.mix.token" if slot == "stage.0" else "slot.stage.0.mix.token"
+    inner = {**BLOCKWISE, "value": path, "target": f"host.{path}"}
+    one, other = (incubate(seat(slot), data(), training(term)).weights for term in (whole, inner))
+    assert same(one, other) and len(one)
 
 
 def test_a_term_inside_the_part_leaves_the_rest_of_it_as_it_began() -> None:

@@ -137,7 +137,7 @@ def test_the_stitch_that_leads_in_meets_another_model_of_the_parts_width() -> No
     where = wide()
     seated = Model(where.graph, {**lower(where.graph, seed=0).state_dict(), **outside(where)})
     other, split = model(staged(dim=10), seed=4), data(256).train
-    made = fitted_in("stage.0.stitch_in", seated, "stage.0", [where.host, other], split, 0)
+    made = fitted_in("stage.0.stitch_in", seated, [(m, "stage.0") for m in (where.host, other)], split, 0)
     stem = {
         k: piece(m, {"v": "stem"}, {"v": "v"}, "cpu")(split.fields)["v"] for k, m in (("h", where.host), ("o", other))
     }
@@ -149,9 +149,7 @@ def test_the_stitch_that_leads_in_meets_another_model_of_the_parts_width() -> No
 def test_without_such_a_model_it_keeps_lengths() -> None:
     where = wide()
     seated = Model(where.graph, {**lower(where.graph, seed=0).state_dict(), **outside(where)})
-    weight = fitted_in("stage.0.stitch_in", seated, "stage.0", [], data().train, 0)["stage.0.stitch_in.weight"].flatten(
-        1
-    )
+    weight = fitted_in("stage.0.stitch_in", seated, [], data().train, 0)["stage.0.stitch_in.weight"].flatten(1)
     assert torch.allclose(weight.T @ weight, torch.eye(6), atol=1e-5)
 
 

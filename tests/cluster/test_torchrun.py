@@ -125,6 +125,22 @@ def test_a_run_by_two_processes_is_the_run_by_one(place: Path, alone: Store, how
         assert "processes" not in product.card["about"]
 
 
+def test_variants_are_trained_at_once_by_two_processes_with_ddp_alone(place: Path, alone: Store) -> None:
+    nested = ("-o", "phases.incubate.nested={steps: 8}")
+    finished(started(place, "alone", "-m", "assembler", more=nested))
+    finished(two(place, "ddp", "ddp", *nested))
+    (ours,), (theirs,) = ([p for p in store.products() if p.card["run"].endswith(":nested")]
+                          for store in (alone, Store(place / "ddp")))  # fmt: skip
+    assert ours.key == theirs.key and ours.result["drawn"] == theirs.result["drawn"]
+    alike(ours, theirs)
+    for number in range(2):
+        one, other = (load_file(p.file(f"{number}.safetensors")) for p in (ours, theirs))
+        for name, tensor in one.items():
+            torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-4)
+    said, _ = two(place, "fsdp", "fsdp", *nested).communicate(timeout=200)
+    assert "error: nested variants cannot be divided among processes\n    hint: use ddp" in said, said
+
+
 @pytest.mark.parametrize(("how", "rank"), [("ddp", "1"), ("fsdp", "0")])
 def test_a_process_dies_and_the_run_goes_on_when_it_is_started_again(place: Path, how: str, rank: str) -> None:
     home = f"killed-{how}"

@@ -48,6 +48,46 @@ def test_slots_are_taken_with_their_weights(places: Path) -> None:
     assert any(not torch.equal(value, alone["two"][key]) for key, value in alone["one"].items())
 
 
+def test_a_slot_is_taken_from_another_place(places: Path) -> None:
+    phases = "  one: {phase: train}\n  two: {phase: train, train: {seed: 1}, set: {vars.dim: 8}}\n"
+    found = run(f"{phases}  splice: {{of: one, take: {{stage.0: two.stage.1}}}}\n", places / "home")
+    made = asm.build(found.folder).state_dict()
+    theirs = asm.build(run(phases.splitlines()[1] + "\n", places / "home").folder).state_dict()
+    inner = "block.0.mlp.ffn.fc1.weight"
+    assert torch.equal(made[f"stage.0.{inner}"], theirs[f"stage.1.{inner}"])
+    assert made[f"stage.1.{inner}"].shape[1] == 6 and made["stage.0.stitch_in.weight"].shape == (8, 6, 1, 1)
+
+
+@pytest.mark.parametrize("models", ["two", "[other, two]"])
+def test_the_steps_that_are_most_like_a_slot_are_taken(models: str, places: Path) -> None:
+    """`two` is the very model, with other weights laid over the other stages: its like is known."""
+    phases = (
+        "  one: {phase: train}\n  other: {phase: train, train: {seed: 3}, set: {vars.dim: 10}}\n"
+        "  two: {phase: tune, of: one, trained: [head]}\n"
+    )
+    taken = f"{{stage.0: {{nearest: {models}}}, stage.1.block: {{nearest: {models}}}}}"
+    found = run(f"{phases}  splice: {{of: one, take: {taken}}}\n", places / "home")
+    told = found.summary["models"]["splice"]["taken"]
+    assert told["stage.0"] in ("two.stage.0", "two.stage.0.block.0.mlp") and told["stage.1.block"].startswith(
+        "two.stage.1"
+    )
+    made, one = (asm.build(run(p, places / "home").folder).state_dict() for p in (
+        f"{phases}  splice: {{of: one, take: {taken}}}\n", phases.splitlines()[0] + "\n"))  # fmt: skip
+    values = sorted(made), sorted(one)
+    assert len(values[0]) == len(values[1]) and all(torch.equal(made[a], one[b]) for a, b in zip(*values, strict=True))
+    again = run(f"{phases}  splice: {{of: one, take: {taken}}}\n", places / "home")
+    assert again.made["splice"] == 0
+
+
+def test_one_choice_is_made_for_all_seeds(places: Path) -> None:
+    phases = "  one: {phase: train}\n  small: {phase: train, set: {vars.dim: 4}}\n"
+    text = f"{MODEL.replace('seeds: [0]', 'seeds: [0, 1]')}phases:\n{phases}"
+    found = run_tiny(home=places / "home", text=f"{text}  splice: {{of: one, take: {{stage.1: {{nearest: small}}}}}}\n")
+    takes = [e.info["taken"] for e in found.events if e.kind == "done" and "taken" in e.info]
+    assert len(takes) == 2 and takes[0] == takes[1] and found.made["splice"] == 4  # a comparison a seed
+    assert found.summary["failures"] == []
+
+
 def test_a_wider_models_slot_stands_between_stitches(places: Path) -> None:
     phases = "  small: {phase: train}\n  big: {phase: train, set: {vars.dim: 10}}\n"
     found = run(f"{phases}  splice: {{of: small, take: {{stage.0: big}}}}\n", places / "home")
@@ -111,6 +151,31 @@ def test_the_teachers_part_in_the_host_is_a_target(places: Path) -> None:
         ),
         ("  one: {phase: train}\n  splice: {of: one, take: {stage.1: two}}\n", "the model 'two' is to be read"),
         ("  one: {phase: train}\n  splice: {of: one, take: {stag.1: one}}\n", "did you mean 'stage.1"),
+        ("  one: {phase: train}\n  splice: {of: one, take: {stage.1: two.stage.0}}\n", "the model 'two' is to be read"),
+        ("  one: {phase: train}\n  splice: {of: one, take: {stage.1: one.stag.0}}\n", "did you mean 'stage.0"),
+        (
+            "  one: {phase: train}\n  small: {phase: train, set: {stage: null}}\n"
+            "  splice: {of: one, take: {stage.1: small.stage.0}}\n",
+            "there is no step 'stage.0'",
+        ),
+        (
+            "  one: {phase: train}\n  splice: {of: one, take: {stage.0: one.stage.1, stage.1: one.stem}}\n",
+            "'stem' does not fit 'stage.1': no stitch makes float32[2, 1, 6, 6] of float32[2, 6, 3, 3]",
+        ),
+        (
+            "  one: {phase: train}\n  splice: {of: one, take: {stage.1: {nearest: [one, two]}}}\n",
+            "the model 'two' is to be read",
+        ),
+        ("  one: {phase: train}\n  splice: {of: one, take: {stage.1: {nearst: one}}}\n", "did you mean 'nearest'"),
+        (
+            "  one: {phase: train}\n  splice: {of: one, take: {stage.1: {nearest: []}}}\n",
+            "it is not said of which models",
+        ),
+        (
+            "  one: {phase: train}\n  flat: {phase: train, set: {stem.stride: 1}}\n"
+            "  splice: {of: one, take: {stage.0..stage.1: {nearest: flat}}}\n",
+            "no steps of 'flat' fit 'stage.0..stage.1', not between stitches either",
+        ),
         ("  one: {phase: train}\n  splice: {of: one, take: {}}\n", "'take' must be a mapping of slots to models"),
         ("  one: {phase: train, train: {seed: -1}}\n", "'seed' must be at least 0, not -1"),
     ],

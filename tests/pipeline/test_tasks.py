@@ -91,6 +91,12 @@ def test_a_task_may_have_several_terms_and_read_a_step(places: Path) -> None:
     assert 0 <= found["models"]["train"]["test"] <= 1  # the accuracy of the first term
 
 
+def test_an_objective_of_one_term_is_that_term_or_a_list_of_it(places: Path) -> None:
+    term = "{loss: cross_entropy, value: logits, target: label, weight: 0.5}"
+    said = [f"{HEAD}phases: {{train: {{objective: {one}}}}}\n" for one in (term, f"[{term}]")]
+    assert [run_tiny(home=places / "home", text=text).made["train"] for text in said] == [1, 0]
+
+
 def test_a_task_may_compare_with_the_teacher_in_every_phase(places: Path) -> None:
     text = HEAD + "task: {loss: mse, value: logits, target: teacher.logits}\n" + PARTS
     found = losses(places / "home", text)

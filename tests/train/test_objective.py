@@ -24,6 +24,17 @@ def call(name: str, *tensors: torch.Tensor, **args: float) -> float:
     return lookup("loss", name).load()(*tensors, **args).item()
 
 
+def test_terms_are_called_by_as_much_as_tells_them_apart():
+    other = {**TEACH, "target": "assistant.logits"}
+    assert [t.name for t in Objective.from_spec([TASK, TEACH, {"value": "penalty"}]).terms] == [
+        "cross_entropy",
+        "kl",
+        "penalty",
+    ]
+    said = Objective.from_spec([TEACH, other, {**TEACH, "value": "early"}, {**other, "name": "mine"}]).terms
+    assert [t.name for t in said] == ["kl.logits.teacher.logits", "kl.logits.assistant.logits", "kl.early", "mine"]
+
+
 def test_the_registered_losses():
     assert {"cross_entropy", "kl", "mse", "normalized_mse", "cosine", "soft_cross_entropy"} <= set(names("loss"))
     entry = lookup("loss", "kl")
@@ -147,7 +158,7 @@ def test_half_precision_is_raised_before_the_loss():
         ([{"loss": "mse", "value": "a"}], "objective.0: error: a term of an objective needs 'target', a string"),
         (
             [TASK, TASK],
-            "objective: error: 2 terms are called 'cross_entropy.logits'\n    hint: give each its own `name`",
+            "objective: error: 2 terms are called 'cross_entropy.logits.label'\n    hint: give each its own `name`",
         ),
     ],
 )

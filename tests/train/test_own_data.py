@@ -70,6 +70,11 @@ class TestRetrievalInRepositories(DatasetContract):
     args: ClassVar = {"train": 40, "validation": 20, "test": 20, "repositories": 4, "vocabulary": 20}
 
 
+class TestChains(DatasetContract):
+    name = "chains"
+    args: ClassVar = {"train": 40, "validation": 20, "test": 20, "masked": 0.25, "labelled": 10}
+
+
 def test_the_contract_finds_data_that_is_drawn_anew(own: Callable[..., dict[str, str]]) -> None:
     def fresh() -> dict[str, Any]:
         return {split: {"x": np.random.default_rng().random((8, 2))} for split in ("train", "test")}

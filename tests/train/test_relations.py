@@ -6,9 +6,11 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from assembler.train.losses.contrastive import info_nce
-from assembler.train.losses.relation import relation
+from assembler.train.losses.relation import cka, relation
 
 
 def test_a_relation_with_itself_is_nothing() -> None:
@@ -59,3 +61,50 @@ def test_info_nce_is_symmetric_only_if_asked_for() -> None:
     torch.testing.assert_close(info_nce(a, b), both)
     assert not torch.isclose(info_nce(a, b, symmetric=False), info_nce(a, b))
     torch.testing.assert_close(info_nce(3 * a, b), info_nce(a, b))
+
+
+def paper_cka(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Linear CKA of rows as Kornblith et al. (2019) write it, of features."""
+    x, y = x - x.mean(0), y - y.mean(0)
+    return (y.T @ x).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm())
+
+
+def rotation(size: int, seed: int) -> torch.Tensor:
+    return torch.linalg.qr(draw(size, size, seed=seed))[0]
+
+
+def draw(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@given(
+    samples=st.integers(3, 20), widths=st.tuples(st.integers(1, 9), st.integers(1, 9)), scale=st.floats(-1e3, 1e3),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_cka_is_the_papers_and_sees_no_rotation_scale_or_shift(
+    samples: int, widths: tuple[int, int], scale: float, seed: int
+) -> None:
+    x, y = (draw(samples, width, seed=seed + n) for n, width in enumerate(widths))
+    found = cka(x, y)
+    assert torch.allclose(found, 1 - paper_cka(x, y), atol=1e-9)
+    assert torch.allclose(found, cka(y, x), atol=1e-9) and -1e-9 <= found <= 1
+    if abs(scale) > 1e-3:
+        moved = scale * x @ rotation(widths[0], seed) + draw(1, widths[0], seed=seed + 2)
+        assert torch.allclose(cka(moved, y), found, atol=1e-7) and cka(moved, x) < 1e-7
+
+
+def test_cka_sees_other_linear_maps() -> None:
+    x = draw(50, 4, seed=0)
+    assert cka(x * torch.tensor([9.0, 1.0, 1.0, 1.0]), x) > 0.1
+
+
+def test_cka_takes_maps_and_tokens_and_what_is_always_the_same() -> None:
+    maps = draw(20, 3, 4, 5, seed=0)
+    assert cka(maps, maps.flatten(2).transpose(1, 2)) < 1e-9
+    assert cka(torch.ones(20, 7, dtype=torch.float64), maps) == 1
+
+
+def test_cka_teaches_the_value_alone() -> None:
+    value, target = (draw(12, 4, seed=n).requires_grad_() for n in range(2))
+    cka(value, target).backward()
+    assert value.grad is not None and value.grad.abs().sum() > 0 and target.grad is None

@@ -25,14 +25,14 @@ RIDGE = 1e-4
 """What is added to the covariance, relative to its mean variance: features that are never used have no say."""
 
 
-def fitted_in(layer: str, seated: Model, slot: str, others: Iterable[Model], split: Split, seed: int) -> Weights:
-    """Weights, by key, of the stitch that leads into a part: what enters the slot in another model is met.
+def fitted_in(layer: str, seated: Model, others: Iterable[tuple[Model, str]], split: Split, seed: int) -> Weights:
+    """Weights, by key, of the stitch that leads into a part: what enters a slot of another model is met.
 
-    That is the first of `others` in which as many features enter; without one the map is orthogonal, drawn by `seed`,
-    so that lengths stay.
+    That is the first of `others`, models with their slots, in which as many features enter; without one the map is
+    orthogonal, drawn by `seed`, so that lengths stay.
     """
     kind = shapes(seated.graph)[layer]
-    for other in others:
+    for other, slot in others:
         value = _entering(other.graph, slot)
         if value and _features(shapes(other.graph)[value]) == _features(kind):
             return _fitted(layer, seated, other, value, split)

@@ -45,11 +45,15 @@ class Library:
         """What is trained."""
         return {key: tensor for key, tensor in self.tensors.items() if isinstance(tensor, nn.Parameter)}
 
-    def reserve(self, graphs: Iterable[Graph]) -> None:
-        """Make room for all weights of some candidates, before training: nested ones get the largest size."""
+    def reserve(self, graphs: Iterable[Graph], weights: Mapping[str, Tensor] | None = None) -> None:
+        """Make room for all weights of some candidates, before training: nested ones get the largest size.
+
+        They begin as the seed's, or with the `weights` that are given by `state_dict` key.
+        """
         for graph in graphs:
             for place in self._places(graph):
-                held, tensor = self.tensors.get(place.key), place.tensor
+                tensor = _holding(place.tensor, (weights or {}).get(place.name))
+                held = self.tensors.get(place.key)
                 if held is None:
                     self.tensors[place.key] = _like(tensor)
                 elif any(new > old for new, old in zip(tensor.shape, held.shape, strict=True)):
@@ -61,6 +65,10 @@ class Library:
         What has no place in the library yet gets one.
         """
         return {place.name: self._tensor(place) for place in self._places(graph)}
+
+    def keys(self, graph: Graph) -> dict[str, str]:
+        """What `tensors` calls those that a candidate's are, or are pieces of, by `state_dict` key."""
+        return {place.name: place.key for place in self._places(graph)}
 
     def forward(self, graph: Graph, mode: Callable[[nn.Module], None], *, kept: bool = True) -> Forward:
         """A candidate as a function of a batch, the library's tensors in place of its own.
@@ -134,6 +142,13 @@ class Library:
 def _like(tensor: Tensor) -> Tensor:
     fresh = tensor.detach().clone()
     return nn.Parameter(fresh, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fresh
+
+
+def _holding(like: Tensor, given: Tensor | None) -> Tensor:
+    """The tensor that is given as what `like` is, a parameter or a buffer; `like` where none is."""
+    if given is None:
+        return like
+    return nn.Parameter(given, like.requires_grad) if isinstance(like, nn.Parameter) else given
 
 
 def _largest(held: Tensor, tensor: Tensor) -> Tensor:

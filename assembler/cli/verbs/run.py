@@ -127,6 +127,8 @@ def _tell(folder: Path, summary: dict[str, Any]) -> None:
     for name, model in summary["models"].items():
         if model.get("initialised"):
             say.line(f"weights of {name}: {words(model['loaded'], model['initialised'])}")
+        if taken := model.get("taken"):
+            say.line(f"slots of {name}: {', '.join(f'{slot} from {place}' for slot, place in taken.items())}")
     for failure in summary["failures"]:
         say.line(f"failed: {failure['task']}: {failure['reason']}")
     say.line(f"report  {folder / 'report.html'}")

@@ -6,11 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from assembler.assemble.similar import any_fits
 from assembler.assemble.spliced import splice
 from assembler.errors import GraphError, InputError, RecipeError, near
 from assembler.graph.core import Graph
 from assembler.graph.edit import extract
 from assembler.infer.shape import shapes
+from assembler.pipeline.checking.rewrites import taken_from
 from assembler.pipeline.rewriting import planned
 from assembler.pipeline.search.costs import ADDITIVE, BUDGETED, costs_of
 from assembler.pipeline.slots import Variant, in_host, variants
@@ -127,14 +129,25 @@ def _plan(spec: RunSpec, phase: str, source: Graph, apply: list[Any], graphs: di
 
 
 def _splice(spec: RunSpec, phase: str, options: Mapping[str, Any], graphs: dict[str, Graph]) -> None:
-    """Note what a model will be once it has slots of others."""
-    names = [options["of"], *options["take"].values()]
-    if not all(name in graphs for name in names):
+    """Note what a model will be once it has slots of others, where weights do not tell which steps are nearest."""
+    said = options["take"].items()
+    take = {slot: taken_from(one, slot) for slot, one in said if isinstance(one, str)}
+    near = {slot: one["nearest"] for slot, one in said if not isinstance(one, str)}
+    near = {slot: [one] if isinstance(one, str) else one for slot, one in near.items()}
+    if not graphs.keys() >= {
+        options["of"],
+        *(name for name, _ in take.values()),
+        *(n for one in near.values() for n in one),
+    }:
         return
+    host = graphs[options["of"]]
     try:
-        graphs[phase] = splice(graphs[options["of"]], {slot: graphs[name] for slot, name in options["take"].items()})
+        for slot, names in near.items():
+            any_fits(host, slot, {name: graphs[name] for name in names})
+        made = splice(host, {slot: (graphs[name], path) for slot, (name, path) in take.items()})
+        graphs |= {} if near else {phase: made}
     except GraphError as error:
-        raise error.at(_place(spec, phase, "take")) from None
+        raise error.at(_place(spec, phase, "take", error.problems[0].path)) from None
 
 
 def _fits(spec: RunSpec, phase: Phase, graphs: Mapping[str, Graph], host: str, seated: Seated) -> None:
@@ -175,6 +188,9 @@ def _limit(name: str, said: Any, graphs: Mapping[str, Graph], steps: dict[str, f
     return float(said)
 
 
-def _place(spec: RunSpec, phase: str, key: str) -> Any:
-    body = spec.document.tree.get("phases").get(phase)
-    return body.get(key).span if isinstance(body, Map) and key in body else None
+def _place(spec: RunSpec, phase: str, *keys: str) -> Any:
+    """Where the recipe writes an option of a phase, or what that has under a further key, if it does."""
+    found: Any = spec.document.tree.get("phases").get(phase)
+    for key in keys:
+        found = found.get(key) if isinstance(found, Map) and key in found else found
+    return found.span if found is not None else None

@@ -14,7 +14,7 @@ from assembler.recipe.values import Leaf, Map, Seq, Value, plain
 from assembler.registry import checks
 from assembler.train.spec import OWN
 from assembler.train.steps import draft, names_in, places
-from assembler.train.terms import AT_HOST, KEYS, loss_entry, ports, required
+from assembler.train.terms import AT_HOST, GIVEN, KEYS, SECTIONS, in_turn, loss_entry, ports, required
 
 TASK = {"loss": "cross_entropy", "value": "logits", "target": "label"}
 """What a run is about if it does not say."""
@@ -22,14 +22,12 @@ _EXAMPLE = f"for instance {{{', '.join(f'{k}: {v}' for k, v in TASK.items())}}}"
 _TURN = "for instance {train: [generator], objective: [{loss: mse, value: fake, target: image}]}"
 
 
-def objective(value: Value, scene: Scene, *, alone: bool = False) -> Iterator[Problem]:
-    """What is wrong with an objective: a list of terms, or {graph: steps, terms: [...]}; or one term, if `alone`."""
+def objective(value: Value, scene: Scene) -> Iterator[Problem]:
+    """What is wrong with an objective: a term, a list of terms, or {graph: steps, terms: [...]}."""
     if isinstance(value, Map) and ("terms" in value or "graph" in value):
         yield from _with_steps(value, scene)
-    elif alone and not isinstance(value, Seq):
-        yield from _terms(Seq((value,), value.span), scene, Map())
     else:
-        yield from _terms(value, scene, Map())
+        yield from _terms(Seq((value,), value.span) if isinstance(value, Map) else value, scene, Map())
 
 
 def turns(value: Value, scene: Scene, *, beside: bool = False) -> Iterator[Problem]:
@@ -81,8 +79,8 @@ def paths(value: Value, scene: Scene, key: str) -> Iterator[Problem]:
 
 def _with_steps(value: Map, scene: Scene) -> Iterator[Problem]:
     for key in value.keys():
-        if key not in ("graph", "terms"):
-            hint = near(key, ("graph", "terms")) or "it is {graph: steps, terms: [...]}"
+        if key not in SECTIONS:
+            hint = near(key, SECTIONS) or "it is {graph: steps, terms: [...]}"
             yield Problem(f"an objective has no '{key}'", value.key_span(key), hint=hint)
     steps = value.get("graph", Map())
     if not isinstance(steps, Map):
@@ -97,6 +95,29 @@ def _with_steps(value: Map, scene: Scene) -> Iterator[Problem]:
     problems: list[Problem] = []
     draft(steps, [r for r in read if isinstance(r, str) and r.partition(".")[0] in own], problems)
     yield from problems
+    if "given" in value:
+        yield from _given(value.get("given"), {str(r).partition(".")[0] for r in (*read, *places(steps))}, scene)
+
+
+def _given(value: Value, read: set[str], scene: Scene) -> Iterator[Problem]:
+    """What is wrong with the values that other models are told; `read` are the models whose values are read."""
+    if not isinstance(value, Map):
+        yield Problem("'given' is a mapping of names of values", value.span, hint=f"for instance {GIVEN}")
+        return
+    waits: dict[str, list[str]] = {}
+    for name, source in value:
+        if found := list(_told(name, value.key_span(name), read, scene)):
+            yield from found
+        elif isinstance(source, Leaf) and isinstance(source.value, str):
+            waits.setdefault(name.partition(".")[0], []).append(source.value)
+        if not isinstance(source, Leaf) or not isinstance(source.value, str):
+            yield Problem("what is given is the name of a value", source.span, hint=f"for instance {GIVEN}")
+        else:
+            yield from _named("target", source.value, source.span, scene)
+    try:
+        in_turn(waits)
+    except RecipeError as error:
+        yield from error.at(value.span).problems
 
 
 def _terms(value: Value, scene: Scene, steps: Map) -> Iterator[Problem]:
@@ -129,6 +150,18 @@ def _term(term: Map, scene: Scene, own: set[str]) -> Iterator[Problem]:
         yield Problem(f"'weight' must be a number, not {checks.shown(plain(weight))}", weight.span)
 
 
+def _told(name: str, span: Span | None, read: set[str], scene: Scene) -> Iterator[Problem]:
+    """What is wrong with the name of a value that another model is told; `read` are the models that are read."""
+    head, others = name.partition(".")[0], [*_others(scene), "ema"]
+    if scene.graph is not None and head not in others and scene.has(name):
+        hint = near(f"{others[0]}.{name}", [f"{one}.{name}" for one in others])
+        yield Problem(f"'{name}' is a value of the model itself, and others are given theirs", span, hint=hint)
+    elif head in others and head not in read:
+        yield Problem(f"'{head}' is given '{name}', and no value of it is read", span, hint="a term has to read one")
+    else:
+        yield from _named("value", name, span, scene)
+
+
 def _inputs(term: Map) -> tuple[list[str], list[str]]:
     """(the keys of a term that name values, the keys that it has to have)."""
     usual = [key for key in ("value", "target") if key in term]
@@ -147,9 +180,7 @@ def _named(key: str, text: str, span: Span | None, scene: Scene) -> Iterator[Pro
     if scene.graph is None:
         return
     head, dot, inner = text.partition(".")
-    others = [*scene.models]
-    if scene.kind == "incubate":  # the host, and that with what another model has in the slot
-        others += ["host", *(f"{name}{AT_HOST}" for name in scene.models)]
+    others = _others(scene)
     if dot and head == "ema" and "ema" not in others:
         others.append("ema")
         if not scene.averaged:
@@ -166,6 +197,14 @@ def _named(key: str, text: str, span: Span | None, scene: Scene) -> Iterator[Pro
             yield Problem(f"'{head}' has no value '{inner}'", span, hint=nearest or f"for instance {head}.slot")
     elif not scene.has(text) and (dot or key != "target"):  # a field of the data, perhaps
         yield _missing(text, span, scene, others)
+
+
+def _others(scene: Scene) -> list[str]:
+    """The models beside the one in training."""
+    if scene.kind != "incubate":
+        return [*scene.models]
+    # the host, and that with what another model has in the slot
+    return [*scene.models, "host", *(f"{name}{AT_HOST}" for name in scene.models)]
 
 
 def _missing(text: str, span: Span | None, scene: Scene, others: list[str]) -> Problem:

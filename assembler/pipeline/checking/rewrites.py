@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from assembler.errors import AssemblerError, Problem, near
+from assembler.errors import AssemblerError, Problem, Span, near
 from assembler.graph.core import Graph
 from assembler.graph.runs import ends
 from assembler.pipeline.checking.given import registered
@@ -12,6 +12,7 @@ from assembler.recipe.values import Leaf, Map, Seq, Value, plain
 from assembler.registry import lookup
 from assembler.rewrites.spec import order
 
+GraphOf = Callable[[str], Graph | None]
 _EXAMPLE = "for instance [fold_batch_norm, {rewrite: low_rank, at: head, rank: 8}]"
 
 
@@ -26,20 +27,55 @@ def source(value: Value, models: list[str], what: str = "read") -> Iterator[Prob
             yield Problem(said, one.span, hint=near(name, models) or made)
 
 
-def taken(value: Value, models: list[str], graph: Graph | None) -> Iterator[Problem]:
-    """What is wrong with the slots of a model that others are to fill; `graph` is the recipe's."""
+def taken(value: Value, models: list[str], host: Graph | None, graph_of: GraphOf) -> Iterator[Problem]:
+    """What is wrong with the slots of a model that others are to fill; graphs are None where they cannot be told."""
     if not isinstance(value, Map) or not len(value):
         yield Problem("'take' must be a mapping of slots to models", value.span, hint="for instance {stage.1: teacher}")
         return
-    for slot, name in value:
-        yield from source(name, models)
-        if graph is None:
+    for slot, said in value:
+        yield from _region(host, slot, value.key_span(slot))
+        if isinstance(said, Map):
+            yield from _nearest(said, models)
+        if not isinstance(said, Leaf) or not isinstance(said.value, str):
             continue
-        try:
-            for path in ends(slot) or (slot,):
-                graph.region(path)
-        except AssemblerError as error:
-            yield from error.at(value.key_span(slot)).problems
+        name, path = taken_from(said.value, slot)
+        wrong = list(source(Leaf(name, said.span), models))
+        yield from wrong or (_region(graph_of(name), path, said.span) if path != slot else ())
+
+
+def taken_from(said: str, slot: str) -> tuple[str, str]:
+    """The model that a slot is taken from, and where it lies in that: `other`, or `other.stage.2`.
+
+    >>> taken_from("other.stage.2", "stage.1")
+    ('other', 'stage.2')
+    """
+    name, _, path = said.partition(".")
+    return name, path or slot
+
+
+def _nearest(value: Map, models: list[str]) -> Iterator[Problem]:
+    """What is wrong with `{nearest: [other, third]}`."""
+    unknown = [key for key in value.keys() if key != "nearest"]
+    for key in unknown:
+        hint = near(key, ("nearest",)) or "for instance {nearest: [teacher]}"
+        yield Problem(f"a slot that is taken has no '{key}'", value.key_span(key), hint=hint)
+    names = value.get("nearest", Seq())
+    if plain(names) == [] and not unknown:
+        yield Problem(
+            "it is not said of which models the nearest steps are taken", value.span, hint="{nearest: [teacher]}"
+        )
+    yield from source(names, models)
+
+
+def _region(graph: Graph | None, slot: str, span: Span | None) -> Iterator[Problem]:
+    """What is wrong with the name of a slot of a model."""
+    if graph is None:
+        return
+    try:
+        for path in ends(slot) or (slot,):
+            graph.region(path)
+    except AssemblerError as error:
+        yield from error.at(span).problems
 
 
 def rewrites(value: Value, graph: Graph | None, key: str = "apply") -> Iterator[Problem]:

@@ -89,7 +89,7 @@ class RunCheck:
         scene, written = self.scene(""), self.tree.get("task")
         if written is not None:
             models = tuple(self._making())
-            yield from objective(written, replace(scene, models=models, changed=frozenset(models)), alone=True)
+            yield from objective(written, replace(scene, models=models, changed=frozenset(models)))
         elif scene.graph is not None and not scene.has(TASK["value"]):
             outputs = [name for name, _ in scene.graph.outputs]
             said = f"the model has no '{TASK['value']}', which a run is about that has no 'task'"
@@ -171,11 +171,13 @@ class RunCheck:
             yield Problem(f"a run has one phase '{kind}'", span, hint="write a second run, it reads what this one made")
         yield from arguments(entry, body.drop("phase"), body.span or span, ("phase",))
         yield from self.searching(body) if kind == "search" else ()
+        yield from _unread(name, body) if kind == "tune" and "set" not in body else ()
         yield from self.order(name, kind, plain(body.get("mode", Leaf("parts"))), span)
         scene = self.scene(kind, body)
         options: dict[str, Callable[[Value], Iterator[Problem]]] = {
             "train": training,
             "grow": training,
+            "nested": training,
             "objective": lambda v: objective(v, scene),
             "turns": lambda v: turns(v, scene, beside="objective" in body),
             "trained": lambda v: paths(v, scene, "trained"),
@@ -184,7 +186,7 @@ class RunCheck:
             "set": lambda v: iter(()) if "model" in body else self.set(v),
             "of": lambda v: check_rewrites.source(v, self.models, _DONE.get(kind, "read")),
             "base": lambda v: check_rewrites.source(v, self.models),
-            "take": lambda v: check_rewrites.taken(v, self.models, self.graph if self.sound else None),
+            "take": lambda v: check_rewrites.taken(v, self.models, self._written(body), self._known),
             "method": lambda v: registered("merge", _fixed(v), "name"),
             "apply": lambda v: check_rewrites.rewrites(v, self._written(body)),
         }
@@ -208,9 +210,15 @@ class RunCheck:
             self.models.append("assembled" if kind == "assemble" else name)
 
     def _written(self, body: Map) -> Graph | None:
-        """The graph of the model that a phase rewrites, if that is the recipe's."""
-        of = plain(body.get("of", Leaf("")))
-        return self.graph if self.sound and of in self.models and of not in {*self.changed, "assembled"} else None
+        """The graph of the model that a phase reads, if the recipe tells."""
+        return self._known(str(plain(body.get("of", Leaf("")))))
+
+    def _known(self, name: str) -> Graph | None:
+        """The graph of a model that a phase has made, if the recipe tells."""
+        if name in self.graphs:
+            return self.graphs[name]
+        same = self.sound and name in self.models and name not in {*self.changed, "assembled"}
+        return self.graph if same else None
 
     def order(self, name: str, kind: str, mode: object, span: Span | None) -> Iterator[Problem]:
         before, what = _NEEDS.get(kind, ("", "")) if mode == "parts" else ("", "")
@@ -318,6 +326,16 @@ class RunCheck:
         if value is None and self.decisions.decisions and self.sound and "incubate" in self.kinds:
             yield Problem("a run that incubates parts needs 'split'", self._where("space"), hint="split: [stage.*]")
         yield from splitting.problems(self.document, self.graph, self.decisions, sound=self.sound)
+
+
+def _unread(name: str, body: Map) -> Iterator[Problem]:
+    """The options of a phase that goes on with a model which are for one that begins with another's weights."""
+    of = plain(body.get("of", Leaf("it")))
+    for key, usual in (("start", "host"), ("grow", None)):
+        if plain(body.get(key, Leaf(usual))) != usual:
+            said = f"'{key}' changes nothing: without 'set' phase '{name}' trains '{of}' itself further"
+            hint = f"for instance set: {{vars.depth: 3}}, or set: {{}} for the run's own model; or take '{key}' out"
+            yield Problem(said, body.key_span(key), hint=hint)
 
 
 def settings_of(value: Value | None) -> Mapping[str, Any]:

@@ -36,5 +36,7 @@ class Scene:
         assert self.graph is not None
         if name in self.own() or ("*" in name and matching(self.graph, name)):
             return True
+        if self.kind == "incubate" and name.startswith("slot."):  # in some slot, which `plan` tells
+            return any(path.endswith(name.removeprefix("slot")) for path in (*self.graph.nodes, *self.graph.names))
         more = with_items(self.graph, [name])
         return name in more.nodes or name in more.names

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assembler.assemble.hybrid import value_paths, with_values
+from assembler.assemble.hybrid import cut_down, value_paths, with_values
 from assembler.errors import AssemblerError, Problem, RecipeError, ShapeError, Span
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.modes import in_mode
@@ -72,6 +72,15 @@ class Values:
             return _type(self.own, inner, self.slot)
         return _type(self.own, name, self.slot, training=True)
 
+    def reached(self, name: str, terms: Terms) -> None:
+        """Raise RecipeError where nothing that is read of a model depends on a value that it is given."""
+        head, _, inner = name.partition(".")
+        read = [n.removeprefix(f"{head}.") for n in terms.names.values() if n.startswith(f"{head}.")]
+        graph = with_items(self.others.get(head, self.own), [inner, *read])
+        paths = value_paths(graph, [inner, *read], self.slot)
+        wanted = {f"v{i}": paths[n] for i, n in enumerate(read)}
+        cut_down(graph, wanted, {paths[inner]: name}, "eval" if head in self.others else "train")
+
 
 def term_problems(objectives: list[Said], values: Values) -> Iterator[Problem]:
     """Terms whose loss does not accept what it is given, or whose labels are more than the classes told apart."""
@@ -86,9 +95,26 @@ def term_problems(objectives: list[Said], values: Values) -> Iterator[Problem]:
         except ShapeError as error:
             yield from (_refused(p, terms, types, said) for p in error.problems)
             continue
+        yield from _given(terms, values, said)
         known = types | {i: found[i] for i in terms.graph.nodes}
         for n, term in enumerate(terms.terms):
             yield from _told(n, term, known, values.data, said)
+
+
+def _given(terms: Terms, values: Values, said: Said) -> Iterator[Problem]:
+    """Values that other models are told which are of another type than theirs, or which change nothing."""
+    written = said.written.get("given") if isinstance(said.written, Map) else None
+    for name, source in terms.given.items():
+        span = written.key_span(name) if isinstance(written, Map) else said.place
+        try:
+            theirs, ours = values.type(name), values.type(source)
+            values.reached(name, terms)
+        except AssemblerError as error:
+            yield from (replace(p, span=span, path="" if span else said.path) for p in error.problems[:1])
+            continue
+        if (theirs.shape[1:], theirs.dtype) != (ours.shape[1:], ours.dtype):
+            kinds = [f"{kind.dtype} {list(kind.shape)}" for kind in (theirs, ours)]
+            yield Problem(f"'{name}' is {kinds[0]}, and '{source}', which it is given, {kinds[1]}", span, said.path)
 
 
 def _types(terms: Terms, values: Values) -> tuple[dict[str, TensorType], list[tuple[str, Problem]]]:

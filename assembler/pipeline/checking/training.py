@@ -26,7 +26,7 @@ def read_task(text: str, graph: Graph) -> Spec:
     value = read_text(f"value: {text}\n", TASK).get("value")
     if not isinstance(value, Map | Seq):
         raise InputError(f"{TASK} takes a loss term, not '{text}'", hint=f"{TASK} '{EXAMPLE}'")
-    if problems := list(objective(value, Scene(graph), alone=True)):
+    if problems := list(objective(value, Scene(graph))):
         raise RecipeError(problems)
     found: Spec = plain(value)
     return found

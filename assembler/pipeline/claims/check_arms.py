@@ -102,7 +102,7 @@ def _metric(body: Map, around: Around) -> Iterator[Problem]:
         said = value.drop("split")
         made = _made(around)
         scene = replace(around.scene, averaged=False, models=made, changed=frozenset(made))
-        yield from objective(said, scene, alone="terms" not in said)
+        yield from objective(said, scene)
     else:
         yield from _word(str(plain(value)), value)
 

@@ -37,7 +37,7 @@ def assess(job: Job) -> dict[str, Any]:
         value = score(module.to(device), model.graph, split.to(device), task, f"the {name} loss")[0]
         return {"value": value, "samples": len(split)}
     objective = Objective.from_spec(metric, path="metric")
-    beside = compared(teachers_of(job), objective.needs, device=device)
+    beside = compared(teachers_of(job), objective.needs, device=device, given=objective.given)
     return {"value": _objective(model, split, objective, device, beside), "samples": len(split)}
 
 

@@ -6,6 +6,9 @@ from typing import Any
 
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
 
+UNNAMED = {True: "true", False: "false", None: "null"}
+"""Words that say nothing without the name of what they are picked for."""
+
 
 def labels(candidates: Seq) -> tuple[str, ...]:
     """A short name for each candidate: a scalar as it is, a step by its op; repeats get "#2", "#3"."""
@@ -21,7 +24,7 @@ def labels(candidates: Seq) -> tuple[str, ...]:
 def short(value: Value) -> str:
     """One candidate in a few words."""
     if isinstance(value, Leaf):
-        return str(value.value)
+        return UNNAMED.get(value.value, str(value.value)) if isinstance(value.value, bool | None) else str(value.value)
     if isinstance(value, Seq):
         return "[" + ", ".join(short(v) for v in value) + "]"
     op = value.get("op") or value.get("rewrite")
