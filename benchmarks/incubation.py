@@ -49,7 +49,7 @@ phases:
 """
 OURS, END_TO_END, COPIES = "assembled", "end_to_end_total", "copies"
 DEPTHS, SHARES = (16, 32, 64), {"10 %": 6000, "100 %": 58000}
-RATES = (1e-3, 2e-3, 4e-3)
+RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 TUNING = 100  # the seed that learning rates are chosen with
 
 

@@ -25,7 +25,7 @@ from benchmarks.library import EPOCHS, SAMPLES, TEACHER, TUNE, VALIDATION, Libra
 from benchmarks.measure import Figure
 
 BUDGETS, MIDDLE = (0.6, 0.35, 0.2), 0.35
-RATES = (1e-3, 2e-3, 4e-3)
+RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 TUNING = 100
 """The seed that learning rates are chosen with."""
 RANDOM = 5

@@ -114,6 +114,7 @@ def _child(value: Value, part: str, *, top: bool) -> Value | None:
 def put(tree: Map, path: str, value: Value, span: Span | None = None) -> Map:
     """The tree with `value` at `path`, which is written at `span`; a null removes what is there.
 
+    A mapping changes a mapping key by key and a list by index; where it names no items it stands in the list's place.
     Raises RecipeError where the path leads nowhere.
     """
     parts = path.split(".")
@@ -121,12 +122,20 @@ def put(tree: Map, path: str, value: Value, span: Span | None = None) -> Map:
         return laid(tree, path, value, span or value.span)
     spans = part_spans(path, span or value.span)
     check(tree, path, span or value.span)
+    if _instead(get(tree, path), value):
+        tree = put(tree, path, Leaf(None, value.span), span)
     change = value
     for part, place in zip(reversed(parts), reversed(spans), strict=True):
         change = Map(((part, change),), place, (place,))
     patched = patch(tree, change, group="graph")
     assert isinstance(patched, Map)
     return patched
+
+
+def _instead(there: Value | None, value: Value) -> bool:
+    """Whether a mapping is laid over a list and changes no items of that."""
+    laid_over = isinstance(there, Seq) and isinstance(value, Map) and not is_choice(value)
+    return laid_over and isinstance(value, Map) and len(value) > 0 and not any(key.isdigit() for key in value.keys())
 
 
 def part_spans(path: str, span: Span | None) -> list[Span | None]:

@@ -191,7 +191,7 @@ class Builder:
         if step.source is None:
             begun = step.kind == "chain" and step.body and step.body[0].source is not None  # by what its steps say
             if not current and not begun:
-                self.unfed(step)
+                self.unfed(step, names)
             return [(wanted[0], current)]
         given = step.source
         if isinstance(given, dict):
@@ -221,9 +221,9 @@ class Builder:
         kept = [(port, source) for port, source in found if source != ABSENT]
         return [(str(n), source) for n, (_, source) in enumerate(kept)] if entry.variadic else kept
 
-    def unfed(self, step: Step) -> None:
-        if self.inputs:
-            hint = f"write from: with one of {', '.join(self.inputs)}"
+    def unfed(self, step: Step, names: Names) -> None:
+        if known := names.entering() or tuple(self.inputs):
+            hint = f"write from: with one of {', '.join(known)}"
             self.note(f"step '{step.name}' must say which input it reads", step.span, hint)
 
     def too_many(self, what: str, takes: int, given: int, step: Step) -> None:
@@ -322,7 +322,7 @@ class Builder:
         wanted = entry.inputs or ("input",)
         if step.source is None:
             if not current:
-                self.unfed(step)
+                self.unfed(step, names)
             found = [("0" if entry.variadic else wanted[0], current)]
         elif isinstance(step.source, dict):
             found = self.named(step, entry, names, wanted)

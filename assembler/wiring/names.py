@@ -15,13 +15,15 @@ ABSENT = "<absent>"
 class Names:
     """Step names that a `from` can see: those of this body, then those of the bodies around it.
 
-    `steps` are all of this body, wired or not; `hints` say what to do of names that cannot be read yet.
+    `steps` are all of this body, wired or not; `hints` say what to do of names that cannot be read yet; `inputs` are
+    those that a step has its body read.
     """
 
     paths: dict[str, str] = field(default_factory=dict)
     outer: Names | None = None
     steps: dict[str, Step] = field(default_factory=dict)
     hints: dict[str, str] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
 
     def find(self, name: str) -> str | None:
         """The path that a name stands for here, or None."""
@@ -35,6 +37,13 @@ class Names:
     def all(self) -> list[str]:
         """Every name that can be seen, nearest first."""
         return [*self.paths, *(self.outer.all() if self.outer else [])]
+
+    def entering(self) -> tuple[str, ...]:
+        """What enters the nearest body that a step around here has; nothing outside of such."""
+        here: Names | None = self
+        while here is not None and not here.inputs:
+            here = here.outer
+        return here.inputs if here is not None else ()
 
     def hint(self, name: str, step: Step) -> str:
         """What to do where `step` reads a name that does not stand before it, or ""."""

@@ -34,7 +34,7 @@ def nest(builder: Builder, step: Step, current: str, names: Names) -> str:
     entering = {name: f"{path}.{name}" for name in (*dict(given), *provided)}
     for i in entering.values():
         builder.nodes[i] = Node("identity", (), (), step.span)  # stands for an input of the body while it is wired
-    inside = Names(dict(entering), names, hints=_unfed(step, entry, dict(args), entering))
+    inside = Names(dict(entering), names, hints=_unfed(step, entry, dict(args), entering), inputs=tuple(entering))
     first = f"{path}.{given[0][0]}" if len(given) == 1 else ""
     for inner in step.body:
         taken = {"an input": inner.path in entering.values(), "an argument": entry and entry.param(inner.name)}

@@ -70,6 +70,11 @@ claims:
             "24:15: error: 'teacher.drawn.indices' is int64 [2, 4], and 'noise', which it is given, float32 [2, 16]",
         ),
         (
+            "  teacher: {}",
+            "  teacher: {set: {drawn.ratio: 0.5}}",
+            "hint: {phase: tune, of: teacher, set: ..., train: {epochs: 0}} is it for other sizes",
+        ),
+        (
             "given: {teacher.drawn.indices: drawn.indices}",
             "given: {teacher.drawn.indices: drawn.indices, teacher.embed: embed}",
             "told.yaml:24:53: error: 'embed' is a value of training alone",
@@ -80,7 +85,7 @@ claims:
             "told.yaml:24:15: error: nothing that is read of told depends on 'drawn.indices', which is given",
         ),
     ],
-    ids=["type", "mode", "unread"],
+    ids=["type", "size", "mode", "unread"],
 )
 def test_what_the_teacher_is_told_has_to_fit(old: str, new: str, said: str) -> None:
     document = parse(RUN.replace(old, new, 1), "told.yaml")

@@ -93,6 +93,7 @@ def test_the_order_of_the_candidates_is_no_other_training_and_one_more_candidate
     assert more.made["incubate"] == 2 + 8 and before.items() <= prints(places / "home").items()
 
 
+@pytest.mark.slow
 def test_each_goes_on_alone_from_what_the_joint_training_made(places: Path) -> None:
     done = run(places / "home", "phases.incubate.train={steps: 3}", "phases.incubate.trained=[stage.*.mlp]")
     assert {p.result["steps"] for p in parts(done)} == {3} and all(p.result["train_flops"] for p in parts(done))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,6 +112,22 @@ def test_a_path_to_nowhere(path: str, message: str, hint: str) -> None:
     with pytest.raises(RecipeError) as caught:
         put(MODEL, path, Leaf(1))
     assert (caught.value.problems[0].message, caught.value.problems[0].hint) == (message, hint)
+
+
+def test_a_mapping_that_names_no_items_stands_in_a_lists_place() -> None:
+    tree = marked({"phases": {"one": {"objective": [{"loss": "mse", "weight": 2.0}], "train": {"epochs": 1}}}})
+    path = "phases.one.objective"
+
+    def made(said: Any) -> Any:
+        return plain(put(tree, path, marked(said)).get("phases").get("one").get("objective"))
+
+    assert made({"graph": {"a": "relu"}, "terms": []}) == {"graph": {"a": "relu"}, "terms": []}
+    assert made({"0": {"weight": 1.0}}) == [{"loss": "mse", "weight": 1.0}]
+    assert made([{"loss": "l1"}]) == [{"loss": "l1"}] and made({}) == [{"loss": "mse", "weight": 2.0}]
+    there = put(tree, path, marked({"loss": "l1"}))
+    assert plain(put(there, path, marked([{"loss": "mse"}])).get("phases").get("one").get("objective")) == [
+        {"loss": "mse"}
+    ]
 
 
 @given(st.lists(st.from_regex(r"[a-z_*][a-z0-9_]{0,4}", fullmatch=True), min_size=1, max_size=5), st.integers(0, 9))

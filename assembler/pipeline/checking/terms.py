@@ -90,12 +90,14 @@ def term_problems(objectives: list[Said], values: Values) -> Iterator[Problem]:
         if missing:
             yield from (_place(p, terms, said, name) for name, p in missing if values.strict)
             continue
+        if wrong := list(_given(terms, values, said)):
+            yield from wrong
+            continue
         try:
             found = shapes(terms.typed(types))
         except ShapeError as error:
             yield from (_refused(p, terms, types, said) for p in error.problems)
             continue
-        yield from _given(terms, values, said)
         known = types | {i: found[i] for i in terms.graph.nodes}
         for n, term in enumerate(terms.terms):
             yield from _told(n, term, known, values.data, said)
@@ -114,7 +116,11 @@ def _given(terms: Terms, values: Values, said: Said) -> Iterator[Problem]:
             continue
         if (theirs.shape[1:], theirs.dtype) != (ours.shape[1:], ours.dtype):
             kinds = [f"{kind.dtype} {list(kind.shape)}" for kind in (theirs, ours)]
-            yield Problem(f"'{name}' is {kinds[0]}, and '{source}', which it is given, {kinds[1]}", span, said.path)
+            text = f"'{name}' is {kinds[0]}, and '{source}', which it is given, {kinds[1]}"
+            hint = (
+                f"{{phase: tune, of: {name.partition('.')[0]}, set: ..., train: {{epochs: 0}}}} is it for other sizes"
+            )
+            yield Problem(text, span, said.path, hint if theirs.dtype == ours.dtype else "")
 
 
 def _types(terms: Terms, values: Values) -> tuple[dict[str, TensorType], list[tuple[str, Problem]]]:
