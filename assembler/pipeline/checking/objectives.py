@@ -14,7 +14,7 @@ from assembler.recipe.values import Leaf, Map, Seq, Value, plain
 from assembler.registry import checks
 from assembler.train.spec import OWN
 from assembler.train.steps import draft, names_in, places
-from assembler.train.terms import AT_HOST, GIVEN, KEYS, SECTIONS, in_turn, loss_entry, ports, required
+from assembler.train.terms import AT_HOST, GIVEN, KEYS, SECTIONS, in_turn, loss_entry, ports, read, required
 
 TASK = {"loss": "cross_entropy", "value": "logits", "target": "label"}
 """What a run is about if it does not say."""
@@ -25,9 +25,18 @@ _TURN = "for instance {train: [generator], objective: [{loss: mse, value: fake, 
 def objective(value: Value, scene: Scene) -> Iterator[Problem]:
     """What is wrong with an objective: a term, a list of terms, or {graph: steps, terms: [...]}."""
     if isinstance(value, Map) and ("terms" in value or "graph" in value):
-        yield from _with_steps(value, scene)
+        found = list(_with_steps(value, scene))
     else:
-        yield from _terms(Seq((value,), value.span) if isinstance(value, Map) else value, scene, Map())
+        found = list(_terms(Seq((value,), value.span) if isinstance(value, Map) else value, scene, Map()))
+    yield from found or _together(value)
+
+
+def _together(value: Value) -> Iterator[Problem]:
+    """What no term by itself shows: several of one name."""
+    try:
+        read(plain(value))
+    except RecipeError as error:
+        yield from (replace(p, span=value.span, path="") for p in error.problems)
 
 
 def turns(value: Value, scene: Scene, *, beside: bool = False) -> Iterator[Problem]:
