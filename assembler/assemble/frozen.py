@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -82,27 +82,30 @@ def piece(
     return Frozen(inner, module.to(device).eval(), names, inputs)
 
 
-def rows_of(model: Model, value: str, split: Split, samples: int = 512, *, batch: int = 128) -> Iterator[Tensor]:
+def rows_of(
+    model: Model, value: str, split: Split, axis: int = -1, samples: int = 512, *, batch: int = 128
+) -> Iterator[Tensor]:
     """A value of a model for the first samples of a split, batch by batch: every position's features.
 
-    The value is an id or an input's name; tokens, rows, or maps (axis 1 are the channels) give [positions, features].
+    The value is an id or an input's name, `axis` the one of its features: 1 of a map that a convolution reads, the last
+    one of rows, tokens, and maps that a linear layer reads. All give [positions, features].
     """
     seen = in_mode(model.graph, "eval")
     one = piece(Model(seen, model.weights), {"v": value}, {"v": "v"}, "cpu")
     head = split.head(samples)
     for start in range(0, len(head), batch):
         found = one({name: tensor[start : start + batch] for name, tensor in head.fields.items()})["v"]
-        moved = found.movedim(1, -1) if found.ndim > 3 else found
+        moved = found.movedim(axis, -1)
         yield moved.reshape(-1, moved.shape[-1])
 
 
-def owner(name: str, models: Mapping[str, Model]) -> str | None:
+def owner(name: str, models: Container[str]) -> str | None:
     """Which of `models` a value such as `teacher.stage.1` belongs to."""
     head, dot, _ = name.partition(".")
     return head if dot and head in models else None
 
 
-def own_values(needs: Iterable[str], models: Mapping[str, Model], graph: Graph, data: Data) -> list[str]:
+def own_values(needs: Iterable[str], models: Container[str], graph: Graph, data: Data) -> list[str]:
     """Those of the named values that the model in training itself gives: no other model's, no field of the data."""
     outputs, fields = dict(graph.outputs), data.train.fields
     theirs = (n for n in needs if owner(n, models) is None and not n.startswith(AVERAGE))

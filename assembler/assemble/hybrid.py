@@ -35,7 +35,7 @@ class Split:
 
 
 def value_paths(graph: Graph, names: Iterable[str], slot: str = "") -> dict[str, str]:
-    """The id in `graph` of each named value: an output's name, a recipe path, `slot`, or a path in that (`slot.mlp`).
+    """The id in `graph` of each named value: an output, an input, a recipe path, `slot`, a path in that (`slot.mlp`).
 
     Raises RecipeError with the nearest names for one that is neither.
     """
@@ -48,9 +48,11 @@ def value_paths(graph: Graph, names: Iterable[str], slot: str = "") -> dict[str,
             found[name] = cut(graph, slot).output
         elif (path := _whole(name, slot)) in graph.nodes or path in graph.names:
             found[name] = graph.resolve(path)
+        elif name in graph.input_names:
+            found[name] = name
         else:
             inside = [SLOT, *(f"{SLOT}.{inner_id(slot, i)}" for i in graph.region(slot))] if slot else []
-            known = [*outputs, *graph.names, *graph.nodes, *inside]
+            known = [*outputs, *graph.input_names, *graph.names, *graph.nodes, *inside]
             hint = near(name, known) or f"outputs are {', '.join(outputs)}; any step's path names its value"
             raise RecipeError(f"the objective reads '{name}', which {graph.name} does not have", hint=hint)
     return found

@@ -8,7 +8,7 @@ distillation (DNA, Li et al. 2020); against the logits of the host with a teache
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -20,10 +20,11 @@ from assembler.assemble.hybrid import SLOT, split, value_paths
 from assembler.assemble.inherit import Account
 from assembler.assemble.judging import assess
 from assembler.assemble.models import Model, Task, Training
-from assembler.assemble.starting import slot_of, started
+from assembler.assemble.spliced import spliced
+from assembler.assemble.starting import started
 from assembler.assemble.stitches import NONE, Stitches, fitted_in, fitted_out
 from assembler.assemble.values import ValueCache
-from assembler.assemble.weights import Weights, load_there, part_keys, put, whole_keys, within
+from assembler.assemble.weights import Weights, load_there, part_keys, whole_keys, within
 from assembler.compile.lower import lower
 from assembler.graph.core import Graph
 from assembler.graph.edit import graft, outer_id
@@ -59,17 +60,15 @@ class Seat:
         """The host with the part in its slot."""
         return graft(self.host.graph, self.slot, self.part)
 
-    def references(self, needs: frozenset[str]) -> dict[str, Model]:
-        """The models whose values are compared with: `host.<path>`, `<teacher>.<path>`, `<teacher>@host.<path>`."""
-        models = {"host": self.host, **self.teachers}
-        swapped = {head for name in needs if (head := name.partition(".")[0]).endswith(AT_HOST)}
-        return models | {name: self.swapped(models[name.removesuffix(AT_HOST)]) for name in sorted(swapped)}
+    def references(self, needs: frozenset[str], split: Split) -> dict[str, Model]:
+        """The models whose values are compared with: `host.<path>`, `<teacher>.<path>`, `<teacher>@host.<path>`.
 
-    def swapped(self, other: Model) -> Model:
-        """The host with what another model has in the slot."""
-        part, own = slot_of(other, self.slot)
-        weights = put(self.host.weights, self.host.graph, self.slot, part, own)
-        return Model(graft(self.host.graph, self.slot, part), weights)
+        The last is the host with what the teacher has in the slot, between stitches fitted to `split` where the widths
+        differ.
+        """
+        models = {"host": self.host, **self.teachers}
+        swapped = {head: models[head.removesuffix(AT_HOST)] for head in _heads(needs) if head.endswith(AT_HOST)}
+        return models | {name: spliced(self.host, {self.slot: (m, self.slot)}, split) for name, m in swapped.items()}
 
 
 @dataclass(frozen=True)
@@ -102,12 +101,12 @@ class Seated:
         learning = [i for i in self.seat.graph.region(self.seat.slot) if not self.training.holds(i)]
         return train_flops(self.tail, learning)
 
-    def beside(self) -> list[Frozen]:
+    def beside(self, split: Split) -> list[Frozen]:
         """What gives the values that enter the tail, and those that the objective compares with."""
         seat, needs, given = self.seat, self.training.needs, self.training.objective.given
         enters = {name: name for name in self.frontier}
         entering = piece(Model(self.graph, seat.host.weights), self.frontier, enters, seat.device)
-        return [entering, *compared(seat.references(needs), needs, seat.slot, seat.device, given)]
+        return [entering, *compared(seat.references(needs, split), needs, seat.slot, seat.device, given)]
 
     def begun(self, data: Split) -> tuple[nn.Module, Account | None]:
         """The tail with the weights that it begins with, and the account of those of the part."""
@@ -155,7 +154,7 @@ def incubate(
     trained = one.trained(tail)
     if not trained or not training.spec.total_steps(1):
         return Incubated(one.own(state_of(tail)), None, 0, account)
-    bench = Bench(tail, one.tail, one.beside(), seat.device, one.names, cache=cache)
+    bench = Bench(tail, one.tail, one.beside(data.train), seat.device, one.names, cache=cache)
     fitted = bench.fit(divided(tail, trained, training), data, training, hooks)
     spent = one.flops * fitted.result.samples + fitted.beside
     return Incubated(one.own(state_of(tail)), fitted.result, spent, account, fitted.shared)
@@ -170,13 +169,19 @@ def judge(seat: Seat, weights: Weights, data: Data, task: Task) -> tuple[float, 
 
 def seated(seat: Seat, data: Data, training: Training) -> Seated:
     """A seat as its part is trained in it. Raises RecipeError for a value of the objective that is not there."""
-    own = own_values(training.needs, seat.references(training.needs), seat.graph, data)
+    heads = {"host", *seat.teachers, *(head for head in _heads(training.needs) if head.endswith(AT_HOST))}
+    own = own_values(training.needs, heads, seat.graph, data)
     graph = in_mode(with_items(seat.graph, own), "train")
     # What leaves the slot is always computed: weights that no term reaches are part of the part too.
     paths = value_paths(graph, dict.fromkeys([*own, SLOT]), seat.slot)
     names = {f"v{i}": name for i, name in enumerate(paths)}
     cut = split(graph, seat.slot, {safe: paths[name] for safe, name in names.items()}, shapes(graph))
     return Seated(seat, training, graph, cut.tail, cut.frontier, names, holder(seat.graph, seat.slot))
+
+
+def _heads(needs: Iterable[str]) -> list[str]:
+    """The first parts of names of values, which may be those of models."""
+    return sorted({name.partition(".")[0] for name in needs})
 
 
 def _begun(seat: Seat, drawn: Mapping[str, Tensor], data: Split, training: Training) -> tuple[Weights, Account | None]:

@@ -64,7 +64,8 @@ def incubate_nested(
     trained, result, spent = variants.trained(parts), None, 0
     shared: Mapping[str, int] = {}
     if trained and training.spec.total_steps(1):
-        bench = Bench(variants, parts[0].tail, parts[0].beside(), seats[0].device, parts[0].names, cache=cache)
+        beside = parts[0].beside(data.train)
+        bench = Bench(variants, parts[0].tail, beside, seats[0].device, parts[0].names, cache=cache)
         fitted = bench.fit(trained, data, training, hooks)
         result, shared = fitted.result, fitted.shared
         once = sum(one.flops * n for one, n in zip(parts, variants.drawn, strict=True))

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -70,13 +71,21 @@ def _measured(
     for path, nodes in steps.items():
         read = dict.fromkeys(s for n in nodes for s in n.all_input_nodes if s not in nodes)
         leaves = {s: _leaf(env[s]) for s in read}
-        weights = [p for n in nodes if n.op == "call_module" for p in code.get_submodule(str(n.target)).parameters()]
-        wanted = [t for t in (*weights, *_floats(list(leaves.values()))) if t.requires_grad]
+        wanted = [t for t in (*_weights(code, nodes), *_floats(list(leaves.values()))) if t.requires_grad]
         taken = []
         for _ in range(1 + repeats):
             env |= {s: _copy(value) for s, value in leaves.items()}  # a step may work in place
             taken.append(_timed(how, _call(code, nodes, env), wanted))
         yield path, statistics.median(taken[1:]) * 1000
+
+
+def _weights(code: Located, nodes: list[fx.Node]) -> Iterator[Tensor]:
+    """Those of the modules that a step's nodes call, and those that they read themselves."""
+    for node in nodes:
+        if node.op == "call_module":
+            yield from code.get_submodule(str(node.target)).parameters()
+        elif node.op == "get_attr":
+            yield from _floats(_target(code, node)())
 
 
 def _call(code: Located, nodes: list[fx.Node], env: dict[fx.Node, Any]) -> Call:
@@ -97,7 +106,7 @@ def _target(code: Located, node: fx.Node) -> Callable[..., Any]:
     if node.op == "call_method":
         return lambda value, *args, **kwargs: getattr(value, str(node.target))(*args, **kwargs)
     if node.op == "get_attr":
-        return lambda: getattr(code, str(node.target))
+        return lambda: attrgetter(str(node.target))(code)
     assert callable(node.target)
     return node.target
 

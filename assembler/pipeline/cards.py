@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def about(made: Task, run: Run | None = None) -> dict[str, Any]:
     """Of a task that makes a part or a model: its recipe, interface, fingerprint, host, cost and its data's licence.
 
-    Of a part of `run` the picks too that make it. Nothing of a task without a graph, or with one that fails.
+    A task of `run` is of that recipe, whatever its model is called; of a part of it the picks too that make it.
+    Nothing of a task without a graph, or with one that fails.
     """
     inputs = made.parameters
     text = inputs.get("part") or inputs.get("graph")
@@ -32,7 +33,7 @@ def about(made: Task, run: Run | None = None) -> dict[str, Any]:
         types = measured(graph)
         cost = total(graph, types)
         found = {
-            "recipe": host["recipe"] if host else graph.name,
+            "recipe": run.spec.name if run else host["recipe"] if host else graph.name,
             "picks": _picks(run, inputs["slot"], graph) if run and "part" in inputs else {},
             "interface": _interface(graph, types, part="part" in inputs),
             "fingerprint": graph.fingerprint,

@@ -43,7 +43,10 @@ BEGINNINGS = (
         f"assembler.assemble.inherit.{name}"
         for name in ("account", "channels", "inherited", "learned", "matching", "quiet", "resize", "stacked")
     ),
-    *(f"assembler.assemble.{name}" for name in ("growing", "starting", "stitches.fitted", "stitches.layers")),
+    *(
+        f"assembler.assemble.{name}"
+        for name in ("growing", "spliced", "starting", "stitches.fitted", "stitches.layers")
+    ),
 )
 """Modules that a product depends on beside, which begins with weights of another graph's."""
 NESTING = ("assembler.assemble.nested", *(f"assembler.assemble.supernet.{name}" for name in ("library", "stepping")))

@@ -128,7 +128,8 @@ def _seats(job: Job, parts: Mapping[str, Mapping[str, Any]]) -> list[Seat]:
     for need, said in parts.items():
         graph = from_text(said["part"])
         own = read_weights(job.needs[need].file(FILE)) if need in job.needs else {}
-        begin = {**unchanged(host, slot, graph, said), **own}
+        kept = unchanged(host, slot, graph, said) if job.inputs.get("start", "random") == "random" else {}
+        begin = {**kept, **own}
         made.append(Seat(host, slot, graph, teachers, device, begin, Stitches(*said.get("stitches", ()))))
     return made
 
@@ -138,7 +139,10 @@ def _cache(job: Job) -> ValueCache | None:
 
 
 def unchanged(host: Model, slot: str, part: Graph, inputs: Mapping[str, Any]) -> Weights:
-    """The host's weights, under the part's keys, of the steps of a slot that its variant left as they were."""
+    """The host's weights, under the part's keys, of the steps of a slot that its variant left as they were.
+
+    They are not drawn anew where the others are; what the host gives by another `start` has them already.
+    """
     if "changed" not in inputs:
         return {}
     inside = holder(host.graph, slot)

@@ -76,8 +76,8 @@ def seen(model: Model, split: Split) -> Values:
     """The values of a model on the first samples of a split."""
 
     @functools.cache
-    def values(path: str) -> Tensor:
-        return torch.cat(list(rows_of(model, path, split, SAMPLES)))
+    def values(path: str, axis: int = -1) -> Tensor:
+        return torch.cat(list(rows_of(model, path, split, axis, SAMPLES)))
 
     return values
 

@@ -9,8 +9,8 @@ from typing import Any
 from assembler.assemble.stitches import NONE, Stitches, stitched
 from assembler.errors import GraphError, InputError, Problem, RecipeError, ShapeError, Span
 from assembler.graph.core import Graph, TensorType
-from assembler.graph.edit import cut, extract, prune, with_outputs
-from assembler.graph.sides import sides_named
+from assembler.graph.edit import Slot, cut, extract, prune, with_outputs
+from assembler.graph.sides import side_paths, sides_named
 from assembler.infer.shape import shapes
 from assembler.pipeline.spec import RunSpec, first, slot_of
 from assembler.recipe.choices import Decision, Space, decide
@@ -73,9 +73,16 @@ def _variants(
             span = _span(spec, decisions)
             what = f"'{label}' gives {gives} in slot '{slot}', the slot gives {wanted}"
             raise GraphError(Problem(what, span, path=slot))
-        part = extract(graph, slot, shapes(graph), place.source)
+        part = extract(graph, slot, shapes(graph), _entering(graph, base, place))
         found.setdefault(_identity(part), Variant(slot, label, tuple(picks.items()), part))
     return list(found.values())
+
+
+def _entering(graph: Graph, base: Graph, place: Slot) -> str:
+    """What enters a slot in a graph with other candidates around it: the value at the path that it has in `base`."""
+    path = side_paths(base, [place.source], place.ids)[place.source]
+    known = path in graph.nodes or path in graph.names or path in graph.input_names
+    return graph.resolve(path) if known else ""
 
 
 def _given(graph: Graph, end: str) -> TensorType | None:

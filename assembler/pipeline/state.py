@@ -229,7 +229,6 @@ class Run:
         self.models[self.phase] = made
         self.graphs[self.phase] = graph
         self.main = self.phase
-        self.make(made.values())
 
     def say(self, label: str, seed: int) -> str:
         """A task's label for people."""

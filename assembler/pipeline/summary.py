@@ -147,6 +147,7 @@ def _search(run: Run) -> dict[str, Any] | None:
         "space_size": made[0].result["space_size"],
         "evaluated": round(statistics.fmean(p.result["evaluated"] for p in made)),
         "mode": inputs.get("mode", "parts"),
+        "assembled": inputs.get("mode", "parts") != "parts" or NAME in run.models,
         "best": {"validation": made[0].result["validation"], "loss": made[0].result["loss"]},
         "sampler": inputs["sampler"]["name"],
         "budget": inputs["budget"],
@@ -167,11 +168,13 @@ def verdict(found: dict[str, Any]) -> str:
         return "No model was finished."
     said = f"{result['model']}: test {metric} {spread(result['test'], result['test_std'], metric)}"
     teacher = found["models"].get("teacher")
-    if teacher and teacher["test"] is not None:
+    if teacher and teacher["test"] is not None and result["model"] != "teacher":
         share = 100 * result["params"] / teacher["params"]
         theirs = spread(teacher["test"], teacher["test_std"], metric)
         said += f" with {share:.0f} % of the teacher's parameters (teacher {theirs})"
-    return " ".join([f"{said}.", *(_compared(one, result, metric) for one in baselines)])
+    left = (found.get("search") or {}).get("assembled") is False
+    note = ["What the search chose is not assembled: the run has no assemble phase."] if left else []
+    return " ".join([f"{said}.", *note, *(_compared(one, result, metric) for one in baselines)])
 
 
 def _compared(one: dict[str, Any], result: dict[str, Any], metric: str) -> str:

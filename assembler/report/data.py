@@ -115,9 +115,16 @@ class Run:
     @property
     def made(self) -> tuple[str, str]:
         """What the model of the run is called in tables, and where it comes from."""
-        if self.section("search"):
+        if search := self.section("search"):
+            if search.get("assembled") is False:
+                return text(self.section("result").get("model")), "not the winner of the search, which is not assembled"
             return "assembled and tuned", "the winner of the search"
         return "the model", "trained as a whole"
+
+    @property
+    def teacher(self) -> Mapping[str, Any]:
+        """What is known of the teacher that the model is compared with; nothing where it is the model itself."""
+        return {} if self.section("result").get("model") == "teacher" else self.section("models", "teacher")
 
     @property
     def path_flops(self) -> float | None:

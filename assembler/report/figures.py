@@ -172,7 +172,7 @@ def comparison(run: Run) -> Figure:
         arms.append(bars.Arm(text(b.get("name")), tables.mean_of(b, "test_mean"), tables.deviation_of(b),
                              numbers(b.get("test_per_seed")), f"{count(cost)} FLOPs" if cost is not None else "",
                              wins=b.get("wins") is True))  # fmt: skip
-    teacher = number(run.section("models", "teacher").get("test"))
+    teacher = number(run.teacher.get("test"))
     reference = ("teacher", teacher) if teacher is not None else None
     body = both(lambda width: bars.comparison(arms, run.metric, width, reference))
     words = f"Test {run.metric}, read once at the end. "

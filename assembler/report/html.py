@@ -96,7 +96,7 @@ def _header(run: Run, name: str) -> str:
 
 def _facts(run: Run) -> list[tuple[str, str, str]]:
     """(what, figure, remark) of the cards at the top; what is not known is left out."""
-    result, teacher = run.section("result"), run.section("models", "teacher")
+    result, teacher = run.section("result"), run.teacher
     mean, deviation = tables.mean_of(result, "test"), tables.deviation_of(result)
     seeds = len(numbers(result.get("test_per_seed")))
     found = []

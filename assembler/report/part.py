@@ -70,6 +70,7 @@ def facts(card: Card) -> Iterator[tuple[str, str]]:
     yield "data", _data(inputs, str(about.get("licence", "")))
     yield "objective", objective(card)
     yield "seed", str(inputs.get("seed", ""))
+    yield "start", ": ".join(filter(None, (str(inputs.get("start", "")), str(made.get("account", "")))))
     yield "scores", ", ".join(f"{name} {result(value)}" for name, value in scores(card).items())
     yield "cost", _cost(about, made)
     yield "made in", f"{seconds(card.get('seconds', 0.0))}, {card.get('created', '')}{_where(about)}"

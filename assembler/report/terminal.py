@@ -32,7 +32,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     Takes what stands in summary.json; what is missing there becomes a dash.
     """
     run = Run(Path(), summary=summary)
-    result, teacher = run.section("result"), run.section("models", "teacher")
+    result, teacher = run.section("result"), run.teacher
     ours = tables.mean_of(result, "test")
     columns = ("model", f"test {run.metric}", "difference", "params", "training FLOPs")
     table = _table(_plain(run.summary.get("recipe")), *columns)

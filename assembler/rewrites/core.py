@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Types = Mapping[str, TensorType]
 Weights = Mapping[str, "Tensor"]
 """A model's `state_dict`."""
-Values = Callable[[str], "Tensor"]
-"""What a model's value at a path is on some samples: every position's features [positions, features]."""
+Values = Callable[[str, int], "Tensor"]
+"""What a model's value at a path, with its features on an axis, is on some samples: [positions, features]."""
 
 
 class Rewrite:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from assembler.errors import GraphError, RecipeError
-from assembler.graph.core import Graph
+from assembler.graph.core import Graph, Node
 from assembler.graph.edit import step
 from assembler.registry import rewrite
 from assembler.rewrites.core import Rewrite, Types, Values, Weights
-from assembler.rewrites.ops import is_dense
+from assembler.rewrites.ops import features, is_dense
 from assembler.rewrites.view import View, argument, rewired
 from assembler.rewrites.widths import followed, reach
 
@@ -99,15 +99,15 @@ class Narrow(Rewrite):
             into = state[f"{i}.weight"].detach().double()
             reads = into.reshape(len(into), len(made), block, -1).square().sum((0, 3))
             if self.by == "values":
-                reads = reads * self._seen(before.nodes[i].sources[0], at).reshape(len(made), block).to(made.device)
+                reads = reads * self._seen(before.nodes[i], at).reshape(len(made), block).to(made.device)
             found += reads.sum(1)
         return found if self.by == "values" else found * made.flatten(1).square().sum(1)
 
-    def _seen(self, value: str, at: str) -> Tensor:
+    def _seen(self, reader: Node, at: str) -> Tensor:
         """The mean square of each feature that a layer reads."""
         if self._values is None:
             raise GraphError("narrow by values needs data", path=at, hint="say it in a phase `rewrite` of a run")
-        return self._values(value).double().square().mean(0)
+        return self._values(reader.sources[0], features(reader.op)).double().square().mean(0)
 
     def _width(self, old: int) -> int:
         return self.out if self.out is not None else max(1, math.floor(old * self.factor))

@@ -27,6 +27,14 @@ POOLS = (
 """Every channel, axis 1, by itself."""
 
 
+def features(*readers: str, otherwise: int = -1) -> int:
+    """The axis of the features of a value that these ops read: 1 or the last one."""
+    if {"linear", "layer_norm", "aten.layer_norm", "rms_norm", TOKEN_NORM} & set(readers):
+        return -1
+    first = {*AXES, *TRANSPOSED, *BATCH_NORMS, *POOLS, "layer_norm2d", "group_norm"}
+    return 1 if first & set(readers) else otherwise
+
+
 def padding(node: Node) -> tuple[int, ...] | None:
     """Zeros that a convolution adds on both sides of every axis; None where the sides differ ("same", even kernels)."""
     n = AXES[node.op]

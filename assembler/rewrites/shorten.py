@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import ClassVar, Literal
 
 from assembler.errors import GraphError, RecipeError
 from assembler.graph.core import Graph
 from assembler.graph.edit import cut, remove
+from assembler.graph.runs import ends
 from assembler.registry import rewrite
 from assembler.rewrites.core import Rewrite, Types, Values, Weights
+from assembler.rewrites.ops import features
 from assembler.rewrites.view import View
 
 
@@ -51,53 +53,77 @@ class Shorten(Rewrite):
     def edit(self, graph: Graph, types: Types, at: str, state: Weights | None) -> Graph:
         """The graph without the other copies."""
         copies = dict(_repeated(graph))[at]
-        kept = self._kept(graph, copies)
+        kept = self._kept(graph, types, copies)
         for n in reversed(range(len(copies))):
             if n not in kept:
                 graph = remove(graph, copies[n])
         return graph
 
-    def _kept(self, graph: Graph, copies: list[str]) -> set[int]:
+    def _kept(self, graph: Graph, types: Types, copies: list[str]) -> set[int]:
         """The numbers, in their order, of the copies that stay."""
         count = len(copies)
         if self.keep == "important":
             if self._values is None:
                 raise GraphError("shorten by importance needs data", hint="say it in a phase `rewrite` of a run")
-            found = [_influence(self._values, graph, path) for path in copies]
+            view = View(graph, types)
+            found = [_influence(self._values, view, path) for path in copies]
             return set(sorted(range(count), key=lambda n: -found[n])[: self.blocks])
         return {n * count // self.blocks if self.keep == "spread" else n for n in range(self.blocks)}
 
 
-def _influence(values: Values, graph: Graph, path: str) -> float:
+def _influence(values: Values, view: View, path: str) -> float:
     """How much a block changes what it reads: one minus the mean cosine of what enters and leaves."""
     from torch.nn.functional import cosine_similarity
 
-    slot = cut(graph, path)
-    return float(1 - cosine_similarity(values(slot.source), values(slot.output), dim=1).mean())
+    slot = cut(view.graph, path)
+    readers = (view.graph.nodes[i].op for i in view.readers[slot.source] if i)
+    axis = features(*readers, otherwise=1 if len(view.types[slot.source].shape) > 3 else -1)
+    return float(1 - cosine_similarity(values(slot.source, axis), values(slot.output, axis), dim=1).mean())
 
 
 def shallow(graph: Graph, slots: Iterable[str], blocks: int) -> Graph:
     """The graph whose slots keep so many of their repeated blocks, those of the outermost containers inside of them.
 
-    Raises GraphError where no slot repeats any.
+    Of a container that a run cuts through these are the copies that lie in the run as a whole. Raises GraphError where
+    no slot has several.
     """
     from assembler.infer.shape import shapes  # a lint reads this file without torch
 
-    rewrite, found = Shorten(blocks), graph
-    for slot in slots:
-        types, inside = shapes(found), set(found.region(slot))
-        held = [p for p in rewrite.sites(found, types) if set(found.region(p)) <= inside]
-        for path in (p for p in held if not any(p.startswith(f"{other}.") for other in held)):
-            found = rewrite.apply(found, types, path)
-    if found is graph and not any(_is_inside(graph, slot) for slot in slots):
-        raise GraphError(f"no slot of {graph.name} repeats blocks", hint="say the shallow model by `set:`")
+    Shorten(blocks)
+    view, found = View(graph, shapes(graph)), graph
+    whole = {slot: dict(_whole(view, slot)) for slot in slots}
+    if not any(len(copies) > 1 for some in whole.values() for copies in some.values()):
+        at = next((copies[-1] for some in reversed(whole.values()) for copies in some.values()), "")
+        hint = "say the shallow model by `set:`, {vars.depth: 1} for instance"
+        hint += f", or of an imported one {{{at}: identity}}" if at else ""
+        raise GraphError(f"no slot of {graph.name} holds several blocks that repeat, so none can have fewer", hint=hint)
+    for slot, some in whole.items():
+        several = {path: copies for path, copies in some.items() if len(copies) > 1}
+        outermost = (path for path in several if not any(path.startswith(f"{other}.") for other in several))
+        found = _shallow(found, slot, [several[path][blocks:] for path in outermost])
     return found
 
 
-def _is_inside(graph: Graph, slot: str) -> bool:
-    """Whether a slot holds a container of several copies."""
-    inside = set(graph.region(slot))
-    return any(set(graph.region(path)) <= inside for path, _ in _repeated(graph))
+def _whole(view: View, slot: str) -> Iterator[tuple[str, list[str]]]:
+    """(container, the copies of it that lie in a slot as a whole, each reading the one before it)."""
+    inside = set(view.graph.region(slot))
+    for path, copies in _repeated(view.graph):
+        within = [copy for copy in copies if inside.issuperset(view.graph.region(copy))]
+        if within and _chain(view, within):
+            yield path, within
+
+
+def _shallow(graph: Graph, slot: str, gone: list[list[str]]) -> Graph:
+    """The graph without these copies, each the last ones of a container; the slot keeps its name."""
+    run, output = ends(slot), cut(graph, slot).output
+    for copies in gone:
+        for copy in reversed(copies):
+            place = cut(graph, copy)
+            output = place.source if output == place.output else output
+            graph = remove(graph, copy)
+    if run is None or run[1] in graph.nodes or run[1] in graph.names:
+        return graph
+    return replace(graph, names={**graph.names, run[1]: output})
 
 
 def _repeated(graph: Graph) -> Iterator[tuple[str, list[str]]]:

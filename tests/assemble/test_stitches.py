@@ -166,7 +166,7 @@ def test_the_host_with_a_teachers_part_gives_the_target() -> None:
     host, teacher = model(staged()), model(staged(), seed=5)
     begin = {k.removeprefix("stage.0."): t for k, t in teacher.weights.items() if k.startswith("stage.0.")}
     where = Seat(host, "stage.0", deep(), {"teacher": teacher}, begin=begin)
-    swapped = where.references(frozenset({"teacher@host.logits"}))["teacher@host"]
+    swapped = where.references(frozenset({"teacher@host.logits"}), data().train)["teacher@host"]
     key = "stage.0.block.0.mlp.ffn.fc1.bias"
     assert torch.equal(swapped.weights[key], teacher.weights[key])
     assert torch.equal(swapped.weights["head.weight"], host.weights["head.weight"])
@@ -176,3 +176,16 @@ def test_the_host_with_a_teachers_part_gives_the_target() -> None:
         made = incubate(replace(where, part=deep()), data(), replace(frozen, paths=("stage.0.block.0.mlp.ffn",)))
         loss = made.fit.history[0]["loss"] if made.fit else -1.0
         assert (loss < 1e-10) is (least == 0), (term, loss)
+
+
+def test_a_wider_teachers_part_stands_in_the_host_between_stitches() -> None:
+    host, teacher = model(staged()), model(staged(dim=10), seed=5)
+    where, split = replace(wide(), host=host, teachers={"teacher": teacher}), data(64).train
+    swapped = where.references(frozenset({"teacher@host.logits"}), split)["teacher@host"]
+    assert shapes(swapped.graph)["stage.0.stitch_in"] == kind(10, 6, 6)
+    key = "stage.0.block.0.mlp.ffn.fc1.bias"
+    assert torch.equal(swapped.weights[key], teacher.weights[key])
+    logits, own = (piece(m, {"v": "head"}, {"v": "v"}, "cpu")(split.fields)["v"] for m in (swapped, host))
+    assert (logits - own).square().sum() < (own - own.mean(0)).square().sum()
+    made = incubate(where, data(64), training({"loss": "mse", "value": "head", "target": "teacher@host.head"}, steps=4))
+    assert made.fit is not None and made.fit.steps == 4

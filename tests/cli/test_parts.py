@@ -65,7 +65,9 @@ def test_a_part_says_what_it_is(call: Any, home: Path, parts: list[dict[str, Any
     assert said["host"] == f"teacher of small, fingerprint {teacher.card['about']['fingerprint']}"
     assert said["data"].startswith("blobs, test=24, train=48, validation=24, fingerprint ")
     assert said["data"].endswith(", licence not said") and said["objective"] == "cross_entropy(logits, label)"
-    assert said["seed"] == "0" and said["cost"].startswith("40 parameters, 4.61 k FLOPs, ")
+    assert (
+        said["seed"] == "0" and said["start"] == "random" and said["cost"].startswith("40 parameters, 4.61 k FLOPs, ")
+    )
     assert said["scores"].startswith("score 0.") and "torch" in said["versions"] and "reads" not in said
     card = last(call("parts", "show", key[:8], "--json").stdout)
     assert card["key"] == key and card["about"]["params"] == 40 and card["inputs"]["slot"] == "mid"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import assembler as asm
 from assembler.assemble.hybrid import value_paths
@@ -89,6 +90,17 @@ def test_a_run_assembles_an_imported_model_from_parts(folder: Path) -> None:
     same = [k for k in weights if k in theirs and k.startswith(("vit.embeddings.", "classifier."))]
     assert len(same) == 6
     torch.testing.assert_close({k: weights[k] for k in same}, {k: theirs[k] for k in same}, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("start", "share"), [("copies", 3), ("random", 1)])
+def test_what_start_says_goes_before_what_a_variant_leaves(folder: Path, start: str, share: int) -> None:
+    phases = f"meta: {{blocks: 1}}, incubate: {{start: {start}}}"
+    _run(folder, f"kind: run\nmodel: vit\nset: {{inputs.pixel_values: image}}\ndata: digits\nsplit: [vit.layers]\n"
+         f"train: {{epochs: 0}}\nphases: {{{phases}}}\n")  # fmt: skip
+    files = folder.glob("home/parts/*/*/weights.safetensors")
+    made = {json.loads((file.parent / "card.json").read_text())["phase"]: load_file(file) for file in files}
+    old = made["meta"]["vit.layers.0.mlp.fc2.weight"]
+    torch.testing.assert_close(made["incubate"]["0.mlp.fc2.weight"], old / share)
 
 
 @pytest.mark.slow

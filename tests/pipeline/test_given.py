@@ -94,6 +94,13 @@ def test_what_the_teacher_is_told_has_to_fit(old: str, new: str, said: str) -> N
     assert said in str(caught.value)
 
 
+def test_the_teacher_is_told_what_enters_it() -> None:
+    graph = "patches: {op: rearrange,"
+    text = RUN.replace(graph, f"turned: {{op: flip, dims: [2]}}\n    {graph}")
+    text = text.replace("{teacher.drawn.indices: drawn.indices}", "{teacher.image: turned}", 1)
+    check(read(parse(text, "told.yaml")))
+
+
 @pytest.mark.slow
 def test_a_claim_tells_too() -> None:
     told, untold = asm.verify(parse(RUN, "told.yaml"))

@@ -8,6 +8,8 @@ import pytest
 from tiny_runs import Done, changed, copy_store, run_tiny
 
 from assembler.errors import AssemblerError, InputError, RecipeError
+from assembler.report.data import read_run
+from assembler.report.terminal import summary_table
 
 QUICK = ("seeds=[0]", "phases.compare=null", "phases.export.formats=[safetensors]")
 
@@ -108,6 +110,21 @@ def test_exact_has_linear_constraints_in_its_program_and_looks_for_what_meets_th
     rows = run_tiny(pool, *QUICK, home=home, text=other).rows("candidates.jsonl")
     fitting = [r for r in rows if r["feasible"]]
     assert len(rows) == 9 and [set(r["choice"].values()) for r in fitting] == [{"zero"}]
+
+
+def test_a_run_that_does_not_assemble_says_what_its_model_is(
+    done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = copy_store(done, tmp_path, monkeypatch)
+    text = changed()
+    text = text[: text.index("  assemble:")] + "  export: {formats: [safetensors]}\n"
+    found = run_tiny("seeds=[0]", home=home, text=text)
+    assert found.summary["verdict"].startswith("teacher: test accuracy ")
+    assert "parameters" not in found.summary["verdict"]
+    assert found.summary["verdict"].endswith(" not assembled: the run has no assemble phase.")
+    assert read_run(found.folder).made[0] == "teacher"
+    assert [str(cell) for cell in summary_table(found.summary).columns[0].cells] == ["teacher"]
+    assert "of the teacher" not in (found.folder / "report.html").read_text()
 
 
 def test_a_constraint_that_no_assembly_meets_is_told_before_anything_is_trained(tmp_path: Path) -> None:

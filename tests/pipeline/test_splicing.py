@@ -10,6 +10,7 @@ from tiny_runs import Done, changed, run_tiny
 
 import assembler as asm
 from assembler.errors import AssemblerError
+from assembler.pipeline.search.trials import searched
 
 MODEL = """kind: run
 name: widths
@@ -105,6 +106,19 @@ def test_parts_of_a_wider_model_are_incubated_in_a_narrow_host(places: Path) -> 
     assert {"stage.0.stitch_in.weight", "stage.1.stitch_out.bias"} <= made.keys()
     assert made["stem.weight"].shape[0] == 4 and made["stage.0.block.0.mlp.ffn.fc1.weight"].shape[1] == 6
     assert found.rows("parts.jsonl")[0]["params"] > 6 * 4
+
+
+def test_the_budget_of_a_search_counts_the_stitches_of_a_narrow_host(places: Path) -> None:
+    """Without them an assembly of the wider part has 313 parameters, as the graph that is assembled 495."""
+    search = "search: {sampler: random, trials: 4, budget: {params: 494}}"
+    phases = f"  meta: {{set: {{vars.dim: 4}}}}\n  incubate: {{}}\n  {search}\n  assemble: {{}}\n"
+    choice = "space: {stage.1.block.mlp.ffn.ratio: {$oneof: [2, 1]}}\n"
+    found = run(phases, places / "home", f"split: [stage.*]\n{choice}")
+    assert found.summary["result"]["params"] <= 494
+    costs = {row["choice"]["stage.1"]: (row["params"], row["feasible"]) for row in found.rows("candidates.jsonl")}
+    small = found.summary["result"]["params"]
+    assert costs == {"ratio=1": (small, True), "ratio=2": (495, False)}
+    assert searched(str(found.folder)).seed_costs["params"] == 495
 
 
 def test_a_host_may_differ_in_features_alone(places: Path) -> None:

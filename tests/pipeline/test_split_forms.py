@@ -13,6 +13,7 @@ from tiny_runs import TINY, changed, run_tiny
 import assembler as asm
 from assembler.errors import RecipeError
 from assembler.pipeline.checking.check import check
+from assembler.pipeline.slots import variants
 from assembler.pipeline.spec import read
 from assembler.recipe.document import load, parse
 
@@ -107,3 +108,31 @@ def test_a_run(said: str, places: Path) -> None:
     keys = set(load_file(done.folder / "model.safetensors"))
     assert {"stem.weight", "head.bias"} <= keys
     assert not any(".." in key or "__" in key for key in keys)
+
+
+@pytest.mark.parametrize("body", ["{c: {op: linear, out: 8}, d: relu}", "{b: {op: linear, out: 8}, c: relu}"])
+def test_what_enters_a_slot_is_found_whatever_the_step_before_it_is_called_now(body: str) -> None:
+    text = f"""
+kind: run
+model:
+  inputs: {{image: [B, 1, 6, 6]}}
+  graph:
+    flat: flatten
+    one: {{body: {{a: {{op: linear, out: 8}}, b: relu}}}}
+    two: {{body: {{a: {{op: linear, out: 8}}, b: relu}}}}
+    head: {{op: linear, out: 3}}
+  outputs: {{logits: head}}
+split: [one, two]
+space:
+  one: {{$oneof: [{{body: {body}}}, {{op: linear, out: 8}}]}}
+  two: {{$oneof: [{{body: {body}}}, identity]}}
+data: {{name: blobs, train: 96, validation: 48, test: 48, size: 6}}
+phases: {{teacher: {{}}, incubate: {{host: teacher}}}}
+"""
+    made = variants(read(parse(text)))
+    assert [(slot, v.label, v.graph.inputs[0][1].shape) for slot, some in made.items() for v in some] == [
+        ("one", "body", (2, 36)),
+        ("one", "linear(out=8)", (2, 36)),
+        ("two", "body", (2, 8)),
+        ("two", "identity", (2, 8)),
+    ]

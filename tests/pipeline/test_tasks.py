@@ -15,6 +15,7 @@ from tiny_runs import run_tiny
 import assembler as asm
 from assembler.assemble.judging import as_in_training, score
 from assembler.assemble.models import Task
+from assembler.assemble.store import Store
 from assembler.compile.lower import lower
 from assembler.errors import AssemblerError, RecipeError
 from assembler.importing.folder import save
@@ -197,6 +198,8 @@ def test_what_a_variant_keeps_of_an_imported_model_begins_with_the_hosts_weights
     text = (places / "run.yaml").read_text().replace("d.npz", str(places / "d.npz"))
     (places / "run.yaml").write_text(text)
     done = run_tiny(home=places / "home", source=load(places / "run.yaml"))
+    cards = [product.card for product in Store(places / "home").products()]
+    assert {card["about"]["recipe"] for card in cards if card.get("about")} == {"run"}, "whatever the model is called"
     kept, fresh = (json.loads(line) for line in (done.folder / "parts.jsonl").read_text().splitlines())
     teacher = done.summary["models"]["teacher"]["validation"]
     assert kept["variant"] == "keep" and kept["score"] == pytest.approx(teacher) != fresh["score"]

@@ -9,7 +9,11 @@ import torch
 from tiny_runs import changed, run_tiny
 
 import assembler as asm
+from assembler.assemble.runner import Runner
+from assembler.assemble.store import Store
 from assembler.errors import AssemblerError
+from assembler.pipeline.claims.runs import Workshop
+from assembler.pipeline.spec import read
 from assembler.recipe.document import parse
 
 HEAD = changed(("split: [stage.*]\nspace:\n  stage.*.block.mixer: {$oneof: [dwconv, pool, zero]}\n", "")).partition(
@@ -34,6 +38,16 @@ def test_what_is_set_otherwise_begins_afresh_and_all_else_with_the_weights_of_th
     assert all(torch.equal(small[key], before[key]) for key in small) and not any("stage.1" in key for key in small)
     other = weights(text("{phase: tune, of: teacher, set: {head.out: 5}, train: {epochs: 0}}"), home)
     assert torch.equal(other["stem.weight"], before["stem.weight"]) and other["head.weight"].shape == (5, 6)
+
+
+def test_what_no_phase_reads_is_planned_and_not_trained_where_a_claim_is_about_another_model(places: Path) -> None:
+    store = Store(places / "home")
+    with Runner(store, 1) as runner:
+        shop = Workshop(runner, "cpu")
+        run = shop.planned(read(parse(text("{phase: tune, of: teacher, train: {epochs: 1}}"))))
+        assert [*run.models] == ["teacher", "next"] and not [*store.products()]
+        run.make(run.models["teacher"].values())
+    assert {one.card["phase"] for one in store.products()} == {"teacher"}
 
 
 def test_an_objective_reads_what_the_changed_model_has(places: Path) -> None:

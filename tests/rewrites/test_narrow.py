@@ -139,3 +139,26 @@ phases:
     made = asm.build(folder).state_dict()
     assert sum(k.endswith("fc1.weight") for k in made) == 2
     assert all(t.shape[0] == 12 for k, t in made.items() if k.endswith("fc1.weight"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer", "first"),
+    [("[B, 3, 3, 4]", "linear", False), ("[B, 4, 3, 3]", "conv2d", True), ("[B, 4, 3]", "conv1d", True)],
+)
+def test_channels_are_where_what_reads_them_has_them(shape: str, layer: str, first: bool) -> None:
+    size = "" if layer == "linear" else ", kernel_size: 1"
+    text = f"""
+kind: model
+inputs: {{x: {shape}}}
+graph: {{fc1: {{op: {layer}, out: 6{size}}}, act: relu, fc2: {{op: {layer}, out: 3{size}}}}}
+outputs: {{y: fc2}}
+"""
+    graph = build(parse(text).model)
+    weights = {k: t.fill_(0.1) for k, t in lower(graph).state_dict().items()}
+    weights["fc1.bias"][:] = torch.tensor([-100.0, 0, -100, -100, 0, -100])
+    like = {k: t for k, t in dict(graph.inputs).items()}["x"].shape[1:]
+    split = Split({"x": torch.rand(16, *like)}, ())
+    wanted = orders([{"rewrite": "narrow", "at": "fc1", "out": 2, "by": "values"}])
+    _, state = all_applied(graph, wanted, weights, split)
+    assert state is not None and torch.equal(state["fc1.bias"], torch.zeros(2))
+    assert seen(Model(graph, weights), split)("act", 1 if first else -1).shape[1] == 6

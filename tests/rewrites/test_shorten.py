@@ -7,6 +7,8 @@ import torch
 
 import assembler as asm
 from assembler.errors import AssemblerError
+from assembler.graph.edit import extract, graft
+from assembler.infer.shape import shapes
 from assembler.recipe.document import parse
 from assembler.rewrites.shorten import shallow
 from assembler.wiring.build import build
@@ -70,6 +72,23 @@ def test_slots_are_made_shallow_at_their_outermost_repeated_blocks(slots: list[s
     assert len([i for i in found.nodes if i.endswith(".fc")]) == left
 
 
-def test_slots_without_repeated_blocks_say_so() -> None:
-    with pytest.raises(AssemblerError, match=r"no slot of .* repeats blocks"):
-        shallow(build(parse(NET).model), ["head"], 1)
+def test_of_a_container_that_runs_cut_through_each_keeps_blocks_of_its_own() -> None:
+    graph, runs = build(parse(NET).model), ["begin..stage.0.block.1", "stage.0.block.2..stage.1.block.2"]
+    small = shallow(graph, runs, 1)
+    assert blocks(small) == ["stage.0.block.0", "stage.0.block.2", "stage.1.block.0", "stage.1.block.3"]
+    types = shapes(graph)
+    for run in runs:
+        small = graft(small, run, extract(graph, run, types))
+    assert small.fingerprint == graph.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("slots", "said"),
+    [
+        (["head"], "no slot of .* holds several .*{vars.depth: 1} for instance$"),
+        (["begin..stage.0.block.0", "stage.0.block.1"], "or of an imported one {stage.0.block.1: identity}"),
+    ],
+)
+def test_slots_without_several_blocks_say_so(slots: list[str], said: str) -> None:
+    with pytest.raises(AssemblerError, match=f"(?s){said}"):
+        shallow(build(parse(NET).model), slots, 1)

@@ -28,6 +28,14 @@ _KEEPS_ZERO = (
     ),
     *("layer_scale", "avg_pool2d", "map_to_tokens", "tokens_to_map"),
 )
+_PLACES = (
+    *("permute", "reshape", "transpose", "squeeze", "unsqueeze", "flatten", "roll", "flip", "rearrange", "select"),
+    *("aten.permute", "aten.reshape", "aten.transpose.int", "aten.squeeze.dim", "aten.unsqueeze", "aten.roll"),
+    *("aten.flatten.using_ints", "aten.slice.Tensor", "aten.select.int", "aten.flip"),
+)
+"""What only lays values elsewhere."""
+_FACTORS = {"mul": (0, 1), "aten.mul.Tensor": (0, 1), "aten.mm": (1, 0), "matmul": (1, 0), "aten.addmm": (2, 1)}
+"""Products, and which of their sources are the factors: of a matrix product its weight first."""
 _IDEMPOTENT = ("relu", "relu6", "identity")
 
 
@@ -41,9 +49,10 @@ def quiet(parent: Graph, child: Graph, pairs: Mapping[str, str], module: nn.Modu
     made: dict[str, Tensor] = {}
     weighted = {i for i in child.nodes if own_weights(module, i)}
     for i in _branches(child, pairs, weighted):
-        made |= _zeroed(module, i)
+        made |= {key: torch.zeros(p.shape, dtype=p.dtype) for key, p in last_layer(module, i).items()}
     users = child.users()
-    for i in weighted - set(pairs) - {key.rpartition(".")[0] for key in made}:
+    layers = {i for i in weighted if not _bare(module, i)}
+    for i in layers - set(pairs) - {key.rpartition(".")[0] for key in made}:
         if _inserted(parent, child, pairs, users, i) and i not in parent.nodes:
             made |= _identity(module, i)
     return made
@@ -52,55 +61,94 @@ def quiet(parent: Graph, child: Graph, pairs: Mapping[str, str], module: nn.Modu
 def own_weights(module: nn.Module, i: str) -> bool:
     """Whether a step has parameters of its own."""
     try:
-        return any(True for _ in module.get_submodule(i).parameters())
+        return bool(_bare(module, i)) or any(True for _ in module.get_submodule(i).parameters())
     except AttributeError:
         return False
+
+
+def _bare(module: nn.Module, i: str) -> dict[str, nn.Parameter]:
+    """The parameter, by key, that is a step: a bare tensor of an imported module."""
+    path, _, name = i.rpartition(".")
+    try:
+        held = getattr(module.get_submodule(path), name, None)
+    except AttributeError:
+        return {}
+    return {i: held} if isinstance(held, nn.Parameter) else {}
 
 
 # -- residual branches -------------------------------------------------------------------------------------------------
 
 
-def branches(child: Graph, weighted: Collection[str]) -> Iterator[tuple[str, str, set[str]]]:
-    """(sum, the step before it whose weights decide what the branch adds, the branch's steps) of residual branches."""
+def branches(child: Graph, weighted: Collection[str]) -> Iterator[tuple[str, tuple[str, ...], set[str]]]:
+    """(sum, the steps before it whose weights decide what the branch adds, the branch's steps) of residual branches.
+
+    What the branch adds is linear in the weights of these steps together.
+    """
     for i, node in child:
         if node.op != "add" or len(node.sources) != 2:
             continue
-        for skip, branch in (node.sources, node.sources[::-1]):
+        for passed, branch in (node.sources, node.sources[::-1]):
+            skip = _passed_on(child, passed)
             inside = upstream(child, branch) - upstream(child, skip)
-            last = _last(child, branch, inside, weighted)
-            if skip in upstream(child, branch) and last:
-                yield i, last, inside
+            lasts = _lasts(child, branch, inside, weighted)
+            if skip in upstream(child, branch) and lasts:
+                yield i, lasts, inside
                 break
 
 
+def _passed_on(graph: Graph, i: str) -> str:
+    """The value that identities hand on."""
+    while i in graph.nodes and graph.nodes[i].op == "identity":
+        i = graph.nodes[i].sources[0]
+    return i
+
+
 def _branches(child: Graph, pairs: Mapping[str, str], weighted: Collection[str]) -> Iterator[str]:
-    """The step before each new sum whose weights decide what a branch adds."""
-    for i, last, inside in branches(child, weighted):
+    """The steps before each new sum whose weights decide what a branch adds."""
+    for i, lasts, inside in branches(child, weighted):
         mine = inside & set(weighted)
         if i not in pairs and mine and not mine & set(pairs):
-            yield last
+            yield from lasts
 
 
-def _last(graph: Graph, i: str, inside: Collection[str], weighted: Collection[str]) -> str:
+def _lasts(graph: Graph, i: str, inside: Collection[str], weighted: Collection[str]) -> tuple[str, ...]:
+    """The last steps with weights on the way to a value, one factor of each product; none where it is not so made."""
     while i in inside and i not in weighted:
         node = graph.nodes[i]
-        if len(node.sources) != 1 or node.op not in _KEEPS_ZERO:
-            return ""
+        if node.op in _FACTORS:
+            return _of_product(graph, i, inside, weighted)
+        if len(node.sources) != 1 or node.op not in (*_KEEPS_ZERO, *_PLACES):
+            return ()
         i = node.sources[0]
-    return i if i in inside else ""
+    return (i,) if i in inside else ()
 
 
-def _zeroed(module: nn.Module, i: str) -> dict[str, Tensor]:
-    """Zeros for the last layer of a step; nothing where it ends in something else."""
-    return {key: torch.zeros(p.shape, dtype=p.dtype) for key, p in last_layer(module, i).items()}
+def _of_product(graph: Graph, i: str, inside: Collection[str], weighted: Collection[str]) -> tuple[str, ...]:
+    """The last steps of one factor on which the other does not depend, and of what is added to the product."""
+    node = graph.nodes[i]
+    one, other = (node.sources[n] for n in _FACTORS[node.op])
+    ways = [(_lasts(graph, a, inside, weighted), upstream(graph, b)) for a, b in ((one, other), (other, one))]
+    factors = next((found for found, beside in ways if found and beside.isdisjoint(found)), ())
+    added = [_lasts(graph, s, inside, weighted) for s in node.sources if s not in (one, other)]
+    return (*factors, *(last for found in added for last in found)) if factors and all(added) else ()
 
 
 def last_layer(module: nn.Module, i: str) -> dict[str, nn.Parameter]:
-    """The parameters, by key, of the last linear layer, convolution or norm of a step; none where it has no such."""
+    """The parameters, by key, of the last linear layer, convolution or norm of a step, or of one that is a tensor.
+
+    There are none where it has no such.
+    """
+    if bare := _bare(module, i):
+        return bare
     step = module.get_submodule(i)
     layers = [(f"{i}.{n}" if n else i, m) for n, m in step.named_modules() if isinstance(m, _LAYERS + _NORMS)]
     path, last = layers[-1] if layers else (i, nn.Identity())
     return {f"{path}.{name}": p for name, p in last.named_parameters(recurse=False)}
+
+
+def own_parameters(module: nn.Module, i: str) -> dict[str, nn.Parameter]:
+    """The parameters, by key, that a step holds itself."""
+    return {f"{i}.{name}": p for name, p in module.get_submodule(i).named_parameters(recurse=False)}
 
 
 # -- layers in between -------------------------------------------------------------------------------------------------

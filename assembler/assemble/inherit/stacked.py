@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from assembler.assemble.inherit.account import Account, Fate
 from assembler.assemble.inherit.inherited import inherited, tie
-from assembler.assemble.inherit.quiet import branches, last_layer, own_weights
+from assembler.assemble.inherit.quiet import branches, last_layer, own_parameters, own_weights
 from assembler.assemble.weights import Weights
 from assembler.compile.lower import lower
 from assembler.graph.core import Graph
@@ -22,7 +22,8 @@ def stacked(parent: Graph, weights: Mapping[str, Tensor], child: Graph, *, seed:
 
     Copy j of L has the weights of the parent's copy floor(j m / L) of m (stacking, Gong et al. 2019, "Efficient
     training of BERT by progressively stacking"). What ends a residual branch is divided by the number of copies, so
-    that to first order they add together what the one did. All else begins as in `inherited`.
+    that to first order they add together what the one did. Where the parent has all of
+    them each is itself, also where some of the parent's were taken out. All else begins as in `inherited`.
     """
     sources = {i: one.source for i, one in copies_of(parent, child).items()}
     made, account = inherited(parent, weights, child, seed=seed, known=sources)
@@ -39,15 +40,12 @@ def shares(child: Graph, module: nn.Module, sources: Mapping[str, str]) -> dict[
     copies = Counter(sources.values())
     weighted = {i for i in child.nodes if own_weights(module, i)}
     found: dict[str, int] = {}
-    for _, last, _ in branches(child, weighted):
-        count = copies.get(sources.get(last, ""), 1)
-        ends = last_layer(module, last) or dict(_parameters(module, last))
-        found |= dict.fromkeys(ends, count) if count > 1 else {}
+    for _, lasts, _ in branches(child, weighted):
+        for last in lasts:
+            count = copies.get(sources.get(last, ""), 1)
+            ends = last_layer(module, last) or own_parameters(module, last)
+            found |= dict.fromkeys(ends, count) if count > 1 else {}
     return found
-
-
-def _parameters(module: nn.Module, i: str) -> Iterable[tuple[str, nn.Parameter]]:
-    return ((f"{i}.{name}", p) for name, p in module.get_submodule(i).named_parameters(recurse=False))
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,8 @@ def copies_of(parent: Graph, child: Graph) -> dict[str, Copy]:
         ]
         for numbers, i in ids.items():
             picked = tuple(
-                have[wants.index(n) * len(have) // len(wants)] for n, (wants, have) in zip(numbers, axes, strict=True)
+                n if set(wants) <= set(have) else have[wants.index(n) * len(have) // len(wants)]
+                for n, (wants, have) in zip(numbers, axes, strict=True)
             )
             source = there[pattern].get(picked, "")
             if source and parent.nodes[source].op == child.nodes[i].op:

@@ -59,7 +59,8 @@ def _fitted(layer: str, seated: Model, other: Model, value: str, split: Split) -
     """The ridge regression of another model's value on what the layer reads, over samples and positions, in float64."""
     (source,) = seated.graph.nodes[layer].sources
     sums: dict[str, Tensor] = {}
-    both = (rows_of(model, i, split, SAMPLES) for model, i in ((seated, source), (other, value)))
+    sides = ((seated, source), (other, value))
+    both = (rows_of(model, i, split, _axis(shapes(model.graph)[i]), SAMPLES) for model, i in sides)
     for given, wanted in ((a.double(), b.double()) for a, b in zip(*both, strict=True)):
         ones = torch.cat([given, given.new_ones(len(given), 1)], dim=1)
         for name, product in (("xx", ones.T @ ones), ("xy", ones.T @ wanted)):
@@ -75,6 +76,11 @@ def _features(kind: TensorType) -> tuple[int, int]:
     if len(shape) == 3:
         return shape[1] * shape[2], shape[0]
     return (shape[0], shape[1]) if len(shape) == 2 else (1, shape[-1])
+
+
+def _axis(kind: TensorType) -> int:
+    """Where a value of a slot has its features, as `stitched` takes it: a map [B, C, H, W] has them first."""
+    return 1 if len(kind.shape) == 4 else -1
 
 
 def _solved(xx: Tensor, xy: Tensor) -> Tensor:

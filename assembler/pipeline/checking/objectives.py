@@ -101,14 +101,15 @@ def _with_steps(value: Map, scene: Scene) -> Iterator[Problem]:
         yield from _named("target", name, leaf.span, scene)
     own, found = set(names_in(steps)), [t for t in terms if isinstance(t, Map)] if isinstance(terms, Seq) else []
     read = [plain(v) for t in found for k, v in t if k not in ("loss", "name", "weight")]
+    given = value.get("given", Map())
+    told = [plain(v) for _, v in given] if isinstance(given, Map) else []
     problems: list[Problem] = []
-    draft(steps, [r for r in read if isinstance(r, str) and r.partition(".")[0] in own], problems)
+    draft(steps, [r for r in (*read, *told) if isinstance(r, str) and r.partition(".")[0] in own], problems)
     yield from problems
-    if "given" in value:
-        yield from _given(value.get("given"), {str(r).partition(".")[0] for r in (*read, *places(steps))}, scene)
+    yield from _given(given, {str(r).partition(".")[0] for r in (*read, *places(steps))}, own, scene)
 
 
-def _given(value: Value, read: set[str], scene: Scene) -> Iterator[Problem]:
+def _given(value: Value, read: set[str], steps: set[str], scene: Scene) -> Iterator[Problem]:
     """What is wrong with the values that other models are told; `read` are the models whose values are read."""
     if not isinstance(value, Map):
         yield Problem("'given' is a mapping of names of values", value.span, hint=f"for instance {GIVEN}")
@@ -121,6 +122,9 @@ def _given(value: Value, read: set[str], scene: Scene) -> Iterator[Problem]:
             waits.setdefault(name.partition(".")[0], []).append(source.value)
         if not isinstance(source, Leaf) or not isinstance(source.value, str):
             yield Problem("what is given is the name of a value", source.span, hint=f"for instance {GIVEN}")
+        elif source.value.partition(".")[0] in steps:
+            what = f"'{source.value}' is a step of the objective, which is computed after the model that it is given to"
+            yield Problem(what, source.span, hint="write the step in the model's graph, as an output if need be")
         else:
             yield from _named("target", source.value, source.span, scene)
     try:

@@ -43,8 +43,8 @@ def incubate(
 
     Parts begin `random`; with what they have in common with the `host`'s own, copied, sliced or grown; or as `copies`
     of its blocks, each with its share of what they add. Steps of an imported model that a variant leaves as they are
-    (`keep`) begin with the host's weights anyway, steps with `weights:` with those. Where the host has other features
-    at a slot, the part stands between stitch layers, fitted by least squares.
+    (`keep`) begin with the host's weights also where others begin `random`, steps with `weights:` always with those.
+    Where the host has other features at a slot, the part stands between stitch layers, fitted by least squares.
 
     With `nested`, settings like those of `train`, all variants of a slot are first trained at once, cut out of the
     largest: every step trains one, drawn with a probability proportional to 1 / its parameters (Puzzle). `train` goes

@@ -30,6 +30,8 @@ from assembler.train.device import resolve
 
 PARTS = "assembler:parts"
 """The fact of a study that says which choices of the recipe each part of each slot stands for."""
+SUMS = "assembler:costs"
+"""The fact of a study that says what the rest of the host costs, and each part as it stands in it."""
 _SETTING = ("data", "data_id", "task", "metric", "device")
 
 
@@ -37,21 +39,27 @@ class Assemblies:
     """The assemblies of parts. A decision is a slot, its candidates are the parts that are there, by label.
 
     `parts` has, for each slot, the label of every part and the picks of the recipe's own decisions that it stands for.
+    `sums` are the costs that add up over the parts as they stand in their host, which may differ from the recipe's.
     """
 
     growth = None
 
-    def __init__(self, whole: Candidates, parts: Mapping[str, Sequence[tuple[str, Choice]]]) -> None:
-        self.whole, self.name, self.model, self._parts = whole, whole.name, whole.model, parts
+    def __init__(
+        self, whole: Candidates, parts: Mapping[str, Sequence[tuple[str, Choice]]], sums: Additive | None = None
+    ) -> None:
+        self.whole, self.name, self.model, self._parts, self._sums = whole, whole.name, whole.model, parts, sums
         self.space = Space(
             tuple(Decision(s, "oneof", tuple(label for label, _ in found)) for s, found in parts.items())
         )
 
     @staticmethod
-    def read(whole: Candidates, facts: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]) -> Assemblies:
+    def read(whole: Candidates, facts: Mapping[str, Any]) -> Assemblies:
         """The assemblies that a study's `facts` tell of."""
-        parts = {slot: [(label, _picks(picks)) for label, picks in found] for slot, found in facts.items()}
-        return Assemblies(whole, parts)
+        parts = {slot: [(label, _picks(picks)) for label, picks in found] for slot, found in facts[PARTS].items()}
+        if SUMS not in facts:
+            return Assemblies(whole, parts)
+        scores = {slot: (0.0,) * len(found) for slot, found in parts.items()}
+        return Assemblies(whole, parts, Additive(scores, **facts[SUMS]))
 
     def picks(self, choice: Choice) -> Choice:
         """The choice of the recipe's own decisions that makes an assembly."""
@@ -71,8 +79,11 @@ class Assemblies:
         return hashlib.blake2b(" ".join(held).encode(), digest_size=16).hexdigest()
 
     def cost(self, choice: Choice) -> dict[str, float]:
-        """The costs of an assembly by name."""
-        return self.whole.cost(self.picks(choice))
+        """The costs of an assembly by name; those that do not add up over parts are of the recipe's own model."""
+        sums, picked = self._sums, indexed(choice)
+        found = {n: sums.cost(n, picked) for n in sums.costs if n in self.whole.wanted} if sums else {}
+        rest = self.whole.wanted - found.keys()
+        return found | ({n: c for n, c in self.whole.cost(self.picks(choice)).items() if n in rest} if rest else {})
 
     def refusal(self, choice: Choice, costs: Mapping[str, float] | None = None) -> str:
         """Why an assembly breaks a constraint of the recipe's space."""
@@ -90,7 +101,9 @@ class Assemblies:
     @property
     def facts(self) -> dict[str, Any]:
         """What else is to be known of a study of them, as plain data."""
-        return {PARTS: {slot: [[label, dict(picks)] for label, picks in found] for slot, found in self._parts.items()}}
+        parts = {slot: [[label, dict(picks)] for label, picks in found] for slot, found in self._parts.items()}
+        sums = {SUMS: {"costs": self._sums.costs, "fixed": self._sums.fixed}} if self._sums else {}
+        return {PARTS: parts, **sums}
 
 
 class Made(Protocol):

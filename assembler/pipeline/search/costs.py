@@ -29,9 +29,9 @@ def costs_of(
 ) -> dict[str, float]:
     """What budgets and constraints bound, those of `wanted` alone, for one sample.
 
-    `params`; `flops` of a forward pass; `memory`, the bytes of all values that steps make; `depth`, the steps on the
-    longest way through; `steps` altogether; `latency`, milliseconds of a forward pass on the CPU, the sum of its
-    steps, each measured once and then looked up in the table `steps`.
+    `params`; `flops` of a forward pass; `memory`, the bytes of all values that steps make, without those inside a
+    step; `depth`, the steps on the longest way through; `steps` altogether; `latency`, milliseconds of a forward pass
+    on the CPU, the sum of its steps, each measured once and then looked up in the table `steps`.
     """
     found: dict[str, float] = {}
     if {"steps", "depth"} & set(wanted):

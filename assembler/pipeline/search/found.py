@@ -15,7 +15,7 @@ from assembler.infer.cost import train_flops
 from assembler.pipeline.checking.budgets import fixed
 from assembler.pipeline.search.assemblies import Assembler, Assemblies, indexed
 from assembler.pipeline.search.candidates import Candidates
-from assembler.pipeline.search.costs import BUDGETED, costs_of, latencies
+from assembler.pipeline.search.costs import ADDITIVE, BUDGETED, costs_of, latencies
 from assembler.pipeline.search.page import study_data
 from assembler.pipeline.search.rows import CANDIDATES, row_of
 from assembler.pipeline.search.run import Search, kept, opened
@@ -105,17 +105,17 @@ def _assembler(run: Run, how: Settings) -> Assembler:
     }
     variants = {slot: [run.variants[slot][i] for i in found] for slot, found in there.items()}
     losses = {s: tuple(run.product(run.parts[seed][s, i]).result["loss"] for i in found) for s, found in there.items()}
-    wanted = (*BUDGETED, *(name for name in how.budget or () if name not in BUDGETED))
+    wanted = tuple(dict.fromkeys((*BUDGETED, *(how.budget or ()), *sorted(spec.space.costs & {*ADDITIVE}))))
     with latencies(run.runner.store.root) as steps:
         made = {s: [costs_of(v.graph, wanted, steps) for v in found] for s, found in variants.items()}
         outside = fixed(run.graphs[run.host], spec.split, wanted, steps)
     costs = {c: {s: tuple(cost[c] for cost in some) for s, some in made.items()} for c in wanted}
     labels = {slot: tuple(v.label for v in found) for slot, found in variants.items()}
     additive = Additive(losses, costs, outside, how.budget or {}, labels)
-    additive = bounded(additive, spec.space.where)
     parts = {slot: [(v.label, dict(v.picks)) for v in found] for slot, found in variants.items()}
-    candidates = Assemblies(Candidates(spec.document.model, spec.name, wanted, steps), parts)
+    candidates = Assemblies(Candidates(spec.document.model, spec.name, wanted, steps), parts, additive)
     candidates.whole.begin()
+    additive = bounded(additive, spec.space.where)
     inputs, beside = run.common(seed, None, None), run.teachers(seed, None)
     return Assembler(spec.document, candidates, how, run, there, inputs, beside, additive, run.phase)
 

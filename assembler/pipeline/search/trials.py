@@ -33,7 +33,7 @@ BEST = "best"
 class Searched:
     """A study read from its storage: how it stands, and the recipe with its choices open as it was searched last.
 
-    `parts` says what was put together, where that was searched.
+    `parts` are the facts that say what was put together, where that was searched.
     """
 
     status: Status
@@ -148,7 +148,7 @@ def searched(where: str, study: str | None = None) -> Searched:
     """The study in a storage, a journal or the folder of a search. Raises InputError where there is none."""
     found = load_study(storage_url(where), study)
     facts = found.facts
-    return Searched(status(found), str(facts.get(OPEN, "")), facts.get(PARTS))
+    return Searched(status(found), str(facts.get(OPEN, "")), facts if PARTS in facts else None)
 
 
 def recipe_of(trial: Trial) -> Document:
