@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from assembler.errors import RecipeError, near
-from assembler.graph.core import ITEM, Graph, Node, TensorType
+from assembler.graph.core import ITEM, Graph, TensorType
 from assembler.graph.edit import cut, inner_id, outer_id, prune, with_outputs
 from assembler.graph.modes import Mode, has_modes, in_mode
 from assembler.graph.reach import computed
@@ -84,7 +84,7 @@ def split(graph: Graph, slot: str, wanted: Mapping[str, str], types: Mapping[str
     while any(i.startswith(stem) for i in needed):
         stem += "_"
     names = {i: f"{stem}{n}" for n, i in enumerate(dict.fromkeys(ordered))}
-    nodes = {i: _reading(graph.nodes[i], names) for i in graph.nodes if i in needed}
+    nodes = {i: graph.nodes[i].reading(names) for i in graph.nodes if i in needed}
     tail = Graph(
         tuple((name, types[i]) for i, name in names.items()),
         nodes,
@@ -127,7 +127,7 @@ def told(graph: Graph, ids: Iterable[str]) -> tuple[Graph, dict[str, str]]:
     types, taken = shapes(graph), {*graph.input_names, *graph.nodes, *graph.names}
     inputs = {i: i if i in graph.input_names else free(i, taken) for i in ids}
     more = tuple((name, types[i]) for i, name in inputs.items() if i != name)
-    nodes = {i: node if node.op == ITEM else _reading(node, inputs) for i, node in graph}
+    nodes = {i: node if node.op == ITEM else node.reading(inputs) for i, node in graph}
     outputs = tuple((name, inputs.get(i, i)) for name, i in graph.outputs)
     names = {path: inputs.get(i, i) for path, i in graph.names.items()}
     return replace(graph, inputs=(*graph.inputs, *more), nodes=nodes, outputs=outputs, names=names), inputs
@@ -143,7 +143,3 @@ def with_values(graph: Graph, wanted: Mapping[str, str]) -> Graph:
     bound = tuple((name, "train") for name in extra) if has_modes(graph) else ()
     more = with_outputs(graph, {**own, **extra}) if extra else graph
     return replace(more, only=(*more.only, *bound)) if bound else more
-
-
-def _reading(node: Node, moved: Mapping[str, str]) -> Node:
-    return replace(node, inputs=tuple((port, moved.get(s, s)) for port, s in node.inputs))

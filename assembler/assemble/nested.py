@@ -83,9 +83,7 @@ def _told_alike(parts: Sequence[Seated]) -> list[Seated]:
     made = []
     for one in parts:
         known = {name: names[i] for name, i in one.frontier.items()}
-        nodes = {
-            i: replace(node, inputs=tuple((port, known.get(s, s)) for port, s in node.inputs)) for i, node in one.tail
-        }
+        nodes = {i: node.reading(known) for i, node in one.tail}
         outputs = tuple((name, known.get(i, i)) for name, i in one.tail.outputs)
         tail = replace(one.tail, inputs=inputs, nodes=nodes, outputs=outputs)
         made.append(replace(one, tail=tail, frontier={name: i for i, name in names.items()}))

@@ -78,10 +78,7 @@ def _between(graph: Graph, slot: str, other: Graph, path: str) -> tuple[Graph, S
 
 def _called(part: Graph, ids: Mapping[str, str], path: str) -> Graph:
     """A part whose steps have other ids, its containers other paths, all of them under one path."""
-    nodes = {
-        ids[i]: sharing(replace(node, inputs=tuple((port, ids.get(s, s)) for port, s in node.inputs)), ids)
-        for i, node in part
-    }
+    nodes = {ids[i]: sharing(node.reading(ids), ids) for i, node in part}
     outputs = tuple((name, ids.get(i, i)) for name, i in part.outputs)
     names = {f"{path}.{p}": ids.get(i, i) for p, i in part.names.items()}
     return Graph(part.inputs, nodes, outputs, names, part.name)

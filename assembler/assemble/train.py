@@ -70,10 +70,8 @@ def train_model(
     fitted = bench.fit(trained, data, training, hooks)
     result = fitted.result
     state = state_of(module)
-    spent = fitted.beside + (
-        bench.flops(training, result) if training.turns else _flops(graph, training) * result.samples
-    )
-    return Trained(state, before, judged(module), result, spent)
+    own = bench.flops(training, result) if training.turns else _flops(graph, training) * result.samples
+    return Trained(state, before, judged(module), result, fitted.beside + own)
 
 
 def _trained(module: nn.Module, graph: Graph, training: Training) -> dict[str, nn.Parameter]:

@@ -250,10 +250,7 @@ def _opened(graph: Graph, holes: Mapping[str, str]) -> Graph:
         return graph
     types = shapes(graph)
     moved = {i: f"given{n}" for n, i in enumerate(holes.values())}
-    nodes = {
-        i: replace(node, inputs=tuple((port, moved.get(s, s)) for port, s in node.inputs))
-        for i, node in graph.nodes.items()
-    }
+    nodes = {i: node.reading(moved) for i, node in graph}
     inputs = (*graph.inputs, *((name, types[i]) for i, name in moved.items() if i in types))
     outputs = tuple((name, moved.get(i, i)) for name, i in graph.outputs)
     try:

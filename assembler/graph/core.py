@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -67,6 +67,11 @@ class Node:
     def arg(self, name: str, default: Any = None) -> Any:
         """The argument of that name, or `default` where it is not written."""
         return dict(self.args).get(name, default)
+
+    def reading(self, moved: Mapping[str, str]) -> Node:
+        """The node with other sources, by the ids of those it has; itself where none of them moved."""
+        inputs = tuple([(port, moved.get(source, source)) for port, source in self.inputs])
+        return self if inputs == self.inputs else replace(self, inputs=inputs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ def read_instead(graph: Graph, source: str, i: str, but: Collection[str]) -> Gra
     """
     moved = {source: i}
     # a further output is one of the step itself, whatever reads its first one now
-    nodes = {j: n if j in but or n.op == ITEM else _reading(n, moved) for j, n in graph}
+    nodes = {j: n if j in but or n.op == ITEM else n.reading(moved) for j, n in graph}
     new = {j: nodes[j] for j in but}
     place = {j: n for n, j in enumerate(graph.nodes)}
     last = max((s for n in new.values() for s in n.sources if s not in new), key=lambda s: place.get(s, -1))
@@ -308,7 +308,7 @@ def _placed(graph: Graph, slot: Slot, inside: dict[str, Node], output: str) -> d
     """The graph's nodes with `inside` where the slot's were: id by id if those are the same, else as one block."""
     moved = {slot.output: output}
     region = set(slot.ids)
-    outside = {i: _reading(node, moved) for i, node in graph if i not in region}
+    outside = {i: node.reading(moved) for i, node in graph if i not in region}
     if tuple(inside) == slot.ids:
         nodes = {i: inside[i] if i in region else outside[i] for i in graph.nodes}
         if _in_order(nodes):
@@ -341,16 +341,9 @@ def _ordered(nodes: dict[str, Node]) -> dict[str, Node]:
     return found
 
 
-def _reading(node: Node, moved: Mapping[str, str]) -> Node:
-    """The node with moved sources; the same object where none of its sources moved."""
-    if not any(moved.get(s, s) != s for _, s in node.inputs):
-        return node
-    return replace(node, inputs=tuple((port, moved.get(s, s)) for port, s in node.inputs))
-
-
 def _renamed(node: Node, names: Mapping[str, str]) -> Node:
     """The node among steps that have other ids now: it reads them, and uses their weights, under those."""
-    return renamed(_reading(node, names), names) if node.share or node.body is not None else _reading(node, names)
+    return renamed(node.reading(names), names) if node.share or node.body is not None else node.reading(names)
 
 
 def bonds(graph: Graph) -> tuple[tuple[str, str, str], ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 from assembler.graph.core import SWITCH, Graph, Node
@@ -34,8 +33,7 @@ def in_mode(graph: Graph, mode: Mode) -> Graph:
             source = dict(node.inputs)["eval" if node.frozen else mode]
             moved[i] = moved.get(source, source)
         else:
-            inputs = tuple((port, moved.get(s, s)) for port, s in node.inputs)
-            nodes[i] = node if inputs == node.inputs else replace(node, inputs=inputs)
+            nodes[i] = node.reading(moved)
     outputs = tuple((name, moved.get(i, i)) for name, i in graph.outputs if name not in gone)
     needed = _needed(nodes, [i for _, i in outputs])
     bound = {name for name, _ in graph.only}

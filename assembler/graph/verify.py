@@ -50,7 +50,7 @@ def _besides(graph: Graph, sound: Set[str]) -> Graph | None:
     read = {i for _, i in graph.outputs}.union(names.values(), *(node.sources for node in nodes.values()))
     inner = {i: f"sound{n}" for n, i in enumerate(read & graph.nodes.keys() - nodes.keys())}
     for i, node in ordered.items():
-        ordered[i] = replace(node, inputs=tuple((port, inner.get(s, s)) for port, s in node.inputs))
+        ordered[i] = node.reading(inner)
     return Graph(
         (*graph.inputs, *((name, TensorType(())) for name in inner.values())),
         ordered,

@@ -218,7 +218,7 @@ def fixed_axes(graph: Graph, name: str, sizes: tuple[int, ...]) -> list[int]:
 
 def _renamed(graph: Graph, name: str, new: str) -> Graph:
     names = {name: new}
-    nodes = {i: replace(n, inputs=tuple((p, names.get(s, s)) for p, s in n.inputs)) for i, n in graph}
+    nodes = {i: n.reading(names) for i, n in graph}
     nodes = {i: _sized(n, name, new) for i, n in nodes.items()}
     return _verified(
         replace(

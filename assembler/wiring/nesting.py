@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from assembler.errors import Problem, near
@@ -111,8 +110,7 @@ def _cut_out(
     nodes = {}
     for i, node in region.items():
         if i not in inputs:
-            edges = tuple((port, moved.get(s, s)) for port, s in node.inputs)
-            nodes[moved[i]] = enclosed(replace(node, inputs=edges), prefix)
+            nodes[moved[i]] = enclosed(node.reading(moved), prefix)
     names = {p: v for p, v in builder.names.items() if p.startswith(prefix)}
     for p in names:
         builder.names.pop(p)

@@ -22,8 +22,8 @@ def stacked(parent: Graph, weights: Mapping[str, Tensor], child: Graph, *, seed:
 
     Copy j of L has the weights of the parent's copy floor(j m / L) of m (stacking, Gong et al. 2019, "Efficient
     training of BERT by progressively stacking"). What ends a residual branch is divided by the number of copies, so
-    that to first order they add together what the one did. Where the parent has all of
-    them each is itself, also where some of the parent's were taken out. All else begins as in `inherited`.
+    that to first order they add together what the one did. Where the parent has all of them each is itself, also where
+    some of the parent's were taken out. All else begins as in `inherited`.
     """
     sources = {i: one.source for i, one in copies_of(parent, child).items()}
     made, account = inherited(parent, weights, child, seed=seed, known=sources)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from assembler.errors import GraphError
@@ -99,4 +98,4 @@ def _feeding(steps: Mapping[str, tuple[str, Mapping[str, Any]]], source: str) ->
 
 
 def _reading(node: Node, moved: Mapping[str, str]) -> Node:
-    return sharing(replace(node, inputs=tuple((port, moved.get(s, s)) for port, s in node.inputs)), moved)
+    return sharing(node.reading(moved), moved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -107,7 +108,10 @@ def _follow(how: How, device: str) -> NoReturn:
     from assembler.train.device import resolve
 
     follow(resources.store_home(), how, resolve(device))
-    sys.exit(0)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # gloo's threads outlive the group (DDP keeps it): one that lets go of a tensor while Python ends aborts the process
+    os._exit(0)
 
 
 def _checked(ref: str, document: Document) -> Document:

@@ -12,7 +12,7 @@ from assembler.errors import GraphError, InputError, RecipeError, near
 from assembler.graph.core import Graph
 from assembler.graph.edit import extract
 from assembler.infer.shape import shapes
-from assembler.pipeline.checking.rewrites import taken_from
+from assembler.pipeline.checking.rewrites import candidates, taken_from
 from assembler.pipeline.rewriting import planned
 from assembler.pipeline.search.costs import ADDITIVE, BUDGETED, costs_of
 from assembler.pipeline.slots import Variant, in_host, variants
@@ -132,8 +132,7 @@ def _splice(spec: RunSpec, phase: str, options: Mapping[str, Any], graphs: dict[
     """Note what a model will be once it has slots of others, where weights do not tell which steps are nearest."""
     said = options["take"].items()
     take = {slot: taken_from(one, slot) for slot, one in said if isinstance(one, str)}
-    near = {slot: one["nearest"] for slot, one in said if not isinstance(one, str)}
-    near = {slot: [one] if isinstance(one, str) else one for slot, one in near.items()}
+    near = {slot: candidates(one) for slot, one in said if not isinstance(one, str)}
     if not graphs.keys() >= {
         options["of"],
         *(name for name, _ in take.values()),

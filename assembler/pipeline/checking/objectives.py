@@ -100,13 +100,13 @@ def _with_steps(value: Map, scene: Scene) -> Iterator[Problem]:
     for name, leaf in places(steps).items():
         yield from _named("target", name, leaf.span, scene)
     own, found = set(names_in(steps)), [t for t in terms if isinstance(t, Map)] if isinstance(terms, Seq) else []
-    read = [plain(v) for t in found for k, v in t if k not in ("loss", "name", "weight")]
+    used = [plain(v) for t in found for k, v in t if k not in ("loss", "name", "weight")]
     given = value.get("given", Map())
     told = [plain(v) for _, v in given] if isinstance(given, Map) else []
     problems: list[Problem] = []
-    draft(steps, [r for r in (*read, *told) if isinstance(r, str) and r.partition(".")[0] in own], problems)
+    draft(steps, [r for r in (*used, *told) if isinstance(r, str) and r.partition(".")[0] in own], problems)
     yield from problems
-    yield from _given(given, {str(r).partition(".")[0] for r in (*read, *places(steps))}, own, scene)
+    yield from _given(given, {str(r).partition(".")[0] for r in (*used, *places(steps))}, own, scene)
 
 
 def _given(value: Value, read: set[str], steps: set[str], scene: Scene) -> Iterator[Problem]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from assembler.errors import AssemblerError, Problem, Span, near
 from assembler.graph.core import Graph
@@ -51,6 +52,12 @@ def taken_from(said: str, slot: str) -> tuple[str, str]:
     """
     name, _, path = said.partition(".")
     return name, path or slot
+
+
+def candidates(said: Mapping[str, Any]) -> list[str]:
+    """The models of `{nearest: [other, third]}`, or of `{nearest: other}`."""
+    names = said["nearest"]
+    return [names] if isinstance(names, str) else list(names)
 
 
 def _nearest(value: Map, models: list[str]) -> Iterator[Problem]:

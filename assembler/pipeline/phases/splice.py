@@ -10,7 +10,7 @@ from assembler.assemble.similar import Line, nearest
 from assembler.assemble.spliced import splice as spliced
 from assembler.assemble.task import Task, task
 from assembler.graph.text import to_text
-from assembler.pipeline.checking.rewrites import taken_from
+from assembler.pipeline.checking.rewrites import candidates, taken_from
 from assembler.pipeline.code import code_of
 from assembler.pipeline.splicing import code, code_of_comparing
 from assembler.registry import phase
@@ -52,7 +52,7 @@ def splice(run: Run, *, of: str, take: dict[str, str | dict[str, str | list[str]
 
 def _nearest(run: Run, of: str, slot: str, said: Mapping[str, Any]) -> str:
     """What `nearest` comes to: `other.stage.2`, the same for all seeds."""
-    names = [said["nearest"]] if isinstance(said["nearest"], str) else list(said["nearest"])
+    names = candidates(said)
     made: dict[str, list[Task]] = {name: [] for name in names}
     for name in names:
         for seed, theirs in run.made_before(name).items():
