@@ -79,7 +79,7 @@ def _compared(case: Case, rounds: int, pairs: int) -> list[Figure]:
 
 
 def _compiled() -> Figure:
-    names = [name for name, file in resources.shipped().items() if file.parent.name == "reference"]
+    names = [*(name for name, file in resources.shipped().items() if file.parent.name == "reference"), "poolformer"]
     broken = [name for name in names if breaks(name, *FEWER.get(name, ()))]
     rest = f"; not: {', '.join(broken)}" if broken else ""
     said = f"torch.compile(fullgraph=True) of {len(names)} reference recipes{rest}"

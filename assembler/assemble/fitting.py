@@ -145,8 +145,9 @@ def divided(module: nn.Module, trained: dict[str, nn.Parameter], training: Train
     among = world()
     if among is None or among.how != "fsdp":
         return trained
-    if training.turns or training.spec.average:
-        what = "several turns" if training.turns else "an average of the weights"
+    if training.turns or training.spec.average or training.spec.constraints:
+        held = "constraints" if training.spec.constraints else "an average of the weights"
+        what = "several turns" if training.turns else held
         raise RecipeError(f"weights that are divided among processes are not trained with {what}", hint="use ddp")
     from assembler.train.parallel import sharded  # torch's own parts for this take longer to import than torch
 

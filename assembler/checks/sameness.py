@@ -1,4 +1,4 @@
-"""Whether two models compute the same, a model the same twice, and weights are what they were."""
+"""Whether two models are or compute the same, a model the same twice, and weights are what they were."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from assembler.checks.values import difference
 from assembler.compile.lower import lower
 from assembler.compile.mapping import mapped
 from assembler.errors import RecipeError
+from assembler.graph.diff import diff
 from assembler.graph.structure import pack
 from assembler.graph.values import covers
 from assembler.registry import check
@@ -53,6 +54,27 @@ def same_function(
     inputs = model.inputs()
     other = Subject(graph, model.seed, model.setup, weights)
     return difference(model.value(of, inputs), other.value(theirs or (of if of in _known(other) else ""), inputs))
+
+
+@check(changes=("change",), recipes=("recipe",), paths=("besides",))
+def edits(
+    model: Subject,
+    *,
+    change: dict[str, Any] | None = None,
+    recipe: str = "",
+    besides: str | list[str] | None = None,
+) -> int:
+    """How many steps, inputs and outputs are added, removed or others in this recipe with changes, or in a `recipe`.
+
+    Those at and under the paths `besides` do not count. Weights are not compared.
+    """
+    if not (change or recipe):
+        raise RecipeError("the check 'edits' needs another model", hint="change: {block.mixer: identity}")
+    assert model.other is not None
+    found = diff(model.graph, model.other(change or {}, recipe))
+    paths = [besides] if isinstance(besides, str) else besides or []
+    places = {path for path, _ in (*found.added, *found.removed, *found.changed)}
+    return sum(not any(covers(one, path) for one in paths) for path in places)
 
 
 def _known(model: Subject) -> set[str]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import statistics
+from contextlib import suppress
+from typing import Literal
 
+from assembler.checks.openings import Score
 from assembler.checks.subject import Subject
-from assembler.errors import RecipeError
+from assembler.errors import RecipeError, TaskError
+from assembler.recipe.choices import Space
 from assembler.recipe.document import beside
 from assembler.recipe.values import Leaf
 from assembler.recipe.write import to_yaml
@@ -15,17 +20,33 @@ from assembler.symbolic.recipe import sampled, symbolic
 
 
 @check(choices=True, objectives=("objective",))
-def found(model: Subject, *, objective: str, trials: int = 60) -> float:
+def found(
+    model: Subject, *, objective: str, trials: int = 60, figure: Literal["best", "mean", "regret"] = "best"
+) -> float:
     """The best value of an objective that a search with the recipe's sampler finds in so many trials.
 
-    The objective is an expression over decisions, by path, and costs, as in `where:`; nothing is trained. The claim's
-    seed is the sampler's.
+    The objective is an expression over decisions, by path, and costs, as in `where:`, and nothing is trained; as the
+    metric of arms it may be `validation`, for which every choice is trained once as `search:` says. Other figures are
+    the mean of all that was tried, and the regret: what the best of all choices is better by. The claim's seed is the
+    sampler's.
     """
     openings = model.openings
-    best = openings.search(openings.objective(objective), trials, model.seed).best
-    if best is None or best.value is None:
+    value = openings.objective(objective)
+    tried = [t.value for t in openings.search(value, trials, model.seed).trials if t.value is not None]
+    if not tried:
         raise RecipeError("the search found no candidate")
-    return best.value
+    if figure == "mean":
+        return statistics.fmean(tried)
+    return _best(value, openings.space) - max(tried) if figure == "regret" else max(tried)
+
+
+def _best(value: Score, space: Space) -> float:
+    """The best of all choices that have a value."""
+    found = -math.inf
+    for choice in space.every():
+        with suppress(TaskError):
+            found = max(found, value(choice))
+    return found
 
 
 @check(choices=True, objectives=("objective",))

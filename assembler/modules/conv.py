@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -83,6 +84,26 @@ class SqueezeExcite(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         gate = self.expand(F.relu(self.reduce(x.mean((2, 3), keepdim=True))))
         return x * torch.sigmoid(gate)
+
+
+@op("efficient_channel_attention")
+class EfficientChannelAttention(nn.Module):
+    """Channels scaled by a gate that sees the mean of each channel and its neighbours (ECA-Net, Wang et al., 2020).
+
+    [B, C, H, W] -> [B, C, H, W]. All channels have one kernel, by default of |log2(C) / 2 + 1 / 2| channels, the next
+    odd number. Raises ValueError for an even kernel.
+    """
+
+    def __init__(self, channels: Channels, kernel_size: int | None = None) -> None:
+        super().__init__()
+        size = 2 * int((math.log2(channels) + 1) / 4) + 1 if kernel_size is None else kernel_size
+        if size % 2 == 0:
+            raise ValueError(f"kernel_size is {size}, but a channel has as many neighbours on both sides")
+        self.conv = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = torch.sigmoid(self.conv(x.mean((2, 3)).unsqueeze(1)))
+        return x * gate.transpose(1, 2).unsqueeze(-1)
 
 
 @op("inverted_residual")

@@ -130,13 +130,16 @@ def sampling_step(x: Tensor, index: Tensor, *, count: int = 50, steps: int = 100
 
 @op("modulate")
 def modulate(x: Tensor, shift: Tensor, scale: Tensor, *, shape: Shape) -> Tensor:
-    """Features scaled and shifted for each sample, x (1 + scale) + shift: FiLM, DiT's adaptive layer norm.
+    """Features scaled and shifted for each sample, or place, x (1 + scale) + shift: FiLM, DiT's adaptive layer norm.
 
-    x is tokens [B, N, D] or any [B, ..., D], or maps [B, C, H, W]; `shift` and `scale` are [B, D] or [B, C].
+    x is tokens [B, N, D] or any [B, ..., D], or maps [B, C, H, W]; `shift` and `scale` are [B, D] or [B, C], or of
+    as many axes as x: for every place their own (SPADE, FlowAR's spatial adaLN).
     Raises ValueError where x has no axis after the batch.
     """
     if len(shape) < 2:
         raise ValueError(f"modulate needs features after the batch, got {list(shape)}")
+    if shift.ndim == x.ndim and scale.ndim == x.ndim:
+        return x * (1 + scale) + shift
     places = [1, 1] if len(shape) == 4 else []
     spread = [-1, *[1] * (len(shape) - 2 - len(places)), shape[1 if places else -1], *places]
     return x * (1 + scale.reshape(spread)) + shift.reshape(spread)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -65,18 +67,26 @@ def concat(*xs: Tensor, shapes: Shapes, dim: int = 1) -> Tensor:
 
 @op("weighted_sum")
 class WeightedSum(nn.Module):
-    """Sum of the inputs, each times a learned scalar; it starts as their mean."""
+    """Sum of the inputs, each times a learned scalar; it starts as their mean, their `sum` or the `last` one.
 
-    def __init__(self, shapes: Shapes) -> None:
+    Over all that earlier layers made, a sum is what residual connections add up to, and the last one a plain chain
+    (DenseFormer, Pagliardini et al. 2024, arXiv 2402.02622).
+    """
+
+    def __init__(self, shapes: Shapes, start: Literal["mean", "sum", "last"] = "mean") -> None:
         super().__init__()
         if len({len(s) for s in shapes if s}) > 1:  # a number fits anything
             raise ValueError(f"the inputs need equally many axes, got {' and '.join(str(list(s)) for s in shapes)}")
+        self.start = start
         self.weight = nn.Parameter(torch.empty(len(shapes)))
         self.reset_parameters()
 
+    @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Give every input the same share."""
-        nn.init.constant_(self.weight, 1 / self.weight.numel())
+        """Give every input the same share, or all to the last."""
+        self.weight.fill_({"mean": 1 / self.weight.numel(), "sum": 1.0, "last": 0.0}[self.start])
+        if self.start == "last":
+            self.weight[-1] = 1.0
 
     def forward(self, *xs: Tensor) -> Tensor:
         total = xs[0] * self.weight[0]

@@ -5,6 +5,8 @@ All draw from torch's own generator. In evaluation each gives the one value that
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,6 +40,18 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     """
     each = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
     return each.flatten(1).sum(1)
+
+
+@op("gaussian_log_prob")
+def gaussian_log_prob(x: Tensor, mean: Tensor | None = None, log_variance: Tensor | None = None) -> Tensor:
+    """Log density of x under N(mean, exp(log_variance)) with independent dimensions, in nats: any [B, ...] -> [B].
+
+    All are of one shape. Without a mean it is 0, without a log variance the variance is 1: by itself it is the density
+    of the standard normal prior, with a mean that of a decoder of unit variance.
+    """
+    apart = (x if mean is None else x - mean).square()
+    each = apart if log_variance is None else log_variance + apart * torch.exp(-log_variance)
+    return -0.5 * (each + math.log(2 * math.pi)).flatten(1).sum(1)
 
 
 @op("normal_noise")

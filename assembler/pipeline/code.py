@@ -26,6 +26,7 @@ METHOD = (
     "assembler.compile.model",
     "assembler.compile.steps",
     "assembler.graph.modes",
+    "assembler.train.constraints",
     "assembler.train.data.batches",
     "assembler.train.ema",
     "assembler.train.evaluate",

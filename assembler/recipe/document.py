@@ -95,13 +95,22 @@ def changed(tree: Map, changes: Iterable[Change | tuple[str, Value]]) -> Map:
 
 
 def _changed(tree: Map, changes: Iterable[Change], problems: list[Problem]) -> Map:
-    for change in changes:
+    for change in (_by_path(tree, one) for one in changes):
         try:
             for concrete in spread(tree, change.path, change.span or change.value.span):
                 tree = put(tree, concrete, change.value, change.span)
         except RecipeError as error:
             problems += error.at(change.span or change.value.span).problems
     return tree
+
+
+def _by_path(tree: Map, change: Change) -> Change:
+    """A change of one of the choices of a space or run, `choose.vars.dim`, as one of the section: its keys are paths."""
+    section, dot, path = change.path.partition(".")
+    kind = tree.get("kind")
+    if not dot or kind is None or (plain(kind), section) not in (("space", "choose"), ("run", "space")):
+        return change
+    return replace(change, path=section, value=Map(((path, change.value),), change.value.span, (change.span,)))
 
 
 def entries(section: Value | None) -> list[Change]:
@@ -162,7 +171,8 @@ class _Loader:
             self.note("'set' must be a mapping of paths to values", said.span, "for instance {vars.dim: 96}")
         space = self.named(tree.get("space")) if kind == "run" else tree
         theirs = entries(space.get("set")) if kind == "run" else []
-        base = model = _changed(model, [*theirs, *entries(said), *inner], self.problems)
+        model = _changed(model, [*theirs, *entries(said), *inner], self.problems)
+        base = model = model.drop("scales") if inner or kind != "model" else model  # those of the recipe as it stands
         tree = model if kind == "model" else tree
         name = plain(tree.get("name", Leaf(self.file.stem if self.file else "recipe")))
         if kind != "model":

@@ -16,7 +16,7 @@ from assembler.recipe.edits import graph_text
 from assembler.recipe.notes import note, note_all
 from assembler.recipe.paths import STEP_KEYS, patch
 from assembler.recipe.repeats import BAD, copies_are, names_of_copies, reads_by_copy
-from assembler.recipe.scope import Copies, Depth, Lazy, Scope, origin, resolve, scope_of
+from assembler.recipe.scope import Copies, Depth, Lazy, Scope, origin, resolve, vars_of
 from assembler.recipe.steps import BAD_OP, Step, bad_name, check_outputs, check_sections, name_of
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
 from assembler.recipe.weights import Weights, own_weights, weights_of_step
@@ -58,8 +58,7 @@ class Expander:
             self.note("a model needs 'graph', a mapping of steps", value.span if value else self.tree.span, hint)
             return ()
         self.check()
-        variables = self.tree.get("vars")
-        self.root = scope_of(variables if isinstance(variables, Map) else None)
+        self.root = vars_of(self.tree)
         drafts = self.lay_all(graph, Place("", "", self.root))
         for copies in self.copies.values():
             copies.closed = True

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assembler import resources
-from assembler.recipe.read import read_file
+from assembler.recipe.document import load
 from assembler.recipe.values import plain
 
 FOLDER = "papers"
@@ -38,8 +38,8 @@ class Paper:
 
 def papers() -> list[Paper]:
     """Every shipped recipe of a paper, by name. Raises RecipeError for a file that cannot be read."""
-    found = [(name, file) for name, file in resources.shipped().items() if is_paper(file)]
-    return [_paper(name, plain(read_file(file))) for name, file in sorted(found)]
+    names = sorted(name for name, file in resources.shipped().items() if is_paper(file))
+    return [_paper(name, plain(load(name).tree)) for name in names]
 
 
 def is_paper(file: Path) -> bool:
@@ -48,7 +48,8 @@ def is_paper(file: Path) -> bool:
 
 
 def _paper(name: str, tree: dict[str, Any]) -> Paper:
-    about, claims = tree.get("paper") or {}, list((tree.get("claims") or {}).values())
+    about = tree.get("paper") or {}
+    claims = [claim for claim in (tree.get("claims") or {}).values() if claim]  # null takes out one that is inherited
     arms = sum("arms" in claim for claim in claims)
     title, source, family = (str(about.get(key, "")) for key in ("title", "source", "family"))
     return Paper(name, title, source, family, about.get("seed"), len(claims) - arms, arms)

@@ -9,7 +9,7 @@ from typing import Any
 
 from assembler.errors import Problem, RecipeError, Span
 from assembler.recipe.expressions import evaluate, parse
-from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
+from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice, marked
 
 OPEN = "a choice is still open here"
 _FURTHEST = 64
@@ -123,6 +123,12 @@ def scope_of(section: Map | None, parent: Scope | None = None) -> Scope:
     return scope
 
 
+def vars_of(model: Map) -> Scope:
+    """The vars of a model recipe."""
+    section = model.get("vars")
+    return scope_of(section if isinstance(section, Map) else None)
+
+
 def resolve(value: Value, scope: Scope) -> Any:
     """A recipe value with its expressions evaluated: scalars, lists and dicts.
 
@@ -139,6 +145,20 @@ def resolve(value: Value, scope: Scope) -> Any:
             raise RecipeError(undecided(value))
         case Map():
             return value if "op" in value else {k: resolve(v, scope) for k, v in value}
+
+
+def settled(value: Value, scope: Scope) -> Value:
+    """The value with its expressions evaluated, every part at its place. Raises RecipeError."""
+    match value:
+        case Leaf():
+            return marked(resolve(value, scope), value.span)
+        case Seq():
+            return Seq(tuple(settled(v, scope) for v in value), value.span)
+        case Map():
+            found = value
+            for key, held in value:
+                found = found.set(key, settled(held, scope))
+            return found
 
 
 def origin(value: Value, scope: Scope) -> Span | None:

@@ -10,7 +10,7 @@ from assembler.errors import Problem, RecipeError, Span, near
 from assembler.recipe.edits import EDITS as CHANGES
 from assembler.recipe.edits import graph_text
 from assembler.recipe.notes import note, note_all
-from assembler.recipe.scope import Scope, resolve, scope_of
+from assembler.recipe.scope import Scope, resolve, vars_of
 from assembler.recipe.values import Map, Seq, Value, is_choice, marked
 
 WEIGHTS_KEYS = ("file", "map", "prefix", "partial")
@@ -75,8 +75,7 @@ def weights_of(tree: Map) -> Weights | None:
     """The `weights:` of a model recipe, None where it has none. Raises RecipeError with all that is wrong in it."""
     if "weights" not in tree:
         return None
-    variables = tree.get("vars")
-    reading = _Reading(scope_of(variables if isinstance(variables, Map) else None))
+    reading = _Reading(vars_of(tree))
     found = reading.section(tree.get("weights"))
     if reading.problems:
         raise RecipeError(reading.problems)

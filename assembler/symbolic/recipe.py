@@ -7,7 +7,7 @@ containers that only group (`graph`, `body`), so `stage.block.mixer` is one path
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,11 @@ class Coder:
 
     def choice(self, dna: Any) -> Choice:
         """The choice that DNA stands for."""
-        made = dict(decoded(self._tree, iter(dna.to_numbers()), lambda _: True))
+        return self.read(dna.to_numbers())
+
+    def read(self, numbers: Iterable[Any]) -> Choice:
+        """The choice that the numbers of DNA stand for, in order."""
+        made = dict(decoded(self._tree, iter(numbers), lambda _: True))
         return {name: made[name] for name in self._names if name in made}
 
     def dna(self, choice: Mapping[str, Pick]) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from assembler.train import constraints
 from assembler.train.data.batches import Batches
 from assembler.train.device import seed_all
 from assembler.train.evaluate import Forward
@@ -82,6 +83,7 @@ def fit_turns(turns: Sequence[Turn], batches: Batches, spec: FitSpec, hooks: Hoo
 
         turns = [divided(turn, among) for turn in turns]
     players = [Player(turn, total) for turn in turns]
+    constraints.check(spec.constraints, [name for player in players for name in player.params])
     device = players[0].device
     names = tuple(f"loss.{turn.name}" for turn in turns)
     ledger = _Ledger(spec, hooks, total, len(batches), names)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from assembler.errors import Problem, RecipeError
 from assembler.registry.entry import Entry
 from assembler.registry.live import describe
+from assembler.train import constraints
 from assembler.train.arguments import check
 
 _MOST = 1e30  # products of more than this overflow float32 inside torch's optimisers, which ends in a traceback
@@ -25,6 +26,8 @@ class FitSpec:
     `precision` "auto" is bfloat16 autocast on CUDA and float32 elsewhere; `validate_every` counts epochs, 0 is at the
     end alone; `augment` is `{shift: pixels, flip: true}`; `ema` is `{decay: 0.999, result: true}`: an average of the
     weights after every step, which an objective may read (`ema.logits`) and which is the result unless that is false;
+    `constraints` are what weights meet after every step, by path: `{decoder.weight: {name: unit_norm, dim: 0}}`,
+    `{name: max_norm, dim: 1, most: 3}`, `{name: range, low: -0.01, high: 0.01}`;
     `seed` leads to other weights and another order of the samples than the run's seed alone, for models that differ in
     nothing else.
     """
@@ -42,11 +45,12 @@ class FitSpec:
     validate_every: int = 1
     augment: dict[str, Any] | None = None
     ema: dict[str, Any] | None = None
+    constraints: dict[str, dict[str, Any]] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         wrong = [Problem(f"'{name}' must be {rule}, not {getattr(self, name)!r}") for name, rule in self._broken()]
-        if wrong := wrong + _average_problems(self.ema):
+        if wrong := wrong + _average_problems(self.ema) + constraints.problems(self.constraints):
             raise RecipeError(wrong)
 
     def _broken(self) -> list[tuple[str, str]]:

@@ -77,12 +77,21 @@ def places(steps: Map) -> dict[str, Leaf]:
 
 
 def _leaves(steps: Map) -> Iterator[Leaf]:
+    """What is read, but for what a step around calls by a name of its own (`gradient`, `loop`)."""
     for _, step in steps:
         if isinstance(step, Map):
             yield from _from(step.get("from"))
+            known = _introduced(step)
             for key in _BODIES:
                 if isinstance(body := step.get(key), Map):
-                    yield from _leaves(body)
+                    yield from (leaf for leaf in _leaves(body) if str(leaf.value).partition(".")[0] not in known)
+
+
+def _introduced(step: Map) -> set[str]:
+    """The names by which a step's body knows what the step reads, and the count of a loop."""
+    read, index = step.get("from"), step.get("index")
+    counted = {str(index.value)} if isinstance(index, Leaf) else set()
+    return counted | (set(read.keys()) if isinstance(read, Map) else set())
 
 
 def _from(value: Value | None) -> Iterator[Leaf]:
@@ -99,9 +108,10 @@ def _renamed(steps: Map, ids: Mapping[str, str]) -> Map:
     for name, step in steps:
         if isinstance(step, Map):
             changed = step.set("from", _named(step.get("from"), ids)) if "from" in step else step
+            inner = {name: i for name, i in ids.items() if name.partition(".")[0] not in _introduced(step)}
             for key in _BODIES:
                 if isinstance(body := step.get(key), Map):
-                    changed = changed.set(key, _renamed(body, ids))
+                    changed = changed.set(key, _renamed(body, inner))
             found = found.set(name, changed)
     return found
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from assembler.errors import TrainingError
-from assembler.train import diagnose, optimizers, schedule
+from assembler.train import constraints, diagnose, optimizers, schedule
 from assembler.train.evaluate import Forward
 from assembler.train.objective import Objective
 from assembler.train.spec import FitSpec
@@ -54,6 +54,7 @@ class Player:
             whose = f" in turn '{self.turn.name}'" if self.turn.name else ""
             raise TrainingError(f"there is nothing to train{whose}: no parameter takes a gradient")
         self.optimizer = optimizers.build(spec.optimizer, self.params, spec.lr, spec.weight_decay)
+        constraints.attach(self.optimizer, self.params, spec.constraints)
         self.device = next(iter(self.params.values())).device
 
     def step(self, number: int, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -16,7 +16,7 @@ from assembler.recipe.paths import STEP_KEYS
 from assembler.recipe.steps import BAD_OP, Step
 from assembler.recipe.values import Leaf, Map, Value
 from assembler.registry import Entry, checks
-from assembler.wiring.names import ABSENT, Names
+from assembler.wiring.names import ABSENT, Names, around
 from assembler.wiring.nesting import nest
 from assembler.wiring.sharing import mark
 
@@ -158,15 +158,18 @@ class Builder:
         return i
 
     def matching(self, pattern: str, step: Step, names: Names, *at: str) -> list[str]:
-        """The ids of all values before a step that a pattern names, in order: `layer.*.load`."""
+        """The ids of all values before a step that a pattern names, in order: `layer.*.load`.
+
+        Where the step stands in a copy of `layer` itself, these are the copies before it: none in the first.
+        """
         head, _, rest = pattern.partition(".")
-        path = names.find(head) or head
+        path = names.find(head) or around(head, step) or head
         owner, _, last = f"{path}.{rest}".rpartition(".")
         known = list(dict.fromkeys([*self.nodes, *self.names]))
         found = [self.names.get(i, i) for i in known if _matches(f"{path}.{rest}", i) and i != step.path]
         if not found and last != "*":  # one output of each of several steps
             found = [i for i in (self.item(f"{o}.{last}") for o in known if _matches(owner, o)) if i]
-        if not found:
+        if not found and not names.first_copy(f"{path}.{rest}", step):
             hint = "* stands for one part of a path, for instance layer.*.load"
             self.note(
                 f"step '{step.name}' reads '{pattern}', and no step before it is called so",
@@ -332,6 +335,9 @@ class Builder:
             for k, s in _numbered(step, sources):
                 several = entry.variadic and isinstance(s, str) and "*" in s
                 ids += self.matching(s, step, names, k) if several else [self.find(s, step, names, k)]
+            if entry.variadic and not (ids or self.problems):
+                said = f"step '{step.name}' reads the copies before it alone, and there is none before the first"
+                self.note(said, step.value_span("from"), "name what enters the first too: from: [stem, layer.*]")
             ports = [str(i) for i in range(len(ids))] if entry.variadic else list(wanted)
             if len(ids) > len(ports):
                 self.too_many(f"op '{entry.name}'", len(wanted), len(ids), step)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from assembler.errors import GraphError, Problem, RecipeError, near
 from assembler.graph.core import Graph, Node
@@ -13,7 +12,7 @@ from assembler.graph.sides import sides_named, stream
 from assembler.graph.verify import verify
 from assembler.recipe.edits import AFTER, EDITS, ENDS, FROZEN, KEEP, is_new, levels, places
 from assembler.recipe.notes import note_all
-from assembler.recipe.scope import resolve, scope_of, undecided
+from assembler.recipe.scope import resolve, undecided, vars_of
 from assembler.recipe.values import Leaf, Map, Value, is_choice, marked
 from assembler.wiring.appended import appended, begins, given_out, stands_after, with_output_names
 from assembler.wiring.interface import tensor_of
@@ -127,7 +126,7 @@ def _edited(graph: Graph, path: str, value: Value, tree: Map, draft: Draft) -> G
         raise RecipeError(
             Problem(f"there is no step '{path}' to replace: '{owner}' is {op}", hint="replace the step around it")
         )
-    said = resolve(value, _scope(tree))
+    said = resolve(value, vars_of(tree))
     for place in steps:
         graph = replace_step(graph, place, None, {argument: said})
     return graph
@@ -140,11 +139,6 @@ def _frozen(graph: Graph, found: list[str], value: Value) -> Graph:
         raise RecipeError(Problem("'frozen' is true or false", value.span))
     held = {i for path in found for i in graph.region(path)}
     return replace(graph, nodes={i: replace(n, frozen=said) if i in held else n for i, n in graph})
-
-
-def _scope(tree: Map) -> Any:
-    variables = tree.get("vars")
-    return scope_of(variables if isinstance(variables, Map) else None)
 
 
 def _placed(graph: Graph, path: str, value: Value, tree: Map, draft: Draft) -> Graph:
@@ -196,7 +190,7 @@ def _input(graph: Graph, name: str, value: Value, tree: Map) -> Graph:
     if isinstance(value, Leaf) and isinstance(value.value, str):
         return _renamed(graph, name, value.value)
     kind = dict(graph.inputs)[name]
-    shape = tensor_of(name, resolve(value, _scope(tree)), value).shape
+    shape = tensor_of(name, resolve(value, vars_of(tree)), value).shape
     if len(shape) != len(kind.shape) or (axes := fixed_axes(graph, name, shape[1:])):
         said = f"the input '{name}' has the sizes that the model was imported at, {list(kind.shape[1:])}"
         free = f" or with an axis left open (--free {name}.{axes[0]})" if len(shape) == len(kind.shape) else ""

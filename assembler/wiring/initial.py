@@ -10,7 +10,7 @@ from assembler import registry
 from assembler.errors import AssemblerError, Problem, RecipeError, Span, near
 from assembler.graph.core import Graph, Init, Node
 from assembler.recipe.notes import note, note_all
-from assembler.recipe.scope import Scope, origin, resolve, scope_of
+from assembler.recipe.scope import Scope, origin, resolve, vars_of
 from assembler.recipe.values import Map, Value
 from assembler.registry import checks
 
@@ -60,8 +60,7 @@ def begun(graph: Graph, tree: Map, problems: list[Problem]) -> Graph:
     section = tree.get("initializers")
     if section is None:
         return graph
-    variables = tree.get("vars")
-    rules = initializers_of(section, scope_of(variables if isinstance(variables, Map) else None), problems)
+    rules = initializers_of(section, vars_of(tree), problems)
     ops = {node.op for node in _all(graph)}
     for name, _ in rules:
         op = name.partition(".")[0]

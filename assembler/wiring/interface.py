@@ -11,7 +11,7 @@ from assembler.errors import Problem, RecipeError, Span, near
 from assembler.graph.core import TensorType
 from assembler.graph.modes import MODES
 from assembler.recipe.notes import note, note_all
-from assembler.recipe.scope import resolve, scope_of
+from assembler.recipe.scope import resolve, vars_of
 from assembler.recipe.values import Leaf, Map, Seq, Value
 from assembler.registry import checks
 from assembler.wiring.builder import Builder
@@ -31,8 +31,7 @@ def inputs_of(tree: Map, problems: list[Problem]) -> dict[str, TensorType]:
         span = tree.key_span("inputs") if "inputs" in tree else tree.span
         note(problems, "a model needs 'inputs'", span, "for instance inputs: {image: [B, 3, 32, 32]}")
         return {}
-    variables = tree.get("vars")
-    scope = scope_of(variables if isinstance(variables, Map) else None)
+    scope = vars_of(tree)
     found = {}
     note_all(problems, _misnamed(section, "inputs"))
     for name, value in _leaves(section, "inputs"):

@@ -13,7 +13,7 @@ from assembler.recipe.document import changed as with_changes
 from assembler.recipe.expressions import parse
 from assembler.recipe.notes import in_order, note, note_all
 from assembler.recipe.paths import STEP_KEYS
-from assembler.recipe.scope import OPEN, scope_of
+from assembler.recipe.scope import OPEN, vars_of
 from assembler.recipe.steps import Step, bad_name
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice, plain
 from assembler.recipe.weights import weights_of
@@ -74,9 +74,8 @@ def _scales(model: Map, problems: list[Problem], steps: int) -> None:
 
 
 def _vars(model: Map, problems: list[Problem]) -> None:
-    section = first(model, space(model, [])).get("vars")
-    scope = scope_of(section if isinstance(section, Map) else None)
-    for name in section.keys() if isinstance(section, Map) else ():
+    scope = vars_of(first(model, space(model, [])))
+    for name in scope:
         try:
             scope[name]
         except RecipeError as error:

@@ -45,6 +45,16 @@ class Names:
             here = here.outer
         return here.inputs if here is not None else ()
 
+    def first_copy(self, pattern: str, step: Step) -> bool:
+        """Whether `step` stands in the first of the copies that a pattern is about, where the others have such a step."""
+        before, _, rest = pattern.partition("*")
+        if not step.path.startswith(f"{before}0"):
+            return False
+        wanted, here = rest.strip(".").partition(".")[0], self
+        while here.outer is not None and wanted and wanted not in here.steps:
+            here = here.outer
+        return not wanted or wanted in here.steps
+
     def hint(self, name: str, step: Step) -> str:
         """What to do where `step` reads a name that does not stand before it, or ""."""
         here: Names | None = self
@@ -57,6 +67,12 @@ class Names:
                 return f"a cycle: {' -> '.join(way)}; {carried}" if way else f"'{name}' stands after it: move it up"
             here = here.outer
         return ""
+
+
+def around(name: str, step: Step) -> str:
+    """The path of the nearest container called `name` that a step stands in; "" where there is none."""
+    parts = step.path.split(".")[:-1]
+    return ".".join(parts[: len(parts) - parts[::-1].index(name)]) if name in parts else ""
 
 
 def _round(start: str, source: str, steps: Mapping[str, Step]) -> list[str]:

@@ -179,6 +179,16 @@ def test_same_function_compares_with_changes_recipes_and_rewrites() -> None:
         measured(EXPERTS, "check: same_function")
 
 
+def test_edits_count_what_differs_between_two_graphs() -> None:
+    assert measured(MLP, "check: edits, change: {act: relu}") == 1
+    assert measured(MLP, "check: edits, change: {act: relu}, besides: act") == 0
+    assert measured(MLP, "check: edits, change: {act: relu, up.out: 8}") == 2
+    assert measured(MLP, "check: edits, change: {act: relu, up.out: 8}, besides: [up]") == 1
+    assert measured(MLP, "check: edits, change: {graph.act: null}") == 2  # the step, and what `down` reads
+    with pytest.raises(RecipeError, match="the check 'edits' needs another model"):
+        measured(MLP, "check: edits")
+
+
 def test_same_function_maps_weights() -> None:
     model = "inputs: {x: [B, 4]}\ngraph: {a: {op: linear, out: 4}, b: {op: linear, out: 4}}\n"
     own = "a.weight: a.weight, a.bias: a.bias, b.weight: b.weight, b.bias: b.bias"
@@ -265,7 +275,7 @@ def test_what_is_not_finite_holds_nothing() -> None:
 
 def test_every_check_is_listed_with_a_sentence() -> None:
     names = registry.names("check")
-    assert len(names) == 23
+    assert len(names) == 26
     assert all(registry.lookup("check", name).doc for name in names)
 
 

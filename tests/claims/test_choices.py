@@ -9,11 +9,13 @@ import pytest
 from claim_case import verdict
 
 import assembler as asm
+from assembler.errors import RecipeError
 from assembler.recipe.choices import Choice
 from assembler.recipe.document import load
 from assembler.registry import sampler
 from assembler.registry.live import LIVE
 from assembler.search import Sampler, SearchSpec
+from assembler.symbolic.recipe import Coder
 
 SPACE = """\
 kind: space
@@ -127,3 +129,68 @@ def test_a_search_that_changes_the_childs_file_is_told(tmp_path: Path) -> None:
         assert told.holds
     finally:
         del LIVE["sampler", "scribbling"]
+
+
+DIGITS = """\
+kind: space
+base:
+  vars: {dim: 8, rate: 0.001}
+  inputs: {image: [B, 1, 8, 8]}
+  graph: {flat: flatten, hidden: {op: linear, out: =dim}, act: relu, logits: {op: linear, out: 10}}
+choose:
+  vars.dim: {$oneof: [4, 16]}
+  vars.rate: {$oneof: [1e-5, 1e-2]}
+search: {data: digits, sampler: grid, train: {steps: 20, lr: =rate}}
+"""
+
+
+def among(trials: int, figure: str) -> str:
+    metric = f"metric: {{check: found, objective: validation, trials: {trials}, figure: {figure}}}"
+    return f"arms: {{a: {{}}, b: {{search.sampler: random}}}}, {metric}"
+
+
+def test_arms_search_among_choices_that_are_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSEMBLER_HOME", str(tmp_path / "home"))
+    every = found(f"{among(4, 'regret')}, seeds: 3, expect: a == 0 and b == 0", DIGITS)
+    assert every.holds and every.measures == "found"
+    made = [card for card in (tmp_path / "home").rglob("card.json")]
+    assert len(made) == 4
+    first = found(f"{among(1, 'regret')}, seeds: 3, expect: a > 0", DIGITS)
+    assert first.holds and first.arms[0].values[0] > 0.1, "a rate of 1e-5 learns nothing"
+    best, mean = (found(f"{among(4, figure)}, expect: a > 0", DIGITS).arms[0].mean for figure in ("best", "mean"))
+    assert mean < best
+    assert [card for card in (tmp_path / "home").rglob("card.json")] == made
+
+
+@pytest.mark.parametrize(
+    ("claim", "space", "message"),
+    [
+        ("check: found, objective: validation, expect: '> 0'", DIGITS, "are trained for the metric of arms alone"),
+        (f"{among(2, 'best')}, expect: a > 0", SPACE, "the choices need a space's 'search' with data"),
+        (
+            f"{among(2, 'best')}, expect: a > 0",
+            DIGITS.replace("[4, 16]", "[4, 16]}\n  vars.more: {$int: [1, 6000]").replace("dim: 8", "dim: 8, more: 1"),
+            "the claim would train every choice, and there are 24,000",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_for_a_claim_is_told(claim: str, space: str, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        found(claim, space)
+    assert message in str(caught.value)
+
+
+def test_networks_are_the_same_when_a_choice_is_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found("check: unlike_replays, most: 5, expect: == 0").holds
+    read = Coder.read
+    monkeypatch.setattr(Coder, "read", lambda self, numbers: {**read(self, numbers), "vars.dim": 0})
+    assert found("check: unlike_replays, most: 5, expect: '> 0'").holds
+
+
+def test_no_network_is_made_while_a_decision_is_open() -> None:
+    unused = SPACE.replace("{dim: 8}", "{dim: 8, unused: 1}").replace(
+        "  vars.dim:", "  vars.unused: {$int: [1, 2]}\n  vars.dim:"
+    )
+    assert found("check: open_builds, most: 3, expect: == 0", unused).holds
+    taken = SPACE.replace("choose:", "moves: [deepen]\nchoose:")
+    assert found("check: open_builds, most: 3, expect: == 0", taken).holds

@@ -8,7 +8,7 @@ import assembler as asm
 from assembler.importing import from_module
 from assembler.resources import shipped
 
-REFERENCES = sorted(name for name, file in shipped().items() if file.parent.name == "reference")
+REFERENCES = sorted([*(name for name, file in shipped().items() if file.parent.name == "reference"), "poolformer"])
 
 
 def test_there_are_reference_recipes() -> None:

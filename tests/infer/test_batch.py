@@ -14,7 +14,7 @@ from assembler.recipe.document import load, parse
 from assembler.resources import root
 from assembler.wiring.build import build
 
-RECIPES = sorted(file.stem for file in (root("recipes") / "reference").glob("*.yaml"))
+RECIPES = sorted([*(file.stem for file in (root("recipes") / "reference").glob("*.yaml")), "poolformer"])
 FEW = {"depth": 2, "depths": [2, 2], "tokens": 8, "length": 4, "count": 2}
 OWN = {"convnext_t": {"widths": [8, 16]}, "poolformer": {"widths": [8, 16]}, "resnet18": {"widths": [8, 16]}}
 OWN |= {"swin_t": {"heads": [3, 6]}, "mlp_mixer": {"tokens": 8}, "ddpm_sampler": {"count": 2}}

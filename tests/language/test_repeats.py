@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
+
 import pytest
 import torch
 
@@ -61,3 +64,42 @@ def test_an_arm_of_no_copies_is_the_input(model, count: int) -> None:
     for n in range(count):
         short = found.m.short.get_submodule(str(n))(short)
     torch.testing.assert_close(found(x), found.m.long(x) + short)
+
+
+DENSE = """
+    inputs: {x: [B, 4]}
+    graph:
+      stem: {op: linear, out: 4}
+      layer:
+        repeat: 3
+        body:
+          seen: {op: add, from: [stem, layer.*.out]}
+          out: {op: linear, out: 4}
+          both: {op: add, from: [layer.*.both, layer.*.out]}
+"""
+
+
+def test_a_copy_reads_all_copies_before_it_and_its_own_steps(graph) -> None:
+    found = graph(DENSE)
+    assert found.nodes["layer.0.seen"].sources == ("stem",)
+    assert found.nodes["layer.2.seen"].sources == ("stem", "layer.0.out", "layer.1.out")
+    assert found.nodes["layer.0.both"].sources == ("layer.0.out",)
+    assert found.nodes["layer.1.both"].sources == ("layer.0.both", "layer.0.out", "layer.1.out")
+
+
+def test_copies_before_are_found_in_a_container_too(graph) -> None:
+    inside = textwrap.indent(textwrap.dedent(DENSE).partition("graph:\n")[2], "    ")
+    found = graph(f"inputs: {{x: [B, 4]}}\ngraph:\n  stage:\n    body:\n{textwrap.indent(inside, '    ')}")
+    assert found.nodes["stage.layer.1.seen"].sources == ("stage.stem", "stage.layer.0.out")
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("[stem, layer.*.oat]", "step 'seen' reads 'layer.*.oat', and no step before it is called so"),
+        ("[layer.*.out]", "step 'seen' reads the copies before it alone, and there is none before the first"),
+    ],
+)
+def test_copies_that_are_not_before_it_are_told(graph, written: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(said)):
+        graph(DENSE.replace("[stem, layer.*.out]", written))

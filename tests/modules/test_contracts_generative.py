@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from assembler.testing import OpContract
 
@@ -22,6 +22,16 @@ class TestGaussianSample(OpContract):
 class TestGaussianKl(OpContract):
     name = "gaussian_kl"
     shapes = MAPS * 2
+
+
+class TestGaussianLogProb(OpContract):
+    name = "gaussian_log_prob"
+    shapes = MAPS * 3
+
+
+class TestStandardLogProb(OpContract):
+    name = "gaussian_log_prob"
+    shapes = TOKENS
 
 
 class TestNormalNoise(OpContract):
@@ -181,6 +191,30 @@ class TestZeroLinear(OpContract):
     name = "zero_linear"
     shapes = TOKENS
     passes_gradient = False  # as long as the weights are zero
+
+
+class TestLowRankLinear(OpContract):
+    name = "low_rank_linear"
+    args: ClassVar = {"out": 6, "rank": 2}
+    shapes = TOKENS
+
+    def build(self, seed: int = 0, device: str = "cpu") -> nn.Module:
+        return _drawn(super().build(seed, device))
+
+
+class TestKroneckerLinear(OpContract):
+    name = "kronecker_linear"
+    args: ClassVar = {"out": 6, "factor": [2, 4]}
+    shapes = TOKENS
+
+    def build(self, seed: int = 0, device: str = "cpu") -> nn.Module:
+        return _drawn(super().build(seed, device))
+
+
+def _drawn(module: nn.Module) -> nn.Module:
+    """The layer with another B than zero, with which no gradient reaches A."""
+    module.b.data.copy_(torch.linspace(-1, 1, module.b.numel()).reshape(module.b.shape))
+    return module
 
 
 class TestZeroConv2d(OpContract):

@@ -55,6 +55,21 @@ class TestAttention(OpContract):
     shapes = TOKENS
 
 
+class TestSphericalKMeans(OpContract):
+    name = "spherical_kmeans"
+    args: ClassVar = {"clusters": 3}
+    shapes = TOKENS
+
+    def run(self, module: torch.nn.Module, *xs: torch.Tensor) -> torch.Tensor:
+        scores, commitment, _ = module(*xs)  # the centroids are of no sample
+        return torch.cat([scores.flatten(1), commitment[:, None]], 1)
+
+
+class TestSphericalKMeansOfHeads(TestSphericalKMeans):
+    args: ClassVar = {"clusters": 3, "decay": 0.9}
+    shapes = ((3, 2, 5, 4),)
+
+
 class TestCausalAttentionOfMaps(OpContract):
     name = "attention"
     args: ClassVar = {"num_heads": 3, "head_dim": 5, "causal": True, "qkv_bias": False, "out": 6, "dropout": 0.1}
@@ -248,6 +263,11 @@ class TestSeparableConv(OpContract):
 
 class TestSqueezeExcite(OpContract):
     name = "squeeze_excite"
+    shapes = MAPS
+
+
+class TestEfficientChannelAttention(OpContract):
+    name = "efficient_channel_attention"
     shapes = MAPS
 
 

@@ -63,6 +63,7 @@ CASES = [
     ("permute", {"dims": (0, 1)}, [TOKENS], "dims is [0, 1], but it needs each axis of [2, 15, 8] once: 0 to 2"),
     ("global_avg_pool", {}, [FLAT], "global_avg_pool needs tokens [B, N, D] or maps [B, C, H, W], got [2, 8]"),
     ("global_max_pool", {}, [FLAT], "global_max_pool needs tokens [B, N, D] or maps [B, C, H, W], got [2, 8]"),
+    ("efficient_channel_attention", {"kernel_size": 4}, [MAPS], "kernel_size is 4, but a channel has as many neigh"),
     ("squeeze_excite", {"ratio": 0.1}, [MAPS], "ratio 0.1 of 8 channels leaves no hidden layer"),
 ]
 

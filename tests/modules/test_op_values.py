@@ -24,6 +24,8 @@ def test_weighted_sum_follows_its_weights(built):
     op = built("weighted_sum", a, b)
     op.load_state_dict({"weight": torch.tensor([2.0, -1.0])})
     torch.testing.assert_close(op(a, b), 2 * a - b)
+    assert torch.equal(built("weighted_sum", a, b, start="last")(a, b), b)
+    assert torch.equal(built("weighted_sum", a, b, start="sum")(a, b), a + b)
 
 
 def test_mlps(built):
@@ -161,6 +163,16 @@ def test_conv_blocks(built):
     squeeze = built("squeeze_excite", x)
     gate = squeeze(x) / x
     torch.testing.assert_close(gate, gate[:, :, :1, :1].expand_as(gate))
+
+
+def test_efficient_channel_attention_gates_by_the_neighbours_among_the_channels(built):
+    sizes = {8: 3, 64: 3, 128: 5, 1024: 5, 2048: 7}
+    assert {c: built("efficient_channel_attention", torch.ones(1, c, 1, 1)).conv.weight.numel() for c in sizes} == sizes
+    x = torch.randn(2, 8, 6, 6)
+    block = built("efficient_channel_attention", x, kernel_size=5)
+    row = F.pad(x.mean((2, 3)), (2, 2)).unfold(1, 5, 1)
+    gate = torch.sigmoid(row @ block.conv.weight.flatten())
+    torch.testing.assert_close(block(x), x * gate[:, :, None, None])
 
 
 def test_inverted_residual_adds_its_input_where_the_shape_stays(built):

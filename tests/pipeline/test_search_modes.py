@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from assembler.assemble.store import Store
 from assembler.errors import AssemblerError, RecipeError
 from assembler.graph.text import from_text
 from assembler.infer.cost import total
-from assembler.recipe.document import Document, load
+from assembler.recipe.document import Document, load, parse
 from assembler.recipe.values import plain
 
 QUICK = (
@@ -199,3 +200,45 @@ def test_what_is_missing_is_said(pairs: tuple[tuple[str, str], ...], more: str, 
         run_tiny(home=places / "home", source=load(written(places, BOUNDED + more, *pairs), QUICK))
     assert said in str(caught.value) and caught.value.exit_code == 2
     assert not (places / "home" / "parts").exists()
+
+
+CHOSEN = """\
+kind: space
+base:
+  vars: {dim: 8, rate: 0.001}
+  inputs: {image: [B, 1, 8, 8]}
+  graph: {flat: flatten, hidden: {op: linear, out: =dim}, act: relu, logits: {op: linear, out: 10}}
+choose: {vars.rate: {$oneof: [1e-5, 1e-2]}}
+search: {data: digits, sampler: grid, trials: 2, train: {steps: 4, lr: =rate * dim / 8}}
+"""
+
+
+def trained_with(places: Path, *changes: tuple[str, str]) -> list[float]:
+    text = CHOSEN
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    asm.search(parse(text, "chosen.yaml"))
+    cards = [json.loads(card.read_text()) for card in (places / "home").rglob("card.json")]
+    return sorted(card["inputs"]["train"]["lr"] for card in cards if "train" in card["inputs"])
+
+
+def test_training_settings_are_chosen_with_the_architecture(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSEMBLER_HOME", str(places / "home"))
+    assert trained_with(places) == [1e-5, 1e-2], "one graph, two candidates"
+    assert trained_with(places, ("trials: 2", "trials: 2, mode: inherit")) == [1e-5, 1e-2, 1e-2], "the first has no parent"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("=rate *", "=rat *", "did you mean 'rate'?"),
+        ("1e-2]", "-1]", "'lr' must be"),
+        ("=rate * dim / 8", "='a'", "'lr' of 'train"),
+        ("trials: 2", "trials: 2, mode: supernet", "a choice is still open here"),
+    ],
+)
+def test_wrong_chosen_settings_are_told(old: str, new: str, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        asm.search(parse(CHOSEN.replace(old, new), "chosen.yaml"))
+    assert message in str(caught.value)

@@ -56,6 +56,19 @@ def test_extends_merges_by_name_and_null_deletes(folder: Path) -> None:
     assert load(own).name == "base"
 
 
+def test_scales_are_of_the_recipe_as_it_stands(folder: Path) -> None:
+    """They need not fit a model that was changed otherwise."""
+    text = "vars: {w: [4, 8], n: [1, 2]}\nscales: {deep: {n: [3, 3]}}\ninputs: {x: [B, 4]}\n"
+    text += "graph: {fc: {for: {o: =w, k: =n}, body: {fc: {op: linear, out: =o, repeat: =k}}}}\noutputs: {logits: fc}\n"
+    file = write(folder, "listed", text)
+    assert not check(load(file, ["vars.w=[4]", "vars.n=[1]"], strict=False))
+    assert not check(load(f"{file}@deep", ["vars.w=[4, 2]"], strict=False))
+    broken = write(folder, "broken", text.replace("[3, 3]", "[3]"))
+    assert "the lists of 'for' differ in length" in check(load(broken, strict=False))[0].message
+    run = "kind: run\nmodel: listed.yaml\nset: {vars.w: [4], vars.n: [1]}\ndata: digits\nphases: {train: {}}\n"
+    assert not check(load(write(folder, "about", run), strict=False))
+
+
 def test_extends_a_scale_and_then_its_own(folder: Path) -> None:
     own = write(folder, "own", "extends: base.yaml@big\nscales: {tiny: {dim: 2}}\n")
     assert outs(own) == [("linear", 32), ("gelu", None), ("gelu", None)]
@@ -200,3 +213,12 @@ def test_a_broken_recipe_is_refused_in_words_and_soon(name: str, seed: int) -> N
         except AssemblerError as error:
             assert error.problems, tree
         assert time.process_time() - start < 2, tree
+
+
+def test_one_choice_of_a_space_is_changed_by_its_path(tmp_path: Path) -> None:
+    text = "kind: space\nbase: {vars: {dim: 4}, inputs: {x: [B, 3]}, graph: {up: {op: linear, out: =dim}, act: relu}}\n"
+    (tmp_path / "s.yaml").write_text(f"{text}choose: {{vars.dim: {{$oneof: [4, 8]}}, act: {{$oneof: [relu, gelu]}}}}\n")
+    found = load(str(tmp_path / "s.yaml"), ["choose.vars.dim={$oneof: [2, 4, 8]}", "choose.act=null"])
+    assert [d.name for d in found.space.decisions] == ["vars.dim"] and found.space.size == 3
+    with pytest.raises(RecipeError, match="'vars' has no 'dym'"):
+        load(str(tmp_path / "s.yaml"), ["choose.vars.dym={$oneof: [2, 4]}"])

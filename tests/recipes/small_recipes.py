@@ -14,7 +14,7 @@ from assembler.graph.structure import flatten
 from assembler.recipe.document import load
 from assembler.resources import root
 
-RECIPES = sorted(file.stem for file in (root("recipes") / "reference").glob("*.yaml"))
+RECIPES = sorted([*(file.stem for file in (root("recipes") / "reference").glob("*.yaml")), "poolformer"])
 # fmt: off
 SMALL: dict[str, Any] = {
     "vocab": 61, "words": 61, "tokens": 12, "length": 6, "context": 32, "classes": 5, "size": 32, "depth": 2, "dim": 24,

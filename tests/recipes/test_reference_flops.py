@@ -17,7 +17,7 @@ from assembler.infer.shape import shapes
 
 LESS = {"ddpm_sampler": ("vars.count=2",), "mamba": ("vars.tokens=16",)}
 """Loops that are run one turn after another: fewer turns."""
-REFERENCES = sorted(name for name, file in resources.shipped().items() if file.parent.name == "reference")
+REFERENCES = sorted([*(n for n, f in resources.shipped().items() if f.parent.name == "reference"), "poolformer"])
 
 
 def counted(recipe: str, *changes: str, device: str) -> tuple[asm.Graph, int, int]:

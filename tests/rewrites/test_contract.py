@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
+import torch
 
 from assembler import registry
 from assembler.graph.core import Graph
 from assembler.rewrites.core import Rewrite, Types, Weights
+from assembler.rewrites.drive import rewritten
+from assembler.rewrites.spec import Order
 from assembler.testing import RewriteContract
 
 HEAD = 'graph "m" (%x: float32[2, 4, 6, 6]) {\n'
@@ -133,6 +136,37 @@ class TestMergeExperts(RewriteContract):
 }
 """
     )
+
+
+class TestAdapt(Contract):
+    name = "adapt"
+    options: ClassVar = {"args": {"rank": 2}}
+
+
+class TestAdaptByKroneckerProducts(Contract):
+    name = "adapt"
+    options: ClassVar = {"op": "kronecker_linear", "args": {"factor": [2, 4]}}
+    at = "fc*"
+
+
+ADAPTED = """\
+graph "m" (%x: float32[2, 3, 4]) {
+  %q.base = linear(input=%x) {out = 6}
+  %q.adapter = low_rank_linear(x=%x) {out = 6, rank = 2, scale = 0.5}
+  %q.sum = add(%q.base, %q.adapter)
+  %act = relu(input=%q.sum)
+  %base = linear(input=%act) {bias = false, out = 6}
+  %other = kronecker_linear(x=%act) {factor = [2, 3], scale = 2.0}
+  %plain = linear(input=%act) {bias = false, out = 6}
+  %y = add(%base, %other, %plain)
+  return y = %y
+}
+"""
+
+
+class TestMergeAdapters(RewriteContract):
+    name = "merge_adapters"
+    graph = ADAPTED
 
 
 class TestUnblend(RewriteContract):
@@ -277,3 +311,21 @@ graph "m" (%x: float32[2, 4]) {
 
 class TestNarrow(Contract):
     name = "narrow"
+
+
+class TestResample(RewriteContract):
+    """It changes no step, so of the contract what is about the graph stays out; `test_resample.py` has the weights."""
+
+    name = "resample"
+    options: ClassVar = {"by": "fresh"}
+    graph = NET
+    at = "fc1"
+
+    def order(self) -> Order:
+        found = super().order()
+        values = {"act3": torch.rand(8, 16) - 0.5}
+        return replace(found, rewrite=found.rewrite.informed(lambda path, axis=-1: values[path]))
+
+    def test_gives_a_sound_graph_and_leaves_the_given_one(self) -> None:
+        made, _ = rewritten(self.before(), self.order().rewrite, self.module().state_dict(), self.at)
+        assert made == self.before()

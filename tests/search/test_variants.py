@@ -113,7 +113,7 @@ WRITTEN = {
     "shared": SHARED,
     "chain": CHAIN,
 }
-SHIPPED = ("nas_bench_201", "nas_bench_101", "deep_architect", "mobilenet_v3", "stage_mixers", "language_model")
+SHIPPED = ("nas_bench_201", "nas_bench_101", "deep_architect_cnn", "mobilenet_v3", "stage_mixers", "language_model")
 
 
 def built(document: Document, choice: Choice) -> tuple[Graph | None, str]:

@@ -24,7 +24,7 @@ SIZES = {
     "darts": (1 * 3 * 6 * 10 * 7**8) ** 2,
     "mobilenet_v3": PER_STAGE**5,
     "metaformer_mixers": 5**4 * 3,
-    "deep_architect": (3 * 2 * 2 * 2 * 3) ** 3,
+    "deep_architect_cnn": (3 * 2 * 2 * 2 * 3) ** 3,
     "language_model": 3 * 2 * 2 * PER_LAYERS,
     "elastic_vit": 3 * (4**12 + 4**13 + 4**14),
 }
@@ -34,7 +34,7 @@ SMALL = {
     "darts": ("vars.channels=4", "inputs.image=[B, 3, 8, 8]"),
     "mobilenet_v3": ("vars.size=32", "vars.width=0.5", "vars.classes=4"),
     "metaformer_mixers": ("vars.size=64", "vars.widths=[8, 8, 16, 16]", "vars.depths=[1, 1, 1, 1]", "vars.classes=4"),
-    "deep_architect": ("inputs.image=[B, 3, 8, 8]",),
+    "deep_architect_cnn": ("inputs.image=[B, 3, 8, 8]",),
     "language_model": ("vars.tokens=6",),
     "elastic_vit": ("vars.size=32", "vars.classes=4"),
 }

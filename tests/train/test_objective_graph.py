@@ -52,6 +52,18 @@ def test_a_value_by_itself_is_a_term() -> None:
     assert torch.allclose(total, by_hand)
 
 
+def test_steps_with_bodies_call_what_they_read_by_names_of_their_own() -> None:
+    slope = {"op": "gradient", "by": ["x"], "from": {"x": "stage.1"}, "body": {"sine": {"op": "sin", "from": "x"}}}
+    inner = {"longer": {"op": "mul", "from": ["sum", "rate"]}, "plus": {"op": "add", "from": ["longer", "n"]}}
+    loop = {"op": "loop", "times": 2, "index": "n", "carry": ["sum"], "from": {"sum": "slope"}, "body": inner}
+    graph = {"slope": slope, "grown": {**loop, "outputs": {"sum": "plus"}}}
+    objective = Objective.from_spec({"graph": graph, "terms": [{"value": "grown"}]})
+    assert objective.needs == {"stage.1", "rate"}
+    x, rate = torch.randn(4, 3), torch.rand(4, 3)
+    total, _ = objective({"stage.1": x, "rate": rate})
+    assert torch.allclose(total, (x.cos() * rate * rate + 1).mean())
+
+
 def test_the_last_batch_may_be_smaller() -> None:
     objective = Objective.from_spec([TASK, {"loss": "kl", "value": "logits", "target": "teacher.logits"}])
     for size in (8, 3):

@@ -70,9 +70,75 @@ class TestRetrievalInRepositories(DatasetContract):
     args: ClassVar = {"train": 40, "validation": 20, "test": 20, "repositories": 4, "vocabulary": 20}
 
 
+class TestLaggedSeries(DatasetContract):
+    name = "lagged_series"
+    args: ClassVar = {"train": 40, "validation": 20, "test": 20}
+
+
+class TestAssociativeRecall(DatasetContract):
+    name = "associative_recall"
+    args: ClassVar = {"train": 40, "validation": 20, "test": 20}
+
+
 class TestChains(DatasetContract):
     name = "chains"
     args: ClassVar = {"train": 40, "validation": 20, "test": 20, "masked": 0.25, "labelled": 10}
+
+
+class TestRepeats(DatasetContract):
+    name = "repeats"
+    args: ClassVar = {"train": 40, "validation": 20, "test": 20, "length": 12, "words": 16, "period": [3, 6]}
+
+
+def test_what_is_said_again_is_what_was_said() -> None:
+    train = load({"name": "repeats", **TestRepeats.args}).train.fields
+    for tokens, after, repeated in zip(train["tokens"], train["next"], train["repeated"], strict=True):
+        period = int((repeated == 0).sum())
+        assert 3 <= period <= 6 and len(set(tokens[:period].tolist())) == period
+        assert torch.equal(tokens[period:], tokens[:-period]) and torch.equal(tokens[1:], after[:-1])
+
+
+def test_a_period_longer_than_there_are_words_is_told() -> None:
+    with pytest.raises(InputError, match="repeats need a period from 1 to 4, the words, not from 6 to 6"):
+        load({"name": "repeats", "length": 12, "words": 4})
+
+
+class TestSubset(DatasetContract):
+    name = "subset"
+    args: ClassVar = {"of": {"name": "digits"}, "classes": [3, 9], "train": 8}
+
+
+class TestZip(DatasetContract):
+    name = "zip"
+    args: ClassVar = {
+        "first": {"name": "subset", "of": {"name": "digits"}, "classes": [0, 1]},
+        "more": {"subject": {"name": "subset", "of": {"name": "digits"}, "classes": [9], "train": 8}},
+    }
+
+
+def test_data_beside_others_is_on_their_scale_and_gone_through_again() -> None:
+    data = load({"name": "zip", **TestZip.args})
+    first, subject = (load(spec) for spec in (TestZip.args["first"], TestZip.args["more"]["subject"]))
+    image, shown = data.train.fields["image"], data.train.fields["subject_image"]
+    assert torch.equal(image, first.train.fields["image"]) and torch.equal(shown[:8], shown[8:16])
+    own = subject.train.fields["image"]
+    assert torch.allclose((shown[:8] - shown[:8].mean()) / shown[:8].std(), (own - own.mean()) / own.std(), atol=1e-5)
+    assert set(data.train.fields["subject_label"].tolist()) == {9}
+    assert abs(float(shown[:8].std()) - float(own.std())) > 1e-3
+
+
+def test_a_class_that_is_not_there_and_one_name_for_two_fields_are_told() -> None:
+    with pytest.raises(InputError, match="there is no sample of class 11"):
+        load({"name": "subset", "of": {"name": "digits"}, "classes": [1, 11]})
+    with pytest.raises(InputError, match="two fields of zip are called 'a_b_image'"):
+        part = {"name": "digits"}
+        load(
+            {
+                "name": "zip",
+                "first": part,
+                "more": {"a": {"name": "zip", "first": part, "more": {"b": part}}, "a_b": part},
+            }
+        )
 
 
 def test_the_contract_finds_data_that_is_drawn_anew(own: Callable[..., dict[str, str]]) -> None:

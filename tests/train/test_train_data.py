@@ -15,6 +15,7 @@ import torch
 from assembler.errors import InputError
 from assembler.graph.core import TensorType
 from assembler.train.data import fingerprint, load, load_test
+from assembler.train.data.core import source_of
 from assembler.train.data.idx import read_idx
 from assembler.train.data.split import stratified
 
@@ -304,7 +305,28 @@ def test_stratified_choice_is_exact_fair_and_frozen():
     assert stratified(np.zeros(9, int), 3, seed=0)[1].tolist() == [1, 2, 7]
 
 
+def test_blobs_have_a_run_of_stronger_channels_if_wanted():
+    spec = {"name": "blobs", "train": 40, "channels": 6, "size": 3, "gain": 9.0, "run": 2}
+    plain, strong = (source_of({**spec, "gain": gain}).test()["image"] for gain in (1.0, 9.0))
+    factor = np.round(strong / plain)[:, :, 0, 0]
+    assert {*factor.flatten()} == {1.0, 9.0} and (factor == 9.0).sum(1).tolist() == [2] * len(plain)
+    starts = (factor == 9.0).argmax(1)
+    assert {*starts} == {0, 1, 2, 3, 4} and (factor[np.arange(len(plain)), starts + 1] == 9.0).all()
+    with pytest.raises(InputError, match="a run of 7 channels of 6"):
+        source_of({**spec, "run": 7})
+
+
 def test_blobs_are_generated_from_their_arguments_alone():
     spec = {"name": "blobs", "train": 12, "classes": 4, "channels": 2, "size": 3}
     assert load(spec).inputs["image"].shape == (2, 2, 3, 3) and load(spec).classes == 4
     assert fingerprint(spec) != fingerprint({**spec, "seed": 1})
+
+
+def test_points_of_a_mixture_lie_where_its_density_says():
+    spec = {"name": "gaussian_mixture", "components": 2, "radius": 3.0, "noise": 0.1, "shares": [3, 1], "train": 400}
+    placed, scaled = (load({**spec, "standardise": kept}).train.fields for kept in (False, True))
+    assert torch.bincount(placed["label"]).tolist() == [300, 100]
+    assert torch.allclose(placed["point"][placed["label"] == 0].mean(0), torch.tensor([3.0, 0.0]), atol=0.02)
+    assert scaled["point"].mean(0).abs().max() < 1e-5 and scaled["point"].std(0).sub(1).abs().max() < 0.01
+    with pytest.raises(InputError, match="3 components need as many shares above 0, not \\[3, 1\\]"):
+        load({**spec, "components": 3})

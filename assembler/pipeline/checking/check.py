@@ -8,6 +8,7 @@ from assembler.errors import Problem
 from assembler.recipe.choices import space
 from assembler.recipe.document import Document
 from assembler.recipe.notes import in_order, note_all
+from assembler.recipe.scope import vars_of
 from assembler.recipe.values import Leaf, Map, plain
 from assembler.wiring.lint import lint
 
@@ -52,7 +53,7 @@ def check(document: Document) -> list[Problem]:
     elif "search" in tree:
         from assembler.pipeline.checking.run import search_problems
 
-        note_all(problems, search_problems(tree.get("search"), space(document.model, [])))
+        note_all(problems, search_problems(tree.get("search"), space(document.model, []), vars_of(document.default)))
     if "where" in document.model or "moves" in document.model:
         note_all(problems, _space(document))
     if "claims" in tree:

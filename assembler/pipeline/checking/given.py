@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from assembler import registry
 from assembler.errors import AssemblerError, Problem, RecipeError, Span, near
+from assembler.recipe.scope import Scope, settled
 from assembler.recipe.values import Leaf, Map, Value, plain
 from assembler.registry import Entry, checks
 
@@ -43,10 +44,16 @@ def arguments(entry: Entry, value: Map, span: Span | None, beside: tuple[str, ..
         yield replace(p, hint=other) if other else p
 
 
-def training(value: Value | None) -> Iterator[Problem]:
-    """What is wrong with a `train:` section."""
+def training(value: Value | None, names: Scope | None = None) -> Iterator[Problem]:
+    """What is wrong with a `train:` section; of a search, whose expressions read vars, with these `names`."""
     if value is None:
         return
+    if names is not None:
+        try:
+            value = settled(value, names)
+        except RecipeError as error:
+            yield from error.problems
+            return
     if not isinstance(value, Map):
         yield Problem("'train' must be a mapping", value.span, hint="for instance {epochs: 10, lr: 1e-3}")
         return

@@ -18,6 +18,7 @@ from assembler.pipeline.checking.scene import Scene
 from assembler.recipe.choices import Space, space
 from assembler.recipe.document import Document, beside, changed, entries
 from assembler.recipe.expressions import evaluate, parse
+from assembler.recipe.scope import Scope, vars_of
 from assembler.recipe.values import Leaf, Map, Seq, Value, plain
 from assembler.registry import checks
 from assembler.train.terms import metrics
@@ -38,8 +39,8 @@ _TAKEN = ("assembled", "host", "slot", "test", "end_to_end_total", "end_to_end_t
 """What runs, objectives and tables call things of their own: no phase can have the name."""
 
 
-def search_problems(value: Value, decisions: Space) -> Iterator[Problem]:
-    """What is wrong with a space's `search:` section."""
+def search_problems(value: Value, decisions: Space, names: Scope) -> Iterator[Problem]:
+    """What is wrong with a space's `search:` section; `names` are the vars of its first candidate."""
     if not isinstance(value, Map):
         yield Problem("'search' must be a mapping", value.span, hint="for instance {data: digits, trials: 20}")
         return
@@ -49,7 +50,7 @@ def search_problems(value: Value, decisions: Space) -> Iterator[Problem]:
     if "data" in value:
         yield from registered("dataset", value.get("data"), "name")
     yield from asked(value, decisions)
-    yield from training(value.get("train"))
+    yield from training(value.get("train"), names)
     if any(key in value for key in ("mode", "screen", "prune", "supernet", "objectives")):
         yield from cheaper(value)
     budget = value.get("budget")
@@ -175,7 +176,7 @@ class RunCheck:
         yield from self.order(name, kind, plain(body.get("mode", Leaf("parts"))), span)
         scene = self.scene(kind, body)
         options: dict[str, Callable[[Value], Iterator[Problem]]] = {
-            "train": training,
+            "train": lambda v: training(v, vars_of(self.model) if kind == "search" else None),
             "grow": training,
             "nested": training,
             "objective": lambda v: objective(v, scene),
@@ -203,6 +204,9 @@ class RunCheck:
         if kind in ("rewrite", "splice") or not {"set", "model", "blocks"}.isdisjoint(body.keys()):
             self.changed.add(name)
         if "set" in body and "model" not in body:
+            self.graphs[name] = scene.graph
+        elif kind == "tune" and plain(body.get("of", Leaf(""))) in self.changed:
+            self.changed.add(name)
             self.graphs[name] = scene.graph
         if kind == "incubate" and body.get("host", Leaf("meta")) in [Leaf(name) for name in self.changed]:
             self.changed.add("host")
@@ -307,7 +311,8 @@ class RunCheck:
         """What an objective in a phase of that kind, with these options, may read."""
         sections = [s for s in (self.tree.get("train"), body.get("train")) if isinstance(s, Map)]
         averaged = any(plain(s.get("ema", Leaf(None))) for s in sections)
-        graph = self._graph(body) if self.sound else None
+        goes_on = kind == "tune" and "set" not in body
+        graph = (self._written(body) if goes_on else self._graph(body)) if self.sound else None
         return Scene(graph, tuple(self.models), frozenset(self.changed), kind, averaged, self.graphs)
 
     def _graph(self, body: Map) -> Graph | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from assembler.assemble.product import Product
 from assembler.assemble.task import Task, closure, module_code, task
+from assembler.checks.openings import Score
 from assembler.graph.core import Graph
 from assembler.graph.text import from_text
 from assembler.infer.cost import total
@@ -16,6 +17,7 @@ from assembler.pipeline.claims import spec
 from assembler.pipeline.claims.exact import Number, measured
 from assembler.pipeline.claims.runs import Workshop, failed, model_name, trained
 from assembler.pipeline.claims.spec import COSTS, Claim, Measure
+from assembler.pipeline.claims.worth import worth
 from assembler.pipeline.code import code_of
 from assembler.pipeline.spending import counted
 from assembler.pipeline.state import Run
@@ -74,6 +76,9 @@ def compare(document: Document, claim: Claim, shop: Workshop) -> Compared:
     documents = {name: spec.at(document, claim, changes) for name, changes in claim.arms}
     if not trains(claim):
         return _built(documents, claim)
+    if isinstance(claim.metric, Measure) and claim.metric.trained:
+        shop.tell(f"{claim.name}: training")
+        return _built(documents, claim, {name: worth(one, shop) for name, one in documents.items()})
     specs = shop.specs(documents, claim.seeds or (() if "seeds" in document.tree else SEEDS))
     if claim.budget == "flops" and len(specs) > 1:
         specs = shop.equal(specs, claim.model)
@@ -93,7 +98,7 @@ def compare(document: Document, claim: Claim, shop: Workshop) -> Compared:
 def trains(claim: Claim) -> bool:
     """Whether the metric of a claim's arms is one of trained models."""
     if isinstance(claim.metric, Measure):
-        return bool(claim.model)
+        return bool(claim.model) or claim.metric.trained
     return claim.metric not in COSTS[:2]
 
 
@@ -108,14 +113,15 @@ def _name(claim: Claim, state: Run | None = None) -> str:
     return f"{claim.metric['split']}.{said}"
 
 
-def _built(documents: Mapping[str, Document], claim: Claim) -> Compared:
-    """The arms of a metric that needs no training."""
+def _built(documents: Mapping[str, Document], claim: Claim, worths: Mapping[str, Score] | None = None) -> Compared:
+    """The arms of a metric that needs no training, or none but that of choices, which are worth so much."""
     graphs = {name: build(one.default, name=name) for name, one in documents.items()}
     seeds = claim.seeds or (0,)
     values = {}
     for name, one in documents.items():
         if isinstance(claim.metric, Measure):
-            found = [measured(one, claim.metric, seed) for seed in seeds]
+            known = worths[name] if worths else None
+            found = [measured(one, claim.metric, seed, worth=known) for seed in seeds]
             values[name] = tuple(_number(n) for n in found)
         else:
             seeds = seeds[:1]

@@ -14,6 +14,7 @@ from assembler.pipeline.claims.check_measure import Around, measure
 from assembler.pipeline.claims.check_models import Check, Models
 from assembler.pipeline.claims.spec import ARMS, COMMON, EXACT, TRAINING
 from assembler.recipe.document import Document
+from assembler.recipe.scope import vars_of
 from assembler.recipe.values import Leaf, Map, Value, plain
 from assembler.registry import checks
 
@@ -128,7 +129,7 @@ class _Claim:
             return
         if not _is_comparison(found.tree):
             yield Problem("an expectation is a comparison", value.span, hint='for instance expect: "<= 1e-5"')
-        known = [*own, *spec.scope(self.document)]
+        known = [*own, *vars_of(self.document.default)]
         for name in sorted(found.names - {*known}):
             hint = near(name, known) or f"it may read {', '.join(own)} and the recipe's vars"
             yield Problem(f"the expectation reads '{name}', which is nothing here", _within(value, name), hint=hint)

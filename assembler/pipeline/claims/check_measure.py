@@ -16,8 +16,9 @@ from assembler.pipeline.checking.scene import Scene
 from assembler.pipeline.claims import spec
 from assembler.pipeline.claims.check_models import Models
 from assembler.pipeline.claims.spec import SPLITS
-from assembler.recipe.choices import score, space
+from assembler.recipe.choices import TRAINED, score, space
 from assembler.recipe.document import Document, beside
+from assembler.recipe.scope import vars_of
 from assembler.recipe.values import Leaf, Map, Seq, plain
 from assembler.registry import Entry, checks
 from assembler.train.steps import draft as draft_steps
@@ -49,7 +50,7 @@ def measure(body: Map, around: Around, span: Span | None, beside: tuple[str, ...
         yield from error.at(said.span).problems
         return
     try:
-        given = spec.evaluated(body.drop(*beside), spec.scope(around.document))
+        given = spec.evaluated(body.drop(*beside), vars_of(around.document.default))
     except RecipeError as error:
         yield from error.problems
         return
@@ -62,10 +63,10 @@ def measure(body: Map, around: Around, span: Span | None, beside: tuple[str, ...
         yield from _values(entry, body, around.scene)
         yield from _paths(entry, body, around.scene.graph)
     yield from _others(entry, body, around)
-    yield from _choices(entry, given, around.document, said.span)
+    yield from _choices(entry, given, around.document, said.span, arms="expect" not in beside)
 
 
-def _choices(entry: Entry, given: Map, document: Document, span: Span | None) -> Iterator[Problem]:
+def _choices(entry: Entry, given: Map, document: Document, span: Span | None, *, arms: bool) -> Iterator[Problem]:
     """What is wrong with a check of choices: that there are none, or an objective that reads what there is not."""
     if not entry.option("choices", False):
         return
@@ -75,11 +76,26 @@ def _choices(entry: Entry, given: Map, document: Document, span: Span | None) ->
         return
     for key in entry.option("objectives", ()):
         value = given.get(key)
-        if isinstance(value, Leaf) and isinstance(value.value, str):
+        if value == Leaf(TRAINED):
+            yield from _trained(document, value.span, arms=arms)
+        elif isinstance(value, Leaf) and isinstance(value.value, str):
             try:
                 score(value.value, document.model, key)
             except RecipeError as error:
                 yield from error.at(value.span).problems
+
+
+def _trained(document: Document, span: Span | None, *, arms: bool) -> Iterator[Problem]:
+    """What is wrong with an objective that is the worth of trained choices."""
+    if not arms:
+        hint = "arms: {random: {search.sampler: random}, ...}, metric: {check: found, objective: validation}"
+        yield Problem("choices are trained for the metric of arms alone", span, hint=hint)
+        return
+    search = document.tree.get("search") if document.kind == "space" else None
+    if not isinstance(search, Map) or "data" not in search:
+        yield Problem(
+            "to be trained, the choices need a space's 'search' with data", span, hint="search: {data: digits}"
+        )
 
 
 def _setup(body: Map) -> Iterator[Problem]:

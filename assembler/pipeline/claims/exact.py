@@ -10,17 +10,18 @@ import torch
 from torch import Tensor
 
 from assembler import registry
-from assembler.checks.openings import Openings
+from assembler.checks.openings import Openings, Score
 from assembler.checks.subject import BEFORE, Setup, Subject
 from assembler.compile.lower import lower
 from assembler.errors import AssemblerError, RecipeError, StepError
 from assembler.graph.core import Graph
-from assembler.pipeline.claims.spec import Measure, evaluated, scope
+from assembler.pipeline.claims.spec import Measure, evaluated
 from assembler.pipeline.rewriting import all_applied
 from assembler.pipeline.search.candidates import Candidates
 from assembler.pipeline.weights.loading import load_into, places
 from assembler.recipe.document import Document, beside, varied
 from assembler.recipe.overrides import Change
+from assembler.recipe.scope import vars_of
 from assembler.recipe.values import Leaf, Map, marked, plain
 from assembler.rewrites.spec import orders
 from assembler.train.data.core import load, load_test
@@ -42,14 +43,17 @@ class Trained:
     state: State
 
 
-def measured(document: Document, measure: Measure, seed: int, trained: Trained | None = None) -> Number:
-    """What a check returns for the model of a recipe, as built with a seed or as trained.
+def measured(
+    document: Document, measure: Measure, seed: int, trained: Trained | None = None, *, worth: Score | None = None
+) -> Number:
+    """What a check returns for the model of a recipe, as built with a seed or as trained; `worth` is what choices are.
 
     Raises RecipeError where the check cannot be made, with what it says.
     """
     entry = registry.lookup("check", measure.check)
-    args = plain(evaluated(measure.args, scope(document)))
+    args = plain(evaluated(measure.args, vars_of(document.default)))
     subject = subject_of(document, measure, seed, trained)
+    subject = replace(subject, opened=lambda: _openings(document, worth))
     try:
         found = entry.load()(subject, **args)
     except StepError as error:
@@ -75,7 +79,7 @@ def subject_of(document: Document, measure: Measure, seed: int, trained: Trained
     )
     weights = trained.weights if trained else _begun(document, graph, seed)
     state = trained.state if trained else None
-    found = Subject(graph, seed, setup, weights, _other(document), state, lambda: _openings(document))
+    found = Subject(graph, seed, setup, weights, _other(document), state)
     if measure.after:
         found = _after(found, measure.after)
     known = {} if found.before is None else {BEFORE: found.before.graph}
@@ -93,9 +97,9 @@ def _after(model: Subject, wanted: Sequence[Any]) -> Subject:
     return replace(model, graph=graph, weights=weights, before=model, _made={})
 
 
-def _openings(document: Document) -> Openings:
+def _openings(document: Document, worth: Score | None) -> Openings:
     sampler = plain(document.tree.get("search", Map())).get("sampler", "tpe")
-    return Openings(document, sampler, lambda wanted: Candidates(document.model, document.name, wanted).cost)
+    return Openings(document, sampler, lambda wanted: Candidates(document.model, document.name, wanted).cost, worth)
 
 
 def _begun(document: Document, graph: Graph, seed: int) -> dict[str, Tensor] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,6 +56,13 @@ class Workshop:
             self.tell(f"{label}: {phase.name}" if label else phase.name)
             phase.entry.load()(state, **phase.options)
         return state
+
+    def made(self, wanted: Iterable[Task]) -> dict[Task, Product | Failure]:
+        """Products (or failures) of tasks that belong to no run, and of all that they need."""
+        tasks = list(wanted)
+        if self.on_tasks:
+            self.on_tasks(closure(tasks, lambda t: self.runner.store.get(t.key) is None))
+        return self.runner.run(tasks)
 
     def make(self, states: Sequence[Run], wanted: Sequence[Task]) -> None:
         """Make tasks of several runs together."""

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from assembler.errors import InputError, Span, near
+from assembler.recipe.choices import TRAINED
 from assembler.recipe.document import Document, entries, varied
 from assembler.recipe.expressions import Expression, parse
 from assembler.recipe.overrides import Change
-from assembler.recipe.scope import Scope, resolve, scope_of
+from assembler.recipe.scope import Scope, resolve
 from assembler.recipe.values import Leaf, Map, Seq, Value, marked, plain
 
 COMMON = ("doc", "expect", "at", "seeds", "seeds_holding", "model")
@@ -43,6 +44,11 @@ class Measure:
     precision: str = "float64"
     steps: Map = field(default_factory=Map)
     after: tuple[Any, ...] = ()
+
+    @property
+    def trained(self) -> bool:
+        """Whether it searches by what choices are worth when they are trained, which all are for it."""
+        return bool(plain(self.args).get("objective") == TRAINED)
 
 
 @dataclass(frozen=True)
@@ -125,12 +131,6 @@ def expectation(text: str, span: Span | None = None) -> Expression:
     if re.match(r"=(?![=<>])", rest):
         rest = rest[1:].strip()
     return parse(f"={VALUE} {rest}" if _RELATION.match(rest) else f"={rest}", span)
-
-
-def scope(document: Document) -> Scope:
-    """The vars of the model that a recipe is about."""
-    section = document.default.get("vars")
-    return scope_of(section if isinstance(section, Map) else None)
 
 
 def evaluated(args: Map, names: Scope) -> Map:

@@ -26,6 +26,7 @@ from assembler.pipeline.claims.spec import BATCH, VALUE, Claim
 from assembler.pipeline.run import default_workers
 from assembler.recipe.document import Document, load
 from assembler.recipe.expressions import evaluate
+from assembler.recipe.scope import vars_of
 from assembler.train.device import resolve
 from assembler.wiring.build import build
 
@@ -113,7 +114,7 @@ def _exact(document: Document, claim: Claim, shop: Workshop) -> Verdict:
         values = [measured(changed, claim.measure, seed, trained(state, claim.model, seed)) for seed in seeds]
     else:
         values = [measured(changed, claim.measure, seed) for seed in seeds]
-    names = {**spec.scope(changed), BATCH: _batch(changed)}
+    names = {**vars_of(changed.default), BATCH: _batch(changed)}
     held = sum(_holds(claim, {**names, VALUE: value}) for value in values)
     name, holds = claim.measure.check, held >= (claim.holding or len(seeds))
     return Verdict(claim.name, claim.doc, claim.said, holds, name, seeds, tuple(values), held=held)
@@ -130,7 +131,7 @@ def _compared(document: Document, claim: Claim, shop: Workshop) -> Verdict:
     head = (claim.name, claim.doc, claim.said)
     if found.reasons:
         return Verdict(*head, False, found.metric, found.seeds, reason="; ".join(found.reasons))
-    names = dict(spec.scope(document))
+    names = dict(vars_of(document.default))
     in_means = _holds(claim, {**names, **{arm.name: arm.mean for arm in found.arms}})
     held = sum(
         _holds(claim, {**names, **{arm.name: arm.values[i] for arm in found.arms}}) for i in range(len(found.seeds))

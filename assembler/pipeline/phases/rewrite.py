@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from assembler.assemble.task import Task, task
 from assembler.graph.core import Graph
-from assembler.graph.text import to_text
+from assembler.graph.text import unnamed
 from assembler.pipeline.code import code_of
 from assembler.pipeline.jobs import model_of
 from assembler.pipeline.rewriting import all_applied, code
@@ -26,11 +26,13 @@ def rewrite(
     apply: list[str | dict[str, Any]],
     train: dict[str, Any] | None = None,
     objective: list[dict[str, Any]] | dict[str, Any] | None = None,
+    trained: list[str] | None = None,
 ) -> None:
     """Apply rewrites to the model `of` in order; the result is the run's model from then on, by this phase's name.
 
     `[fold_batch_norm, {rewrite: low_rank, at: head, rank: 8}]`; `of: assembled` is the model of the assemble phase.
-    Weights are carried over. With `train` or an `objective` the rewritten model is trained further.
+    Weights are carried over. With `train` or an `objective` the rewritten model is trained further, with `trained` these
+    steps of it alone.
     """
     made: dict[int, Task] = {}
     graphs: list[Graph] = []
@@ -39,7 +41,8 @@ def rewrite(
         made[seed] = _rewriting(run, seed, source, graph, apply)
         if train is not None or objective is not None:
             needs = {"host": made[seed], **run.teachers(seed, objective)}
-            made[seed] = run.training(run.phase, graph, seed, train, objective, needs)
+            more = {"trained": list(trained)} if trained else {}
+            made[seed] = run.training(run.phase, graph, seed, train, objective, needs, more)
         graphs.append(graph)
     run.becomes(made, graphs[0])
 
@@ -57,7 +60,7 @@ def _rewriting(run: Run, seed: int, source: Task, graph: Graph, apply: list[str 
     common = run.common(seed, None, None)
     return task(
         "assembler.pipeline.rewriting:rewrite_model",
-        {"graph": to_text(graph), "apply": list(apply), **common},
+        {"graph": unnamed(graph), "apply": list(apply), **common},
         {"model": source, **run.teachers(seed, None)},
         label=run.say(run.phase, seed),
         phase=run.phase,

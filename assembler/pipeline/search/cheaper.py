@@ -17,7 +17,7 @@ from assembler.pipeline.search.modes import Inherit, Trials
 from assembler.pipeline.search.pruning import Past
 from assembler.pipeline.search.scoring import Scorer
 from assembler.pipeline.search.screening import screened
-from assembler.pipeline.search.settings import Settings
+from assembler.pipeline.search.settings import Settings, filled
 from assembler.pipeline.search.supernets import OneShot, supernet_task
 from assembler.pipeline.search.trainer import Trainer
 from assembler.search.first import First
@@ -49,7 +49,9 @@ def mode_of(how: Settings, maker: Maker) -> Trials:
     if past:
         raise RecipeError("with mode: supernet no trial is trained, so that none can be pruned", path="search.prune")
     spec, candidates = SupernetSpec.from_spec(how.supernet or {}), maker.candidates
-    shared = supernet_task(candidates, spec, maker.setting(0), how.budget or {})
+    shared = supernet_task(
+        candidates, spec, maker.setting(filled(how.train or {}, maker.document.model)), how.budget or {}
+    )
     return OneShot(make, read, graph=candidates.graph, shared=shared, how=spec)
 
 

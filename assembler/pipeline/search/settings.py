@@ -9,7 +9,8 @@ from typing import Any, Literal
 from assembler.errors import InputError, Problem, RecipeError, Span
 from assembler.pipeline.checking.search import MEASURED, goal_problems, numbers
 from assembler.recipe.document import Document
-from assembler.recipe.values import Leaf, Map, plain
+from assembler.recipe.scope import resolve, vars_of
+from assembler.recipe.values import Leaf, Map, marked, plain
 from assembler.registry import Entry, checks
 from assembler.registry.live import describe
 from assembler.search.pareto import Direction
@@ -22,7 +23,8 @@ class Settings:
 
     `objectives` say what is to become of which metric or cost: `{validation: maximize, params: minimize}`. In `mode`
     "trials" every candidate is trained from the start, with "inherit" from its parent's weights, with "supernet" all
-    share weights that are trained once, as `supernet` says; "parts" is for runs, whose slots have trained parts. Only
+    share weights that are trained once, as `supernet` says; "parts" is for runs, whose slots have trained parts.
+    Expressions in `train` read the vars of the candidate: settings are chosen together with architectures. Only
     what passes the `screen` is trained, and `prune` names what ends a training early.
     """
 
@@ -97,7 +99,7 @@ def settings(document: Document, given: Mapping[str, Any], measured: Sequence[st
         problems.append(_placed(Problem(said, path=f"search.{key}"), written.get(key, Leaf(None)).span))
     if problems:
         raise RecipeError(problems)
-    FitSpec.from_spec(found.get("train") or {}, path="search.train")
+    FitSpec.from_spec(filled(found.get("train") or {}, document.default), path="search.train")
     goals = written.get("objectives")
     for name, goal in (found.get("objectives") or {}).items():
         place = goals.key_span(name) if isinstance(goals, Map) else None
@@ -105,6 +107,13 @@ def settings(document: Document, given: Mapping[str, Any], measured: Sequence[st
     if problems:
         raise RecipeError(problems)
     return Settings(**found)
+
+
+def filled(train: Mapping[str, Any], model: Map) -> dict[str, Any]:
+    """Training settings whose expressions read the vars of a model. Raises RecipeError where those are still open."""
+    found = resolve(marked(train), vars_of(model))
+    assert isinstance(found, dict)
+    return found
 
 
 def _placed(problem: Problem, span: Span | None) -> Problem:

@@ -13,7 +13,7 @@ from assembler.assemble.product import Product
 from assembler.assemble.store import Store
 from assembler.assemble.task import Task
 from assembler.pipeline.search.candidates import Candidates
-from assembler.pipeline.search.settings import Settings
+from assembler.pipeline.search.settings import Settings, filled
 from assembler.pipeline.training import Setting, training_task
 from assembler.pipeline.weights.initial import needs_of
 from assembler.pipeline.weights.loading import places
@@ -61,7 +61,7 @@ class Trainer:
     @property
     def steps(self) -> int | None:
         """The epochs of a training, if it counts by them."""
-        spec = FitSpec.from_spec(self.how.train or {})
+        spec = FitSpec.from_spec(self.training(self.candidates.space.first))
         return None if spec.steps else math.ceil(spec.epochs)
 
     def check(self) -> None:
@@ -69,6 +69,7 @@ class Trainer:
         _ = self.data
         for choice in self.candidates.space.covering():
             self.begin(choice)
+            FitSpec.from_spec(self.training(choice), path="search.train")
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -81,20 +82,38 @@ class Trainer:
         where = places(decide(self.document.model, choice), self.document.folder)
         return needs_of(self.store, self.candidates.graph(choice), where, phase=self.phase) if where else {}
 
-    def setting(self, repeat: int) -> Setting:
+    def training(self, choice: Choice) -> dict[str, Any]:
+        """How a candidate is trained: expressions read the vars of its recipe."""
+        said = self.how.train or {}
+        return filled(said, decide(self.document.model, choice)) if _reads(said) else said
+
+    def key(self, choice: Choice) -> str:
+        """What candidates share that are the same model, trained in the same way."""
+        graph = self.candidates.fingerprint(choice)
+        return f"{graph} {self.training(choice)}" if _reads(self.how.train) else graph
+
+    def setting(self, train: Mapping[str, Any], repeat: int = 0) -> Setting:
         """What candidates are trained on and how; those that repeat others have seeds of their own."""
-        return Setting(self.data, self.how.train or {}, self.how.seed + repeat, self.device, self.loss, self.metric)
+        return Setting(self.data, train, self.how.seed + repeat, self.device, self.loss, self.metric)
 
     def task(self, trial: Trial, more: Mapping[str, Task]) -> Task:
         """The training of a trial, which needs `more` than the weights that its recipe names."""
         label = " ".join(trial.labels.values())
         begin = {**self.begin(trial.choice), **self.beside, **more}
         graph = self.candidates.graph(trial.choice)
-        return training_task(graph, self.setting(trial.repeat), begin, label=label, phase=self.phase)
+        setting = self.setting(self.training(trial.choice), trial.repeat)
+        return training_task(graph, setting, begin, label=label, phase=self.phase)
 
     def read(self, trial: Trial, product: Product) -> Outcome:
         """The values of a trial."""
         return read(self.how, trial, product)
+
+
+def _reads(said: Any) -> bool:
+    """Whether there is an expression in settings."""
+    if isinstance(said, Mapping):
+        return any(map(_reads, said.values()))
+    return any(map(_reads, said)) if isinstance(said, list) else isinstance(said, str) and said.startswith("=")
 
 
 def read(how: Settings, trial: Trial, product: Product) -> Outcome:

@@ -14,7 +14,7 @@ renaming anything.
 
 from assembler.recipe.choices.decide import decide
 from assembler.recipe.choices.decision import At, Choice, Decision, Kind, Pick
-from assembler.recipe.choices.read import first, score, space
+from assembler.recipe.choices.read import TRAINED, first, score, space
 from assembler.recipe.choices.space import Space
 
-__all__ = ["At", "Choice", "Decision", "Kind", "Pick", "Space", "decide", "first", "score", "space"]
+__all__ = ["TRAINED", "At", "Choice", "Decision", "Kind", "Pick", "Space", "decide", "first", "score", "space"]

@@ -31,6 +31,9 @@ MOST_PICKS = 1_000
 Found = tuple[Decision, tuple[Any, ...]]
 """A decision and what its candidates say."""
 
+TRAINED = "validation"
+"""The objective that is what a choice is worth when it is trained."""
+
 
 def space(tree: Map, problems: list[Problem] | None = None) -> Space:
     """Every decision of a recipe tree, in order, and the constraints on them.

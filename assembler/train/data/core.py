@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,8 +82,21 @@ def load_test(spec: Mapping[str, Any]) -> Split:
     Raises InputError as `load` does.
     """
     data, statistics = _development(*_key(spec))
-    source = _source(spec)
+    source = source_of(spec)
     return _tensors(source.test(), source, statistics, "test", data.inputs)
+
+
+def standardised(spec: Mapping[str, Any], like: Mapping[str, Any], parts: Sequence[str]) -> list[Arrays]:
+    """Splits of the data as arrays, brought to the scale of the training split of `like` where that has the field.
+
+    Raises InputError as `load` does.
+    """
+    own = source_of(spec)
+    statistics = {**_development(*_key(spec))[1], **_development(*_key(like))[1]}
+    read = {"test": own.test()} if "test" in parts else {}
+    if {"train", "validation"} & {*parts}:
+        read |= dict(zip(("train", "validation"), own.development(), strict=True))
+    return [{n: _scaled(array, statistics.get(n)) for n, array in read[part].items()} for part in parts]
 
 
 def declared(spec: Mapping[str, Any], *, read: bool = False) -> Declared | None:
@@ -91,7 +104,7 @@ def declared(spec: Mapping[str, Any], *, read: bool = False) -> Declared | None:
 
     Raises InputError as `load` does.
     """
-    source = _source(spec)
+    source = source_of(spec)
     if source.declared is not None:
         return source.declared()
     if not read and not 0 < sum(_stat(file)[0] for file in source.files) <= _SMALL:
@@ -102,7 +115,7 @@ def declared(spec: Mapping[str, Any], *, read: bool = False) -> Declared | None:
 
 def licence(spec: Mapping[str, Any]) -> str:
     """The licence of the data, "" where nobody says it. Raises InputError as `load` does."""
-    return _source(spec).licence
+    return source_of(spec).licence
 
 
 def fingerprint(spec: Mapping[str, Any]) -> str:
@@ -158,20 +171,21 @@ def _returned(entry: Entry, args: Mapping[str, Any]) -> object:
         raise InputError(said, path="data", hint=f"{frame[0].filename}:{frame[0].lineno}: {frame[0].line}") from error
 
 
-def _source(spec: Mapping[str, Any]) -> Source:
+def source_of(spec: Mapping[str, Any]) -> Source:
+    """The data set that a recipe's `data:` names. Raises InputError for an unknown name or argument."""
     entry, args = _resolve(spec)
     return _call(entry, args)
 
 
 def _key(spec: Mapping[str, Any]) -> tuple[str, tuple[tuple[str, int, int], ...], bytes]:
-    source = _source(spec)
+    source = source_of(spec)
     files = tuple((str(file), *_stat(file)) for file in source.files)
     return json.dumps(dict(spec), sort_keys=True), files, source.content() if source.content else b""
 
 
 @functools.lru_cache(maxsize=4)
 def _development(spec: str, files: tuple[tuple[str, int, int], ...], content: bytes) -> tuple[Data, Statistics]:
-    source = _source(json.loads(spec))
+    source = source_of(json.loads(spec))
     train, validation = source.development()
     statistics = {name: _moments(train[name]) for name in train if _standardised(name, train[name], source)}
     first = _tensors(train, source, statistics, "train", None)
@@ -201,6 +215,10 @@ def _tensor(array: Array, moments: tuple[Array, Array] | None) -> Tensor:
         mean, deviation = (torch.from_numpy(m) for m in moments)
         return torch.from_numpy(np.array(array, np.float32)).sub_(mean).div_(deviation)
     return torch.from_numpy(np.array(array, kind_of(array).dtype))
+
+
+def _scaled(array: Array, moments: tuple[Array, Array] | None) -> Array:
+    return array if moments is None else _tensor(array, moments).numpy()
 
 
 def _standardised(name: str, array: Array, source: Source) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -10,15 +13,25 @@ from assembler.registry import loss
 
 
 @loss
-def info_nce(value: Tensor, target: Tensor, temperature: float = 0.1, symmetric: bool = True) -> Tensor:
+def info_nce(
+    value: Tensor,
+    target: Tensor,
+    temperature: float = 0.1,
+    symmetric: bool = True,
+    negatives: Literal["sum", "mean"] = "sum",
+) -> Tensor:
     """InfoNCE of two views [N, ...] of N samples, flattened to unit vectors; the others of the batch are negatives.
 
     Cross entropy of picking a sample's own view by cosine over `temperature` (van den Oord et al. 2018, eq. 4), in
     nats: log N for values that tell nothing apart. With `symmetric` the mean of both directions (CLIP, Radford et al.
-    2021, figure 3), else from value to target alone.
+    2021, figure 3), else from value to target alone. `negatives: mean` takes the mean of the others in the place of
+    their sum, so that the loss does not grow with the batch (cMIM, arXiv 2502.19642): log 2 for values that tell
+    nothing apart, 0 where there are no others. A value as its own target is pushed away from the others alone.
     """
     logits = _cosines(value, target) / temperature
     own = torch.arange(len(logits), device=logits.device)
+    if negatives == "mean" and len(logits) > 2:
+        logits = logits - math.log(len(logits) - 1) * (1 - torch.eye(len(logits)).to(logits))
     forth = functional.cross_entropy(logits, own)
     return (forth + functional.cross_entropy(logits.T, own)) / 2 if symmetric else forth
 
