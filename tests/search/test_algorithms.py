@@ -16,6 +16,7 @@ from assembler.recipe.choices import space as choices
 from assembler.recipe.document import parse
 from assembler.search import SearchSpec, make, run
 from assembler.search.moves import frozen
+from assembler.search.samplers.mcts import Mcts
 from assembler.testing.spaces import FLAT, NUMBERS, flat, numbers, slots
 from assembler.wiring.build import build
 
@@ -138,6 +139,24 @@ def test_a_tree_search_visits_the_better_branch_more_and_more() -> None:
     assert space.size == 6561
     later = [choice["stage.0"] == 1 for choice in found[100:]]
     assert sum(later) > 70
+
+
+def test_visits_of_a_tree_search_add_up() -> None:
+    space = slots(4, 3)
+    sampler = make("mcts", SearchSpec(space, seed=0))
+    assert isinstance(sampler, Mcts)
+    for step in range(40):
+        choice = sampler.ask()
+        assert choice is not None
+        sampler.tell(choice, (step % 7,))
+    nodes = [sampler._root]
+    while nodes:
+        node = nodes.pop()
+        below = sum(child.visits for child in node.below.values())
+        made = node is not sampler._root  # by a visit that ended there
+        assert node.visits == below + made or not node.below
+        nodes += node.below.values()
+    assert sampler._root.visits >= 40
 
 
 # -- wrappers ----------------------------------------------------------------------------------------------------------

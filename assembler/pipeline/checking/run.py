@@ -192,7 +192,8 @@ class RunCheck:
             "apply": lambda v: check_rewrites.rewrites(v, self._written(body)),
         }
         for key, look in options.items():
-            if key in body and entry.param(key) and body.get(key) != Leaf(None):
+            told = key in ("train", "grow", "nested") and not isinstance(body.get(key), Map)  # that it is no mapping
+            if key in body and entry.param(key) and body.get(key) != Leaf(None) and not told:
                 yield from look(body.get(key))
         if kind == "incubate":
             yield from self.host(body.get("host", Leaf("meta", span)))
