@@ -21,7 +21,7 @@ from assembler.checks.derived import Derived
 from assembler.compile.lower import lower
 from assembler.compile.model import graph_of
 from assembler.errors import AssemblerError, InputError, RecipeError, near
-from assembler.graph.core import Graph, TensorType
+from assembler.graph.core import ITEM, Graph, TensorType
 from assembler.graph.edit import prune
 from assembler.graph.modes import Mode, in_mode
 from assembler.graph.reach import computed
@@ -250,7 +250,7 @@ def _opened(graph: Graph, holes: Mapping[str, str]) -> Graph:
         return graph
     types = shapes(graph)
     moved = {i: f"given{n}" for n, i in enumerate(holes.values())}
-    nodes = {i: node.reading(moved) for i, node in graph}
+    nodes = {i: node if node.op == ITEM else node.reading(moved) for i, node in graph}  # other outputs are as they are
     inputs = (*graph.inputs, *((name, types[i]) for i, name in moved.items() if i in types))
     outputs = tuple((name, moved.get(i, i)) for name, i in graph.outputs)
     try:

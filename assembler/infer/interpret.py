@@ -41,7 +41,7 @@ class Interpreter(nn.Module):
                 self.steps[i] = self._made(i, node, lambda n: step_of(n, [types[s] for s in n.sources], lower, infer))
 
     def _made(self, i: str, node: Node, make: Callable[[Node], Any]) -> Any:
-        found = self._lender(node.owner) if node.owner else None
+        found = self._lender(node.owner) if node.owner and self._lends(node.owner) else None
         step = found[0] if found else make(node)
         if isinstance(step, nn.Module) and not node.owner:
             self.add_module(i.replace(".", "_"), step)
@@ -53,6 +53,13 @@ class Interpreter(nn.Module):
         if node.frozen and isinstance(step, nn.Module):
             step.requires_grad_(False)
         return step
+
+    def _lends(self, path: str) -> bool:
+        """Whether a step has what others can use of it: one of no weights computes by its own arguments alone."""
+        if path not in self.steps:
+            return True
+        step = self.steps[path]
+        return bool(self.graph.nodes[path].share) or (isinstance(step, nn.Module) and bool(step.state_dict()))
 
     def _lender(self, path: str) -> tuple[Any, str] | None:
         """The step that a shared path names and the parameter in it, unless it is outside of what there is."""

@@ -105,7 +105,7 @@ def _changed(tree: Map, changes: Iterable[Change], problems: list[Problem]) -> M
 
 
 def _by_path(tree: Map, change: Change) -> Change:
-    """A change of one of the choices of a space or run, `choose.vars.dim`, as one of the section: its keys are paths."""
+    """A change of one of the choices of a space or run (`choose.vars.dim`) as one of the section of paths."""
     section, dot, path = change.path.partition(".")
     kind = tree.get("kind")
     if not dot or kind is None or (plain(kind), section) not in (("space", "choose"), ("run", "space")):

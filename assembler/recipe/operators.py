@@ -63,10 +63,18 @@ def _count(values: list[Any], value: Any) -> int:
     return values.count(value)
 
 
+def _correlation(first: list[float], second: list[float]) -> float:
+    import statistics  # it takes longer to import than a recipe to read
+
+    if not isinstance(first, list) or not isinstance(second, list):
+        raise TypeError("give two lists of numbers")
+    return statistics.correlation(first, second)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": min, "max": max, "round": _round, "int": int, "float": float, "abs": abs, "len": len, "sum": _sum,
     "sqrt": math.sqrt, "log2": math.log2, "ceil": math.ceil, "floor": math.floor, "range": _range, "list": list,
-    "str": _str, "count": _count,
+    "str": _str, "count": _count, "correlation": _correlation,
 }  # fmt: skip
 BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,

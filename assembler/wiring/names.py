@@ -46,7 +46,7 @@ class Names:
         return here.inputs if here is not None else ()
 
     def first_copy(self, pattern: str, step: Step) -> bool:
-        """Whether `step` stands in the first of the copies that a pattern is about, where the others have such a step."""
+        """Whether `step` stands in the first of the copies that a pattern is about, and the others have such a step."""
         before, _, rest = pattern.partition("*")
         if not step.path.startswith(f"{before}0"):
             return False

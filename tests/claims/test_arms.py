@@ -114,6 +114,21 @@ def test_a_metric_compares_with_other_models_of_the_run(found: Any) -> None:
     assert caught.value.problems[0].hint == "did you mean 'train'?"
 
 
+def test_a_metric_reads_values_that_the_model_of_the_claim_alone_has(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("ASSEMBLER_HOME", str(tmp_path))
+    text = RUN.replace(
+        "claims:",
+        "  other: {phase: tune, of: train, set: {graph.seen: {op: softmax, from: head}, outputs.seen: seen}}\nclaims:",
+    )
+    text = text.replace("epochs: 4", "steps: 1")
+    metric = "metric: {split: test, terms: [{value: seen}]}"
+    assert run(
+        f"{ONE}, {metric}, model: other, budget: steps, seeds: 1, expect: abs(one - 1 / 3) < 1e-6", text=text
+    ).holds
+    with pytest.raises(RecipeError, match="the model has no value 'seen'"):
+        run(f"{ONE}, {metric}, model: train, expect: one == 0", text=text)
+
+
 def test_an_arm_that_diverges_does_not_hold_and_says_why(found: Any) -> None:
     verdict = found[0]["diverges"]
     assert not verdict.holds

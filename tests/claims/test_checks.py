@@ -131,6 +131,15 @@ def test_independent_changes_inputs_and_values_where_a_mask_says() -> None:
         measured(gated, "check: independent, on: a, where: s, graph: {s: {op: transpose, dim0: 0, dim1: 1, from: a}}")
 
 
+def test_what_is_changed_of_a_step_leaves_its_other_outputs_and_weights() -> None:
+    best = PAIR + "graph: {t: {op: topk, k: 2, from: a}, u: {op: take, from: [b, t.indices]}"
+    best += ", g: {op: add, from: [t, u]}}"
+    assert measured(best, "check: gradient, of: g, on: t") > 0.1
+    assert measured(best, "check: gradient, of: u, on: t") == 0
+    back = "graph: {back: {op: einsum, equation: 'bo,oi->bi', from: [up, up.weight]}}"
+    assert measured(MLP, f"check: gradient, of: back, on: up, {back}") > 1e-3
+
+
 def test_a_receptive_field_is_counted_in_elements_and_along_an_axis() -> None:
     conv = "inputs: {x: [B, 1, 9, 9]}\ngraph: {a: {op: conv2d, out: 2, kernel_size: 3, padding: 1}"
     assert measured(f"{conv}}}", "check: receptive_field") == 9

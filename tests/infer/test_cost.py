@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from infer_graphs import chain, graph, node
 from torch import Tensor, nn
@@ -142,3 +144,21 @@ def test_what_needs_its_surroundings_is_not_counted_by_steps() -> None:
     tied = Graph(g.inputs, {**g.nodes, "d": owned}, (("y", "c"), ("z", "d")))
     assert stepwise(tied, shapes(tied), lambda i: True, counting) is None
     assert train_flops(tied) > train_flops(g)
+
+
+def test_a_shared_copy_whose_step_has_no_weights_keeps_its_own_arguments_in_training_too() -> None:
+    pool, conv = node("adaptive_avg_pool2d", "x", output_size=4), node("conv2d", "pool2", out=4, kernel_size=1)
+    made = graph(
+        {
+            "pool": node("adaptive_avg_pool2d", "x", output_size=2),
+            "conv": node("conv2d", "pool", out=4, kernel_size=1),
+            "pool2": replace(pool, share=(("", "pool"),)),
+            "conv2": replace(conv, share=(("", "conv"),)),
+            "up": node("upsample", "conv", scale_factor=2),
+            "add": node("add", "up", "conv2"),
+        },
+        x=(2, 3, 8, 8),
+    )
+    forward = total(made).flops
+    assert forward == 2 * 3 * 4 * (2 * 2 + 4 * 4)
+    assert train_flops(made) == 2 * forward  # no gradient reaches the input

@@ -35,6 +35,14 @@ def test_gaussian_kl_is_that_of_torch_distributions(run):
     torch.testing.assert_close(run("gaussian_kl", mean, log_variance), wanted.sum((1, 2)))
 
 
+def test_gaussian_log_prob_is_that_of_torch_distributions(run):
+    x, mean, log_variance = torch.randn(3, 2, 3, 4).unbind()
+    wanted = torch.distributions.Normal(mean, (log_variance / 2).exp()).log_prob(x)
+    torch.testing.assert_close(run("gaussian_log_prob", x, mean, log_variance), wanted.sum((1, 2)))
+    prior = torch.distributions.Normal(0.0, 1.0).log_prob(x)
+    torch.testing.assert_close(run("gaussian_log_prob", x), prior.sum((1, 2)))
+
+
 def test_random_steps_are_in_range_and_all_there(built):
     drawn = trained(built("random_step", torch.zeros(500, 1), steps=7))(torch.zeros(500, 1))
     assert drawn.dtype == torch.int64
@@ -230,6 +238,13 @@ def test_modulate_is_one_scale_and_shift_a_feature(run):
     torch.testing.assert_close(run("modulate", tokens, shift, scale), wanted)
     wanted = maps * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
     torch.testing.assert_close(run("modulate", maps, shift, scale), wanted)
+
+
+def test_modulate_may_be_one_scale_and_shift_a_place(run):
+    tokens, shift, scale = (torch.randn(2, 6, 4) for _ in range(3))
+    torch.testing.assert_close(run("modulate", tokens, shift, scale), tokens * (1 + scale) + shift)
+    row, far = torch.randn(2, 1, 4), torch.randn(2, 1, 4)
+    torch.testing.assert_close(run("modulate", tokens, row, far), run("modulate", tokens, row[:, 0], far[:, 0]))
 
 
 # -- masks -----------------------------------------------------------------------------------------------------------

@@ -65,6 +65,16 @@ def test_a_gan_is_trained_by_turns_and_judged_by_its_task(places: Path) -> None:
     assert found.summary["result"]["metric"] == "loss" and math.isfinite(found.summary["result"]["test"])
 
 
+def test_a_model_is_tuned_by_turns_against_a_critic_that_begins_with_the_phase(places: Path) -> None:
+    tuned = GAN[GAN.index("    turns:") : GAN.index("  export:")]
+    text = GAN.replace("steps: 250", "steps: 4").replace(
+        "  export:", "  sharper:\n    phase: tune\n    of: train\n" + tuned + "  export:"
+    )
+    found = run_tiny(home=places / "home", text=text)
+    last = [row for row in found.rows("metrics.jsonl") if row.get("phase") == "sharper"][-1]
+    assert {"loss.discriminator", "loss.generator"} <= set(last)
+
+
 def key(text: str) -> str:
     """The key of the task that the run's training is."""
     spec = read(parse(text))

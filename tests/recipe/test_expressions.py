@@ -25,7 +25,7 @@ VALUES = {
     "=None": None,
     "=i or dim": 64, "=i and dim": 0, "=round(2.567, 1)": 2.6, "=round(2.5)": 2, "=int(dim*t)": 32, "=float(1)": 1.0,
     "=abs(-3)": 3, "=len(widths)": 3, "=sum(widths)": 512, "=sqrt(16)": 4.0, "=log2(8)": 3.0, "=ceil(0.1)": 1,
-    "=floor(1.9)": 1,
+    "=floor(1.9)": 1, "=round(correlation([1, 2, 3], [3, 2, 0]), 3)": -0.982,
     "=range(3)": [0, 1, 2], "=list('ab')": ["a", "b"], "=min(widths)": 64, "= dim ": 64, "=(dim\n + 1)": 65,
     "=2**63 // 2 if i else 5": 5, "=9223372036854775807": 2**63 - 1,
 }  # fmt: skip

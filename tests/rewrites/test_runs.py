@@ -157,3 +157,25 @@ def test_ls_lists_rewrites_with_their_options_and_what_they_keep() -> None:
     assert listed["widen"].endswith("; keeps the function; options factor=2.0, out=null, seed=0")
     assert listed["low_rank"].endswith("; changes the function; options rank=null, energy=null, ratio=null")
     assert listed["fold_batch_norm"].endswith("; keeps the function")
+
+
+def test_steps_that_a_rewrite_has_made_are_trained_alone() -> None:
+    """By the phase itself, and by one that goes on with its model; lint cannot know them and says nothing."""
+    begin = RUN[: RUN.index("  folded:")] + (
+        "  adapted:\n    phase: rewrite\n    of: teacher\n    apply: [{rewrite: adapt, at: head, args: {rank: 2}}]\n"
+        "    trained: [head.adapter]\n    train: {epochs: 1}\n"
+    )
+    end = "  tuned: {phase: tune, of: adapted, trained: [head.adapter], train: {epochs: 1}}\n"
+    made = []
+    for text in (begin, begin + end):
+        assert not check(parse(text + "  export: {formats: [safetensors]}\n"))
+        folder, _ = asm.run(parse(text + "  export: {formats: [safetensors]}\n"), workers=1, device="cpu")
+        made.append(read_weights(folder / "model.safetensors"))
+    first, second = made
+    assert first["head.adapter.b"].any(), "the adapter was not trained"
+    assert [key for key in first if not torch.equal(first[key], second[key])] == ["head.adapter.a", "head.adapter.b"]
+    folder, summary = asm.run(
+        parse(begin + end + "  merged: {phase: rewrite, of: tuned, apply: [merge_adapters]}\n"), workers=1, device="cpu"
+    )
+    assert summary["models"]["merged"]["params"] == summary["models"]["teacher"]["params"]
+    assert summary["models"]["merged"]["test"] == summary["models"]["tuned"]["test"]

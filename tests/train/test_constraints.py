@@ -48,7 +48,7 @@ def test_the_gradient_of_a_weight_of_unit_norm_lies_along_the_sphere() -> None:
     seen: list[float] = []
 
     def look(module: nn.Module) -> None:
-        seen.append(float((module.weight.grad * module.weight).sum(0).abs().max()))
+        seen.append(float((module.weight.grad * module.weight.detach()).sum(0).abs().max()))
 
     for given in ({"*.weight": {"name": "unit_norm", "dim": 0}}, {}):
         trained(given, look, weight_decay=0.0, optimizer="sgd", lr=1e-4)

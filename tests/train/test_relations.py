@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from assembler.train.losses.contrastive import info_nce
 from assembler.train.losses.relation import cka, relation
@@ -52,6 +53,18 @@ def test_info_nce_tells_nothing_apart_at_log_n_and_pairs_at_0() -> None:
     assert math.isclose(float(info_nce(same, same)), math.log(6), rel_tol=1e-6)
     apart = torch.eye(6)
     assert info_nce(apart, apart, temperature=0.01) < 1e-6
+
+
+def test_info_nce_of_the_mean_over_negatives_does_not_grow_with_the_batch() -> None:
+    for count in (2, 3, 30):
+        same = torch.ones(count, 4)
+        assert math.isclose(float(info_nce(same, same, negatives="mean")), math.log(2), rel_tol=1e-6)
+    a, b = torch.randn(5, 8, dtype=torch.float64), torch.randn(5, 8, dtype=torch.float64)
+    scores = (functional.normalize(a, dim=1) @ functional.normalize(b, dim=1).T / 0.5).exp()
+    others = (scores.sum(1) - scores.diagonal()) / 4
+    wanted = -(scores.diagonal() / (scores.diagonal() + others)).log().mean()
+    torch.testing.assert_close(info_nce(a, b, 0.5, symmetric=False, negatives="mean"), wanted)
+    assert info_nce(a[:1], b[:1], negatives="mean") == 0
 
 
 def test_info_nce_is_symmetric_only_if_asked_for() -> None:

@@ -181,7 +181,8 @@ class RunCheck:
             "nested": training,
             "objective": lambda v: objective(v, scene),
             "turns": lambda v: turns(v, scene, beside="objective" in body),
-            "trained": lambda v: paths(v, scene, "trained"),
+            # What a rewrite makes is not known without torch.
+            "trained": lambda v: paths(v, replace(scene, graph=None) if kind == "rewrite" else scene, "trained"),
             "budget": lambda v: self.budget(v, plain(body.get("mode", Leaf("parts")))),
             "model": lambda v: self.other(name, v, body.get("set")),
             "set": lambda v: iter(()) if "model" in body else self.set(v),

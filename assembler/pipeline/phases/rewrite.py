@@ -31,8 +31,8 @@ def rewrite(
     """Apply rewrites to the model `of` in order; the result is the run's model from then on, by this phase's name.
 
     `[fold_batch_norm, {rewrite: low_rank, at: head, rank: 8}]`; `of: assembled` is the model of the assemble phase.
-    Weights are carried over. With `train` or an `objective` the rewritten model is trained further, with `trained` these
-    steps of it alone.
+    Weights are carried over. With `train` or an `objective` the rewritten model is trained further, with `trained`
+    these steps of it alone.
     """
     made: dict[int, Task] = {}
     graphs: list[Graph] = []

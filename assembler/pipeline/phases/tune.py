@@ -23,12 +23,14 @@ def tune(
     grow: dict[str, Any] | None = None,
     train: dict[str, Any] | None = None,
     objective: list[dict[str, Any]] | dict[str, Any] | None = None,
+    turns: list[dict[str, Any]] | None = None,
     trained: list[str] | None = None,
 ) -> None:
     """Train the model `of` further; the result is the run's model from then on, by this phase's name.
 
-    `trained` are the steps that are trained, all by default; the others keep their weights. The model `of` stays as it
-    is, so that several phases may start from one, and `merge` may bring them together. With `set`, be it {}, it is the
+    `turns` stand in the place of an objective, as in a phase `train`. `trained` are the steps that are trained, all by
+    default; the others keep their weights. The model `of` stays as it is, so that several phases may start from one,
+    and `merge` may bring them together. With `set`, be it {}, it is the
     run's own model with these changes that begins with the weights of `of`: another head, fewer layers. What `of` has
     not begins afresh, or where sizes differ with the nearest to it; with `start: copies` more copies of repeated blocks
     begin as copies of those of `of`, each with its share of what they add. With `grow: {steps: 100}`, training settings
@@ -38,12 +40,12 @@ def tune(
     own = None if set is None else run.model_graph(Which(set))
     graphs = {seed: own or run.graph_of(of, seed) for seed in sources}
     source_is = "host" if set is None else PARENT
-    more: dict[str, Any] = {"start": start, **({"trained": list(trained)} if trained else {})}
+    some = {name: list(value) for name, value in (("turns", turns), ("trained", trained)) if value}
+    more: dict[str, Any] = {"start": start, **some}
     more |= {"grow": settings(run.spec.train, grow)} if grow is not None and own is not None else {}
-    made = {
-        seed: run.training(
-            run.phase, graphs[seed], seed, train, objective, {source_is: source, **run.teachers(seed, objective)}, more
-        )
-        for seed, source in sources.items()
-    }
+    objectives = [turn["objective"] for turn in turns or ()] or [objective]
+    made = {}
+    for seed, source in sources.items():
+        needs = {source_is: source} | {n: t for said in objectives for n, t in run.teachers(seed, said).items()}
+        made[seed] = run.training(run.phase, graphs[seed], seed, train, objective, needs, more)
     run.becomes(made, next(iter(graphs.values())))

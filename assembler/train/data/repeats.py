@@ -21,10 +21,10 @@ def repeats(
     period: list[int] | None = None,
     seed: int = 0,
 ) -> Source:
-    """Sequences `tokens` [length] of random tokens that begin again, `next` [length], and `repeated`, 1 where they have.
+    """Texts `tokens` [length] of random tokens that begin again, `next` [length], and `repeated`, 1 where they have.
 
-    Token t + 1 is `next` of token t. A sequence begins again after half of it, or after a number of tokens drawn from
-    `period`, the least and the most; within a period no token comes twice, so that in what is said again each token
+    `next` are the tokens that follow. A sequence begins again after half of it, or after a number of tokens drawn from
+    `period`, the least and the most. Within a period no token comes twice, so that in what is said again each token
     follows from where it stood before, as induction heads find it (Olsson et al. 2022), and before that from nothing.
     Raises InputError where there are fewer words than the period is long.
     """
