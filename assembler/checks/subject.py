@@ -44,13 +44,15 @@ class Setup:
     """How a claim wants its model run.
 
     `ranges` are [low, high) of named inputs; without, floats are standard normal, integers 0 or 1. `batch` are the
-    fields of real samples, which stand in the place of random ones. `steps` are further steps over named values.
+    fields of real samples, which stand in the place of random ones; `size` is how many random ones there are, if that
+    is not the graph's own batch. `steps` are further steps over named values.
     """
 
     mode: Mode = "eval"
     precision: torch.dtype = torch.float64
     ranges: Mapping[str, Sequence[float]] = field(default_factory=dict)
     batch: Weights | None = None
+    size: int | None = None
     steps: Map = field(default_factory=Map)
 
 
@@ -101,7 +103,11 @@ class Subject:
             return {name: self._cast(t) for name, t in self.setup.batch.items()}
         types, plain = shapes(self.plain), self.plain
         self._check_ranges(plain)
-        return {name: self.draw(name, types[name], at) for at, name in enumerate(plain.input_names)}
+        kinds = {name: self._sized(types[name]) for name in plain.input_names}
+        return {name: self.draw(name, kind, at) for at, (name, kind) in enumerate(kinds.items())}
+
+    def _sized(self, kind: TensorType) -> TensorType:
+        return kind if self.setup.size is None else replace(kind, shape=(self.setup.size, *kind.shape[1:]))
 
     def draw(self, name: str, kind: TensorType, stream: int) -> Tensor:
         """A random tensor of a type, in the range of that name; `stream` tells draws apart."""

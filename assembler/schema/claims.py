@@ -16,6 +16,7 @@ _WORDS = {
     "model": "The phase whose model is measured; without it a check looks at the model before training.",
     "check": "What is measured; `assembler ls checks` lists them.",
     "inputs": "Ranges of random inputs, {ids: [0, 100]}, or a split of the data for real ones.",
+    "batch": "How many samples the check is made with: 2, or 64 real ones, unless it says otherwise.",
     "mode": "Whether the model is in evaluation or in training.",
     "precision": "What is computed in: float64 unless it says otherwise.",
     "graph": "Further steps over values of the model, whose values the check may read.",
@@ -64,6 +65,7 @@ def _setup() -> Schema:
     return _said(
         {
             "inputs": {"anyOf": [{"enum": _SPLITS}, {"type": "object", "additionalProperties": ends}]},
+            "batch": {"type": "integer", "minimum": 1},
             "mode": {"enum": ["train", "eval"]},
             "precision": {"enum": ["float64", "float32"]},
             "graph": {"allOf": [ref("steps")]},

@@ -104,7 +104,8 @@ class _Claim:
         if not isinstance(value, Map):
             yield Problem("'at' must be a mapping of paths to values", value.span, hint="for instance {vars.dim: 32}")
             return
-        yield from self.models.changed(self.document, value)[1]
+        for problem in self.models.changed(self.document, value)[1]:
+            yield replace(problem, message=f"as claim '{self.name}' has it, {problem.message}")
 
     def scene(self) -> Scene:
         """What a check may read: the values of the model as the claim changes it."""

@@ -51,7 +51,8 @@ def _changes(value: Map, around: Around) -> Iterator[Problem]:
         if said == Leaf(None):
             continue
         if isinstance(said, Map):
-            yield from changes(said, around)
+            for problem in changes(said, around):
+                yield replace(problem, message=f"as arm '{arm}' has it, {problem.message}")
         else:
             yield Problem(f"arm '{arm}' must be a mapping of paths to values", said.span, hint=_EXAMPLE)
 

@@ -104,6 +104,10 @@ def _setup(body: Map) -> Iterator[Problem]:
         if value is not None and plain(value) not in known:
             said = f"'{key}' must be {' or '.join(known)}, not {checks.shown(plain(value))}"
             yield Problem(said, value.span, hint=near(str(plain(value)), known))
+    batch = body.get("batch")
+    if batch is not None and not (type(plain(batch)) is int and plain(batch) > 0):
+        said = f"'batch' is how many samples a check is made with, not {checks.shown(plain(batch))}"
+        yield Problem(said, batch.span, hint="for instance batch: 16; it is 2 otherwise, and 64 real ones")
     inputs = body.get("inputs", Map())
     if isinstance(inputs, Map):
         for name, value in inputs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from assembler.errors import AssemblerError, Problem
+from assembler.errors import AssemblerError, Problem, Span
 from assembler.graph.core import Graph
 from assembler.recipe.document import Document, entries, varied
 from assembler.recipe.paths import KEYS
@@ -28,11 +28,11 @@ class Models:
     again: Check
     sound: bool
     steps: int = 0
-    known: dict[tuple[Document, Map], Found] = field(default_factory=dict)
+    known: dict[tuple[Document, Map, Span | None], Found] = field(default_factory=dict)
 
     def changed(self, document: Document, changes: Map) -> Found:
         """The graph of a recipe's model with changes, None where it cannot be told, and what is wrong with them."""
-        key = document, changes
+        key = document, changes, changes.span
         if key not in self.known:
             self.known[key] = self._changed(document, changes)
         return self.known[key]

@@ -29,7 +29,7 @@ from assembler.train.spread import spread
 from assembler.wiring.build import build
 
 SAMPLES = 64
-"""How many real samples a check is given."""
+"""How many real samples a check is given where its claim does not say."""
 State = Callable[[str], Mapping[str, Tensor]]
 Number = int | float | list[int] | list[float]
 
@@ -75,7 +75,8 @@ def subject_of(document: Document, measure: Measure, seed: int, trained: Trained
         "train" if measure.mode == "train" else "eval",
         torch.float32 if measure.precision == "float32" else torch.float64,
         measure.inputs if isinstance(measure.inputs, Mapping) else {},
-        _samples(document, measure.inputs) if isinstance(measure.inputs, str) else None,
+        _samples(document, measure.inputs, measure.batch or SAMPLES) if isinstance(measure.inputs, str) else None,
+        measure.batch or None,
     )
     weights = trained.weights if trained else _begun(document, graph, seed)
     state = trained.state if trained else None
@@ -111,13 +112,13 @@ def _begun(document: Document, graph: Graph, seed: int) -> dict[str, Tensor] | N
     return dict(module.state_dict())
 
 
-def _samples(document: Document, split: str) -> dict[str, Tensor]:
+def _samples(document: Document, split: str, count: int) -> dict[str, Tensor]:
     said = plain(document.tree.get("data", Map()))
     spec = {"name": said} if isinstance(said, str) else said
     if not spec:
         raise RecipeError("the check is to be made on real samples, and a model has no data", hint="say it in a run")
     found = load_test(spec) if split == "test" else getattr(load(spec), split)
-    return dict(found.head(SAMPLES).fields)
+    return dict(found.head(count).fields)
 
 
 def _other(document: Document) -> Callable[[Mapping[str, Any], str], Graph]:

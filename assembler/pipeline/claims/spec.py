@@ -19,7 +19,7 @@ from assembler.recipe.scope import Scope, resolve
 from assembler.recipe.values import Leaf, Map, Seq, Value, marked, plain
 
 COMMON = ("doc", "expect", "at", "seeds", "seeds_holding", "model")
-EXACT = ("check", "inputs", "mode", "precision", "graph", "after")
+EXACT = ("check", "inputs", "batch", "mode", "precision", "graph", "after")
 ARMS = ("arms", "metric", "budget")
 TRAINING = ("data", "train", "task")
 """What a claim of a model says about how its arms are trained; a run says it for itself."""
@@ -34,12 +34,14 @@ _RELATION = re.compile(r"(<=|>=|==|!=|<|>|in\b|not\s+in\b)")
 class Measure:
     """A check with its arguments, and how the model is run for it. `inputs` are ranges by name, or a split's name.
 
-    `after` are rewrites that the model has gone through.
+    `batch` is how many samples it is run on, 0 where the claim does not say; `after` are rewrites that the model has
+    gone through.
     """
 
     check: str
     args: Map = field(default_factory=Map)
     inputs: Mapping[str, Any] | str = field(default_factory=dict)
+    batch: int = 0
     mode: str = "eval"
     precision: str = "float64"
     steps: Map = field(default_factory=Map)
@@ -112,6 +114,7 @@ def measure_of(body: Map) -> Measure:
         str(plain(body.get("check"))),
         body.drop(*COMMON, *EXACT),
         plain(body.get("inputs", Map())),
+        int(plain(body.get("batch", Leaf(0)))),
         str(plain(body.get("mode", Leaf("eval")))),
         str(plain(body.get("precision", Leaf("float64")))),
         body.get("graph", Map()),

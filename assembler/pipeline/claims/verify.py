@@ -114,7 +114,7 @@ def _exact(document: Document, claim: Claim, shop: Workshop) -> Verdict:
         values = [measured(changed, claim.measure, seed, trained(state, claim.model, seed)) for seed in seeds]
     else:
         values = [measured(changed, claim.measure, seed) for seed in seeds]
-    names = {**vars_of(changed.default), BATCH: _batch(changed)}
+    names = {**vars_of(changed.default), BATCH: claim.measure.batch or _batch(changed)}
     held = sum(_holds(claim, {**names, VALUE: value}) for value in values)
     name, holds = claim.measure.check, held >= (claim.holding or len(seeds))
     return Verdict(claim.name, claim.doc, claim.said, holds, name, seeds, tuple(values), held=held)
