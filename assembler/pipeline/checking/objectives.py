@@ -228,6 +228,4 @@ def _missing(text: str, span: Span | None, scene: Scene, others: list[str]) -> P
         made = f"models made before it: {listed}" if others else "no phase before this one makes a model"
         said = f"'{text}' is a value of the model '{head}', which no phase before this one makes"
         return Problem(said, span, hint=near(head, others) or made)
-    outputs = ", ".join(n for n, _ in scene.graph.outputs)
-    hint = near(text, own) or f"the model's outputs are {outputs}; a step's path is a value as well"
-    return Problem(f"the model has no value '{text}'", span, hint=hint)
+    return scene.missing(text, span=span)

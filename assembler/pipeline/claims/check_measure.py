@@ -136,7 +136,7 @@ def _steps(body: Map, entry: Entry, scene: Scene) -> Iterator[Problem]:
     yield from found
     for name, leaf in places(steps).items() if scene.graph is not None else ():
         if not scene.has(name) and not _real(body):
-            yield _missing(name, leaf.span, scene)
+            yield scene.missing(name, span=leaf.span)
 
 
 def _real(body: Map) -> bool:
@@ -158,14 +158,7 @@ def _values(entry: Entry, body: Map, scene: Scene) -> Iterator[Problem]:
     own = [*names_in(steps)] if isinstance(steps, Map) else []
     for name, span in _named(entry, body):
         if name.partition(".")[0] not in own and not scene.has(name) and not (_real(body) and "." not in name):
-            yield _missing(name, span, scene, own)
-
-
-def _missing(name: str, span: Span | None, scene: Scene, own: list[str] | None = None) -> Problem:
-    known = [*scene.own(), *(own or ())]
-    outputs = ", ".join(n for n, _ in scene.graph.outputs) if scene.graph else ""
-    hint = near(name, known) or f"the model's outputs are {outputs}; a step's path is a value as well"
-    return Problem(f"the model has no value '{name}'", span, hint=hint)
+            yield scene.missing(name, own, span)
 
 
 def _paths(entry: Entry, body: Map, graph: Graph) -> Iterator[Problem]:
