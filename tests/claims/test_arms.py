@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,3 +175,21 @@ def test_what_is_wrong_with_claims_is_said_before_anything_runs() -> None:
     text = text.replace("claims:\n", "space: {up.out: {$oneof: [8, 16]}}\nsplit: [up]\nclaims:\n")
     with pytest.raises(RecipeError, match="arms of a run with a phase 'incubate' cannot be given equal FLOPs"):
         run(f"{WIDTHS}, expect: wide > 0", text=text)
+
+
+SEARCHED = (
+    RUN.replace("data:", "space: {act: {$oneof: [relu, tanh]}}\ndata:")
+    .replace("claims:", "  search: {mode: trials, trials: 2, train: {epochs: 1}}\nclaims:")
+    .replace("  alone: {phase: train}\n", "")
+)
+
+
+@pytest.mark.parametrize(("model", "searches"), [("train", 0), ("whole", 0), ("search", 1)])
+def test_a_search_behind_the_model_of_a_claim_is_not_made(
+    model: str, searches: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSEMBLER_HOME", str(tmp_path))
+    claim = f"check: state_change, since: {model}, model: train, expect: '>= 0'"
+    assert run(claim, text=SEARCHED).holds
+    cards = [json.loads(card.read_text()) for card in tmp_path.rglob("card.json")]
+    assert (sum(card["phase"] == "search" for card in cards) > 0) == searches

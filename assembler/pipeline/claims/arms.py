@@ -79,7 +79,7 @@ def compare(document: Document, claim: Claim, shop: Workshop) -> Compared:
     if isinstance(claim.metric, Measure) and claim.metric.trained:
         shop.tell(f"{claim.name}: training")
         return _built(documents, claim, {name: worth(one, shop) for name, one in documents.items()})
-    specs = shop.specs(documents, claim.seeds or (() if "seeds" in document.tree else SEEDS))
+    specs = shop.specs(documents, claim, claim.seeds or (() if "seeds" in document.tree else SEEDS))
     if claim.budget == "flops" and len(specs) > 1:
         specs = shop.equal(specs, claim.model)
     states = {name: shop.planned(one, name) for name, one in specs.items()}

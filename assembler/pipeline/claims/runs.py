@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,7 @@ from assembler.errors import InputError, near
 from assembler.pipeline.checking import budgets
 from assembler.pipeline.claims import budget
 from assembler.pipeline.claims.exact import Trained
+from assembler.pipeline.claims.spec import Claim
 from assembler.pipeline.jobs import model_of
 from assembler.pipeline.spec import RunSpec, read
 from assembler.pipeline.spending import counted
@@ -37,12 +39,12 @@ class Workshop:
     on_phase: Callable[[str], None] | None = None
     on_tasks: Callable[[list[Task]], None] | None = None
 
-    def specs(self, documents: Mapping[str, Document], seeds: Sequence[int]) -> dict[str, RunSpec]:
-        """The runs of several recipes, with these seeds (each its own where there are none)."""
+    def specs(self, documents: Mapping[str, Document], claim: Claim, seeds: Sequence[int]) -> dict[str, RunSpec]:
+        """The runs of several recipes as far as a claim needs them, with these seeds (else each its own)."""
         found = {}
         for name, document in documents.items():
             spec = read(document)
-            found[name] = replace(spec, seeds=tuple(seeds) or spec.seeds)
+            found[name] = needed(replace(spec, seeds=tuple(seeds) or spec.seeds), claim)
             budgets.check(found[name])
         return found
 
@@ -93,6 +95,16 @@ class Workshop:
             name: budget.with_steps(spec, {p: n for p, n in steps[name].items() if n != prices[name][p].steps})
             for name, spec in specs.items()
         }
+
+
+def needed(spec: RunSpec, claim: Claim) -> RunSpec:
+    """A run up to the phase of a claim's model, or the last phase that its metric or check names."""
+    said = {*re.findall(r"\w+", f"{claim.metric} {claim.measure}")}
+    names = [phase.name for phase in spec.phases]
+    if claim.model not in names:
+        return spec
+    last = max(i for i, name in enumerate(names) if name == claim.model or name in said)
+    return replace(spec, phases=spec.phases[: last + 1])
 
 
 def _spent(state: Run, end: Task) -> dict[str, float]:

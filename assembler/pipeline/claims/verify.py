@@ -110,7 +110,7 @@ def _exact(document: Document, claim: Claim, shop: Workshop) -> Verdict:
     assert claim.measure is not None
     changed, seeds = spec.at(document, claim), claim.seeds or (0,)
     if claim.model:
-        state = shop.planned(next(iter(shop.specs({"": changed}, seeds).values())))
+        state = shop.planned(next(iter(shop.specs({"": changed}, claim, seeds).values())))
         values = [measured(changed, claim.measure, seed, trained(state, claim.model, seed)) for seed in seeds]
     else:
         values = [measured(changed, claim.measure, seed) for seed in seeds]
