@@ -19,6 +19,9 @@ from typing import Any
 from assembler.errors import TaskError, near
 from assembler.registry.entry import digest
 
+_NAME = re.compile(r'"graph \\".*?\\" \(')
+"""How the text of a graph begins, as a string in JSON."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Task:
@@ -74,8 +77,11 @@ class Task:
 
 
 def key_of(run: str, inputs: str, code: str, needs: Mapping[str, str]) -> str:
-    """The key of what `run` makes of `inputs` (canonical JSON), with code of that digest and those `needs`."""
-    parts = [run, inputs, code, [[name, key] for name, key in needs.items()]]
+    """The key of what `run` makes of `inputs` (canonical JSON), with code of that digest and those `needs`.
+
+    The names of graphs among the inputs are for people: a recipe that is called otherwise makes the same.
+    """
+    parts = [run, _NAME.sub('"graph (', inputs), code, [[name, key] for name, key in needs.items()]]
     return hashlib.blake2b(canonical(parts).encode(), digest_size=20).hexdigest()
 
 

@@ -57,11 +57,6 @@ def to_text(graph: Graph) -> str:
     return "\n".join([*lines, f"  return {outputs}".rstrip(), "}", ""])
 
 
-def unnamed(graph: Graph) -> str:
-    """The text of a graph without its name, which nothing that is made of the graph depends on."""
-    return to_text(replace(graph, name="model"))
-
-
 def step_text(node: Node) -> str:
     """A step without its id: `conv2d(input=%x) {kernel_size = 3, out = 64}`; a body follows on lines of its own."""
     edges = ", ".join(f"%{s}" if port == str(n) else f"{port}=%{s}" for n, (port, s) in enumerate(node.inputs))

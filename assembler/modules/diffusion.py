@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from assembler.registry import Shape, Shapes, op
+from assembler.registry import Shapes, op
 
 
 @op("sinusoidal_embedding")
@@ -129,16 +129,17 @@ def sampling_step(x: Tensor, index: Tensor, *, count: int = 50, steps: int = 100
 
 
 @op("modulate")
-def modulate(x: Tensor, shift: Tensor, scale: Tensor, *, shape: Shape) -> Tensor:
+def modulate(x: Tensor, shift: Tensor, scale: Tensor, *, shapes: Shapes) -> Tensor:
     """Features scaled and shifted for each sample, or place, x (1 + scale) + shift: FiLM, DiT's adaptive layer norm.
 
     x is tokens [B, N, D] or any [B, ..., D], or maps [B, C, H, W]; `shift` and `scale` are [B, D] or [B, C], or of
     as many axes as x: for every place their own (SPADE, FlowAR's spatial adaLN).
     Raises ValueError where x has no axis after the batch.
     """
+    shape, *others = shapes
     if len(shape) < 2:
         raise ValueError(f"modulate needs features after the batch, got {list(shape)}")
-    if shift.ndim == x.ndim and scale.ndim == x.ndim:
+    if all(len(one) == len(shape) for one in others):
         return x * (1 + scale) + shift
     places = [1, 1] if len(shape) == 4 else []
     spread = [-1, *[1] * (len(shape) - 2 - len(places)), shape[1 if places else -1], *places]

@@ -13,7 +13,7 @@ from assembler.assemble.task import Task, closure, task
 from assembler.errors import AssemblerError, InputError, TaskError, near
 from assembler.graph.core import Graph
 from assembler.graph.edit import graft
-from assembler.graph.text import unnamed
+from assembler.graph.text import to_text
 from assembler.infer.cost import Cost, total
 from assembler.pipeline.checking.budgets import OWN, Which, model_of, tree_of
 from assembler.pipeline.code import beginnings, code_of
@@ -123,7 +123,7 @@ class Run:
         graph = self.graphs[name] = self.model_graph(which)
         where = of_model(self.spec, name, {"set": which.changes, "model": which.model, "weights": weights})
         begin = needs_of(self.runner.store, graph, where, phase=self.phase)
-        inputs = {"graph": unnamed(graph), **self.common(0, None, None, name)}
+        inputs = {"graph": to_text(graph), **self.common(0, None, None, name)}
         begin |= self.teachers(0, None, name)
         code = code_of(graph, (), {})
         made = task("assembler.pipeline.jobs:load_model", inputs, begin, label=name, phase=self.phase, code=code)
@@ -140,7 +140,7 @@ class Run:
         more: Mapping[str, Any] | None = None,
     ) -> Task:
         """The task that trains a whole model; `more` are its turns and the paths that are trained, where it has any."""
-        inputs = {"graph": unnamed(graph), **self.common(seed, train, objective, label, graph), **(more or {})}
+        inputs = {"graph": to_text(graph), **self.common(seed, train, objective, label, graph), **(more or {})}
         if "turns" in inputs:
             inputs["turns"] = [{**turn, "objective": self._told(turn["objective"], graph)} for turn in inputs["turns"]]
         return task(

@@ -17,7 +17,7 @@ from assembler.assemble.weights import load_there
 from assembler.compile.lower import lower
 from assembler.errors import InputError, TaskError
 from assembler.graph.core import Graph
-from assembler.graph.text import to_text, unnamed
+from assembler.graph.text import to_text
 from assembler.pipeline.cards import about
 from assembler.pipeline.code import code_of
 from assembler.pipeline.exporting import export, write_text
@@ -59,7 +59,7 @@ def training_task(
     """The task that trains a graph from the weights `begin` or from the seed's."""
     term = how.term(graph)
     inputs = {
-        "graph": unnamed(graph),
+        "graph": to_text(graph),
         "data": dict(how.data),
         "data_id": fingerprint(how.data),
         "task": term,

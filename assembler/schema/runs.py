@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from assembler import registry
 from assembler.registry import Entry
-from assembler.schema.arguments import Schema, arguments, const, ref
+from assembler.schema.arguments import EXPRESSION, Schema, arguments, const, ref
 from assembler.schema.words import section
 
 
 def space() -> Schema:
     search = arguments(registry.settings("search"))
-    search["properties"] |= {"data": ref("dataset"), "sampler": ref("sampler"), "train": ref("train")}
+    search["properties"] |= {"data": ref("dataset"), "sampler": ref("sampler"), "train": chosen_train()}
     for key, use in (("prune", ref("pruner")), ("screen", screen()), ("supernet", supernet())):
         search["properties"][key] = {"anyOf": [use, {"type": "null"}]}
     choose = {"type": "object", "additionalProperties": ref("choice")}
@@ -27,6 +27,13 @@ def space() -> Schema:
         },
         ["base"],
     )
+
+
+def chosen_train() -> Schema:
+    """Settings of trainings that are searched, which may follow from what is chosen."""
+    found = arguments(registry.settings("train"))
+    found["properties"] = {key: {"anyOf": [one, EXPRESSION]} for key, one in found["properties"].items()}
+    return found
 
 
 def screen() -> Schema:
@@ -102,6 +109,8 @@ def phase(entry: Entry) -> Schema:
     for key, use in uses.items():
         if key in found["properties"]:
             found["properties"][key] = {"anyOf": [use, {"type": "null"}]}
+    if entry.name == "search":
+        found["properties"]["train"] = {"anyOf": [chosen_train(), {"type": "null"}]}
     found["properties"]["phase"] = {"type": "string"}
     return {**found, "type": ["object", "null"]}
 

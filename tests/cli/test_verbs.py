@@ -137,7 +137,7 @@ def test_show_draws(call: Call, place: Path) -> None:
 
 def test_ls_names_what_is_shipped_and_registered(call: Call) -> None:
     found = last(call("ls", "--json").stdout)
-    assert {"quickstart", "poolformer"} <= {r["name"] for r in found["recipes"]}
+    assert {"quickstart", "convnext_t"} <= {r["name"] for r in found["recipes"]}
     assert {"incubate", "assemble"} <= {p["name"] for p in found["phases"]}
     assert all(one["doc"] for section in found.values() for one in section)
 

@@ -207,7 +207,7 @@ class RunCheck:
             self.changed.add(name)
         if "set" in body and "model" not in body:
             self.graphs[name] = scene.graph
-        elif kind == "tune" and plain(body.get("of", Leaf(""))) in self.changed:
+        elif kind == "tune" and str(plain(body.get("of", Leaf("")))) in self.changed:
             self.changed.add(name)
             self.graphs[name] = scene.graph
         if kind == "incubate" and body.get("host", Leaf("meta")) in [Leaf(name) for name in self.changed]:
@@ -315,7 +315,8 @@ class RunCheck:
         averaged = any(plain(s.get("ema", Leaf(None))) for s in sections)
         goes_on = kind == "tune" and "set" not in body
         graph = (self._written(body) if goes_on else self._graph(body)) if self.sound else None
-        return Scene(graph, tuple(self.models), frozenset(self.changed), kind, averaged, self.graphs)
+        alike = {name: self.graph if self.sound else None for name in self.models if name not in self.changed}
+        return Scene(graph, tuple(self.models), frozenset(self.changed), kind, averaged, {**alike, **self.graphs})
 
     def _graph(self, body: Map) -> Graph | None:
         """The graph of the run's model as a phase changes it, None where the changes are wrong."""

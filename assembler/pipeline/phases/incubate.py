@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from assembler.assemble.plan import Failure
 from assembler.assemble.task import Task, task
 from assembler.errors import InputError
-from assembler.graph.text import to_text, unnamed
+from assembler.graph.text import to_text
 from assembler.infer.cost import total
 from assembler.pipeline.code import beginnings, code_of, nesting
 from assembler.pipeline.jobs import NESTED
@@ -79,7 +79,7 @@ class _How:
         """The task of a part of its own; it may go on from a task that trained several, as number so and so there."""
         label = f"{variant.slot} {variant.label}"
         if begun is not None:  # which has all of its weights, whatever those began with
-            said = {"part": unnamed(variant.graph), "start": "random", "nested": begun[1]}
+            said = {"part": to_text(variant.graph), "start": "random", "nested": begun[1]}
             return self._task(label, [variant], said, {NESTED: begun[0]}, train)
         return self._task(label, [variant], {**self._said(variant), "start": self.start}, self._needs(variant), train)
 
@@ -98,7 +98,7 @@ class _How:
         return part_needs(self.run.spec, variant, self.run.runner.store, self.run.phase)
 
     def _said(self, variant: Variant) -> dict[str, Any]:
-        said: dict[str, Any] = {"part": unnamed(variant.graph)}
+        said: dict[str, Any] = {"part": to_text(variant.graph)}
         if any(variant.stitches):
             said["stitches"] = list(variant.stitches)
         if (changed := replaced(written(self.run.spec, dict(variant.picks)))) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from assembler.assemble.task import Task, task
-from assembler.graph.text import unnamed
+from assembler.graph.text import to_text
 from assembler.pipeline.code import code_of
 from assembler.pipeline.merging import code
 from assembler.registry import phase
@@ -38,7 +38,7 @@ def merge(
         common = run.common(seed, None, None)
         made[seed] = task(
             "assembler.pipeline.merging:merge_models",
-            {"graph": unnamed(graph), **how, **common},
+            {"graph": to_text(graph), **how, **common},
             {**needs, **run.teachers(seed, None)},
             label=run.say(run.phase, seed),
             phase=run.phase,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from assembler.assemble.task import Task, task
 from assembler.graph.core import Graph
-from assembler.graph.text import unnamed
+from assembler.graph.text import to_text
 from assembler.pipeline.code import code_of
 from assembler.pipeline.jobs import model_of
 from assembler.pipeline.rewriting import all_applied, code
@@ -60,7 +60,7 @@ def _rewriting(run: Run, seed: int, source: Task, graph: Graph, apply: list[str 
     common = run.common(seed, None, None)
     return task(
         "assembler.pipeline.rewriting:rewrite_model",
-        {"graph": unnamed(graph), "apply": list(apply), **common},
+        {"graph": to_text(graph), "apply": list(apply), **common},
         {"model": source, **run.teachers(seed, None)},
         label=run.say(run.phase, seed),
         phase=run.phase,

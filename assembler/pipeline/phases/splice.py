@@ -9,7 +9,7 @@ from assembler.assemble.product import Product
 from assembler.assemble.similar import Line, nearest
 from assembler.assemble.spliced import splice as spliced
 from assembler.assemble.task import Task, task
-from assembler.graph.text import unnamed
+from assembler.graph.text import to_text
 from assembler.pipeline.checking.rewrites import candidates, taken_from
 from assembler.pipeline.code import code_of
 from assembler.pipeline.splicing import code, code_of_comparing
@@ -41,7 +41,7 @@ def splice(run: Run, *, of: str, take: dict[str, str | dict[str, str | list[str]
         common = run.common(seed, None, None)
         made[seed] = task(
             "assembler.pipeline.splicing:splice_models",
-            {"graph": unnamed(graph), "take": [[slot, *place] for slot, place in places.items()], **common},
+            {"graph": to_text(graph), "take": [[slot, *place] for slot, place in places.items()], **common},
             {**needs, **run.teachers(seed, None)},
             label=run.say(run.phase, seed),
             phase=run.phase,

@@ -14,7 +14,7 @@ from assembler.assemble.task import Task, task
 from assembler.assemble.weights import load_there
 from assembler.compile.lower import lower
 from assembler.graph.core import Graph
-from assembler.graph.text import from_text, unnamed
+from assembler.graph.text import from_text, to_text
 from assembler.infer.cost import total
 from assembler.pipeline.code import code_of
 from assembler.pipeline.jobs import assembled, data_of, task_of
@@ -153,7 +153,7 @@ class Assembler:
         """The validation of an assembly."""
         picks = {slot: self.variants[slot][i] for slot, i in indexed(trial.choice).items()}
         graph, needs = self.run.assembly(self.how.seed, picks)
-        inputs = {"graph": unnamed(graph), **{name: self.inputs[name] for name in _SETTING}}
+        inputs = {"graph": to_text(graph), **{name: self.inputs[name] for name in _SETTING}}
         label = " ".join(trial.labels.values())
         code = code_of(graph, (), {})
         return task(f"{__name__}:score", inputs, {**needs, **self.beside, **more}, label=label, phase=self.phase,

@@ -21,7 +21,7 @@ from assembler.compile.lower import lower
 from assembler.compile.model import Compiled
 from assembler.errors import InputError, TaskError
 from assembler.graph.core import Graph
-from assembler.graph.text import from_text, unnamed
+from assembler.graph.text import from_text, to_text
 from assembler.pipeline.search.candidates import Candidates
 from assembler.pipeline.search.costs import BUDGETED
 from assembler.pipeline.search.pruning import Past, Watch, points, vector
@@ -123,7 +123,7 @@ class Scorer:
         graph, decided = self._made(trial)
         inputs = {
             **self.sent,
-            "graph": unnamed(graph),
+            "graph": to_text(graph),
             "recipe": to_yaml(decided),
             "folder": str(self.document.folder),
             "seed": self.how.seed + trial.repeat,

@@ -14,7 +14,7 @@ from assembler.assemble.task import Task, module_code, task
 from assembler.compile.weights import save_weights
 from assembler.errors import RecipeError
 from assembler.graph.core import Graph
-from assembler.graph.text import from_text, unnamed
+from assembler.graph.text import from_text, to_text
 from assembler.pipeline.code import code_of
 from assembler.pipeline.jobs import PARENT, SHARED, WEIGHTS, data_of, library_of, task_of
 from assembler.pipeline.search.candidates import Candidates
@@ -129,7 +129,7 @@ class OneShot(Trials):
     def made(self, trial: Trial) -> Task:
         kept = ("data", "data_id", "task", "metric", "device")
         inputs = {name: self.shared.parameters[name] for name in kept}
-        inputs |= {"graph": unnamed(self.graph(trial.choice))}
+        inputs |= {"graph": to_text(self.graph(trial.choice))}
         label = " ".join(trial.labels.values())
         run, code = f"{__name__}:score", [module_code(METHOD[0])]
         return task(run, inputs, {SHARED: self.shared}, label=label, phase="search", code=code, kept=False)
