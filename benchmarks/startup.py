@@ -20,7 +20,7 @@ def figures(quick: bool) -> list[Figure]:
     peer = command([sys.executable, "-c", "import yaml, rich, typer, pydantic"])
     assembler = str(Path(sys.executable).parent / "assembler")
     found = []
-    for recipe in ("quickstart", "convnext_t"):
+    for recipe in ("quickstart", "vit_ti"):
         ours = command([assembler, "lint", recipe])
         ours(), peer()
         values = ratios(ours, peer, 9 if quick else 31)

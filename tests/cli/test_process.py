@@ -104,7 +104,7 @@ def test_light_verbs_import_nothing_heavy(place: Path, words: str) -> None:
     assert done.stdout.splitlines()[-1] == "heavy"
 
 
-@pytest.mark.parametrize("recipe", ["quickstart", "convnext_t"])
+@pytest.mark.parametrize("recipe", ["quickstart", "vit_ti"])
 def test_lint_starts_fast(place: Path, recipe: str) -> None:
     """At most 1.5 times what importing four of the libraries takes; both with their byte code written."""
     env = {**os.environ, "PYTHONPYCACHEPREFIX": str(place / "pyc")}
