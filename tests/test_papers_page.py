@@ -57,9 +57,3 @@ def test_what_the_table_names_is_there() -> None:
         *(n for k in ("rewrite", "phase", "dataset") for n in registry.names(k)),
     }
     assert ops - known == set()
-
-
-@pytest.mark.slow
-def test_the_claim_of_its_arms_holds() -> None:
-    (found,) = asm.verify(parse(RECIPE, "eca.yaml"), claims=["bands"])
-    assert found.holds, found.arms
