@@ -149,6 +149,10 @@ class Assembler:
         """Raise BudgetError where no assembly fits, with what binds."""
         solve(self.additive)
 
+    def key(self, choice: Choice) -> str:
+        """What candidates share that are the same parts."""
+        return self.candidates.fingerprint(choice)
+
     def task(self, trial: Trial, more: Mapping[str, Task]) -> Task:
         """The validation of an assembly."""
         picks = {slot: self.variants[slot][i] for slot, i in indexed(trial.choice).items()}

@@ -132,7 +132,7 @@ class Search:
             how.trials,
             cost=candidates.cost,
             budget=how.budget,
-            key=self.maker.key if isinstance(self.maker, Trainer) else candidates.fingerprint,
+            key=self.maker.key,
             where=candidates.refusal,
             on_trial=on_trial,
             directions=tuple(how.goals.values()),

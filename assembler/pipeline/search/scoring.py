@@ -27,7 +27,7 @@ from assembler.pipeline.search.costs import BUDGETED
 from assembler.pipeline.search.pruning import Past, Watch, points, vector
 from assembler.pipeline.search.settings import Settings
 from assembler.pipeline.weights.loading import load_into
-from assembler.recipe.choices import decide
+from assembler.recipe.choices import Choice, decide
 from assembler.recipe.document import Document
 from assembler.recipe.read import read_text
 from assembler.recipe.values import Map
@@ -117,6 +117,10 @@ class Scorer:
         """Raise InputError where the function cannot be called as it is to be."""
         if self.away:
             _ = self.sent
+
+    def key(self, choice: Choice) -> str:
+        """What candidates share that are the same model."""
+        return self.candidates.fingerprint(choice)
 
     def task(self, trial: Trial, more: Mapping[str, Task]) -> Task:
         """The task that scores a trial: never kept, since nobody knows what a function depends on."""

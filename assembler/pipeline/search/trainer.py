@@ -19,6 +19,7 @@ from assembler.pipeline.weights.initial import needs_of
 from assembler.pipeline.weights.loading import places
 from assembler.recipe.choices import Choice, decide
 from assembler.recipe.document import Document
+from assembler.recipe.expressions import is_expression
 from assembler.search.evaluators import Outcome
 from assembler.search.study import Trial
 from assembler.train.spec import FitSpec
@@ -113,7 +114,7 @@ def _reads(said: Any) -> bool:
     """Whether there is an expression in settings."""
     if isinstance(said, Mapping):
         return any(map(_reads, said.values()))
-    return any(map(_reads, said)) if isinstance(said, list) else isinstance(said, str) and said.startswith("=")
+    return any(map(_reads, said)) if isinstance(said, list) else is_expression(said)
 
 
 def read(how: Settings, trial: Trial, product: Product) -> Outcome:
