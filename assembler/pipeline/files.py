@@ -59,6 +59,8 @@ def lock(run: Run, summary: Mapping[str, Any]) -> Map:
     model = pins.relative(document.model, document.folder)
     tree = document.tree.drop("space", "set", "extends").set("model", model)
     resolved = {"versions": summary["versions"], "data": fingerprint(run.spec.data)}
+    if own := {p.name: fingerprint(run.spec.purpose(**p.own).data) for p in run.spec.phases if "data" in p.own}:
+        resolved["phases"] = own
     if found := pins.digests(run.spec, places_of(run.spec)):
         resolved["weights"] = found
     locked = tree.set("lock", marked(resolved))

@@ -21,6 +21,9 @@ from assembler.registry import Entry
 from assembler.train.terms import Spec, usual_metric
 from assembler.wiring.build import build
 
+OWN = ("data", "task", "metric")
+"""What a phase may have in the place of the run's."""
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -36,9 +39,23 @@ class Phase:
         return bool(self.entry.option("makes") == "recipe")
 
     @property
+    def own(self) -> dict[str, Any]:
+        """The data, the task and the metric that the phase has in the place of the run's."""
+        return {name: given for name in OWN if (given := self.options.get(name)) is not None}
+
+    @property
     def has_recipe(self) -> bool:
         """Whether the graph of the phase's model is that of a recipe, and not of what an earlier phase made."""
         return self.begins_with_recipe or self.options.get("set") is not None
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a model is trained for: data, the task on it, and the metric that people read."""
+
+    data: Mapping[str, Any]
+    task: Spec
+    metric: str
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,13 @@ class RunSpec:
         """The run's name."""
         return self.document.name
 
+    def purpose(
+        self, data: str | Mapping[str, Any] | None = None, task: Spec | None = None, metric: str | None = None
+    ) -> Purpose:
+        """The run's own purpose, but for what a phase says instead."""
+        usual = usual_metric(task) if task else self.metric
+        return Purpose(_named(data) if data else self.data, task or self.task, metric or usual)
+
 
 def read(document: Document) -> RunSpec:
     """The run that a recipe of kind `run` describes. Raises RecipeError with everything that is wrong with it."""
@@ -74,7 +98,7 @@ def read(document: Document) -> RunSpec:
     task: Spec = (plain(said) if said is not None else None) or TASK
     return RunSpec(
         document,
-        {"name": data} if isinstance(data, str) else data,
+        _named(data),
         split.slots,
         settings_of(tree.get("train")),
         tuple(plain(tree.get("seeds"))) if "seeds" in tree else (0,),
@@ -84,6 +108,10 @@ def read(document: Document) -> RunSpec:
         decisions,
         split.how,
     )
+
+
+def _named(data: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"name": data} if isinstance(data, str) else data
 
 
 def _phase(name: str, body: Any) -> Phase:

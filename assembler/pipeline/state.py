@@ -21,7 +21,7 @@ from assembler.pipeline.exporting import Format
 from assembler.pipeline.folders import Place
 from assembler.pipeline.jobs import PARENT
 from assembler.pipeline.slots import Variant, in_host, variants
-from assembler.pipeline.spec import RunSpec
+from assembler.pipeline.spec import Purpose, RunSpec
 from assembler.pipeline.weights.beginning import of_model
 from assembler.pipeline.weights.initial import needs_of
 from assembler.pipeline.weights.loading import places
@@ -107,24 +107,25 @@ class Run:
         train: Mapping[str, Any] | None,
         objective: Objective | None = None,
         more: Mapping[str, Any] | None = None,
+        purpose: Purpose | None = None,
     ) -> None:
-        """Plan one training a seed of the model `which`, called `name` from now on; `more` as in `training`."""
+        """Plan one training a seed of the model `which`, called `name` from now on; the rest as in `training`."""
         graph = self.graphs[name] = self.model_graph(which)
         begin = self.begin(graph, which)
         objectives = [turn["objective"] for turn in (more or {}).get("turns", ())] or [objective]
         made = {}
         for seed in self.seeds:
-            needs = {n: t for said in objectives for n, t in self.teachers(seed, said, name).items()} | begin
-            made[seed] = self.training(name, graph, seed, train, objective, needs, more)
+            needs = {n: t for said in objectives for n, t in self.teachers(seed, said, name, purpose).items()} | begin
+            made[seed] = self.training(name, graph, seed, train, objective, needs, more, purpose)
         self.models[name] = made
 
-    def add_loaded(self, name: str, which: Which, weights: str) -> None:
+    def add_loaded(self, name: str, which: Which, weights: str, purpose: Purpose | None = None) -> None:
         """Take a model's weights from a file instead of training it; every seed has the same one."""
         graph = self.graphs[name] = self.model_graph(which)
         where = of_model(self.spec, name, {"set": which.changes, "model": which.model, "weights": weights})
         begin = needs_of(self.runner.store, graph, where, phase=self.phase)
-        inputs = {"graph": to_text(graph), **self.common(0, None, None, name)}
-        begin |= self.teachers(0, None, name)
+        inputs = {"graph": to_text(graph), **self.common(0, None, None, name, purpose=purpose)}
+        begin |= self.teachers(0, None, name, purpose)
         code = code_of(graph, (), {})
         made = task("assembler.pipeline.jobs:load_model", inputs, begin, label=name, phase=self.phase, code=code)
         self.models[name] = dict.fromkeys(self.seeds, made)
@@ -138,9 +139,14 @@ class Run:
         objective: Objective | None,
         needs: Mapping[str, Task] | None = None,
         more: Mapping[str, Any] | None = None,
+        purpose: Purpose | None = None,
     ) -> Task:
-        """The task that trains a whole model; `more` are its turns and the paths that are trained, where it has any."""
-        inputs = {"graph": to_text(graph), **self.common(seed, train, objective, label, graph), **(more or {})}
+        """The task that trains a whole model, for the run's purpose if it has none of its own.
+
+        `more` are its turns and the paths that are trained, where it has any.
+        """
+        common = self.common(seed, train, objective, label, graph, purpose)
+        inputs = {"graph": to_text(graph), **common, **(more or {})}
         if "turns" in inputs:
             inputs["turns"] = [{**turn, "objective": self._told(turn["objective"], graph)} for turn in inputs["turns"]]
         return task(
@@ -162,18 +168,20 @@ class Run:
         objective: Objective | None,
         model: str = "",
         graph: Graph | None = None,
+        purpose: Purpose | None = None,
     ) -> dict[str, Any]:
-        """What every training task depends on; of `model` itself, if the run's task compares with that.
+        """What every training task depends on; of `model` itself, if its task compares with that.
 
         Patterns of values are of `graph`, or of the host that parts are trained in.
         """
-        own = within(self.spec.task, model) if model in self.compared else self.spec.task
+        what = purpose or self.spec.purpose()
+        own = within(what.task, model) if model in self._compared(what) else what.task
         how = settings(self.spec.train, train or {})
         return {
-            "data": dict(self.spec.data),
-            "data_id": fingerprint(self.spec.data),
+            "data": dict(what.data),
+            "data_id": fingerprint(what.data),
             "task": self._told(own, graph),
-            "metric": self.spec.metric,
+            "metric": what.metric,
             "train": how,
             "objective": self._told(as_objective(objective or own), graph),
             "seed": seed + _APART * int(how.get("seed", 0)),
@@ -187,20 +195,21 @@ class Run:
         others = self.graphs if host is None else {**self.graphs, "host": host}
         return ordered(spread(said, seen, others) if seen else said)
 
-    @property
-    def compared(self) -> frozenset[str]:
-        """The models that the run's task compares with."""
+    def _compared(self, purpose: Purpose) -> frozenset[str]:
+        """The models that a task compares with."""
         phases = {phase.name for phase in self.spec.phases}
-        return frozenset(n.partition(".")[0] for n in read(self.spec.task, "task").needs if "." in n) & phases
+        return frozenset(n.partition(".")[0] for n in read(purpose.task, "task").needs if "." in n) & phases
 
-    def teachers(self, seed: int, objective: Objective | None, model: str = "") -> dict[str, Task]:
+    def teachers(
+        self, seed: int, objective: Objective | None, model: str = "", purpose: Purpose | None = None
+    ) -> dict[str, Task]:
         """The models that an objective or the task reads values of (`teacher.logits`), as needs; `model` reads its own.
 
         Raises InputError where the teacher is none that was made.
         """
         values = [name.partition(".") for name in sorted(read(objective).needs)] if objective else []
         heads = dict.fromkeys(head.removesuffix(AT_HOST) for head, dot, _ in values if dot and head != "host")
-        heads |= dict.fromkeys(sorted(self.compared - {model}))
+        heads |= dict.fromkeys(sorted(self._compared(purpose or self.spec.purpose()) - {model}))
         if "teacher" in heads and "teacher" not in self.models:
             raise InputError(f"phase '{self.phase}' reads the teacher, and no phase before it makes one")
         return {head: self.models[head][seed] for head in heads if head in self.models}

@@ -55,6 +55,11 @@ def main_model(run: Run) -> str:
     return run.main or (NAME if NAME in run.models else list(run.models)[-1])
 
 
+def metric_of(run: Run, name: str) -> str:
+    """What a model is judged by."""
+    return str(next(iter(run.models[name].values())).parameters["metric"])
+
+
 def _mean_by_phase(run: Run, paths: list[dict[str, Any]]) -> dict[str, float]:
     """The mean over the paths, in the order of the run's phases."""
     phases = [p.name for p in run.spec.phases if any(p.name in path for path in paths)]
@@ -88,7 +93,7 @@ def _result(run: Run, tests: Tests) -> dict[str, Any]:
     cost = total(run.assembled[run.seeds[0]] if name == NAME else run.graphs[name])
     result = {
         "model": name,
-        "metric": run.spec.metric,
+        "metric": metric_of(run, name),
         "test": mean,
         "test_std": std,
         "test_per_seed": scores,
@@ -111,11 +116,13 @@ def _model(run: Run, tests: Tests, name: str) -> dict[str, Any]:
     told = next((p.result for p in _products(run, name)), {})
     begun: dict[str, Any] = {key: told[key] for key in ("loaded", "initialised", "taken") if key in told}
     return {
+        "metric": metric_of(run, name),
         "validation": validation,
         "test": mean,
         "test_std": std,
         "params": cost.params,
         "flops": cost.flops,
+        "own": [what for phase in run.spec.phases if phase.name == name for what in phase.own],
         **begun,
     }
 
@@ -134,7 +141,7 @@ def _baseline(run: Run, tests: Tests, name: str) -> dict[str, Any]:
         "test_std": std,
         "test_per_seed": scores,
         "train_flops": round(statistics.fmean(spent)) if spent else 0,
-        "wins": mean is not None and ours is not None and _better(run.spec.metric) * (mean - ours) > 0,
+        "wins": mean is not None and ours is not None and _better(metric_of(run, main_model(run))) * (mean - ours) > 0,
     }
 
 

@@ -11,7 +11,8 @@ import re
 from dataclasses import replace
 
 from assembler.errors import Problem, RecipeError, Span, near
-from assembler.recipe.edits import EDITS, edits_text, graph_text, laid
+from assembler.recipe.edits import AFTER, EDITS, edits_text, graph_text, laid
+from assembler.recipe.inserting import comes_after, inserted, read_instead
 from assembler.recipe.values import Leaf, Map, Seq, Value, is_choice
 
 GROUPS = ("graph", "body")
@@ -115,13 +116,15 @@ def put(tree: Map, path: str, value: Value, span: Span | None = None) -> Map:
     """The tree with `value` at `path`, which is written at `span`; a null removes what is there.
 
     A mapping changes a mapping key by key and a list by index; where it names no items it stands in the list's place.
+    A step with `after:` is put behind another.
     Raises RecipeError where the path leads nowhere.
     """
     parts = path.split(".")
     if edits_text(tree, path, _sections(tree)):
         return laid(tree, path, value, span or value.span)
     spans = part_spans(path, span or value.span)
-    check(tree, path, span or value.span)
+    if not (len(parts) == 1 and comes_after(value)):  # which is no step yet
+        check(tree, path, span or value.span)
     if _instead(get(tree, path), value):
         tree = put(tree, path, Leaf(None, value.span), span)
     change = value
@@ -193,17 +196,19 @@ def _nearest(part: str, known: list[str], tree: Map) -> str:
 def patch(base: Value | None, change: Value, *, group: str = "body", short: str = "op") -> Value:
     """`change` laid over `base` by name: mappings merge, null deletes, all else replaces.
 
-    A key that names a step of the base's body goes to that step. A step that is given another op is replaced, since
-    the arguments of the old one are not its own; `short` is the key that says so. Lists are changed by index
-    (`{"0": 3}`).
+    A key that names a step of the base's body goes to that step. A step that is given another op, or steps in the place
+    of one, is replaced, since the arguments of the old one are not its own; `short` is the key that says so. What it
+    reads stays. Lists are changed by index (`{"0": 3}`): null removes an item, the next index is one more.
     """
     if isinstance(base, Leaf) and isinstance(base.value, str) and isinstance(change, Map) and not is_choice(change):
         base = Map(((short, base),), base.span)  # `norm: layer_norm` is short for `norm: {op: layer_norm}`
     if isinstance(base, Seq) and isinstance(change, Map) and not is_choice(change):
         return _patch_seq(base, change)
+    if isinstance(base, Map) and short in base and isinstance(change, Leaf) and isinstance(change.value, str):
+        change = Map.short(short, change)
     if not (isinstance(base, Map) and isinstance(change, Map)) or is_choice(base) or is_choice(change):
         return change
-    if short in change and short in base and base.get(short) != change.get(short):
+    if _other(base, change, short):
         kept = base.drop(*(k for k in base.keys() if k not in ("from", "for", "repeat") or k in change))
         return Map(kept.items + change.items, base.span, _key_spans(kept) + _key_spans(change))
     if group == "graph" and graph_text(base) and isinstance(steps := change.get(group), Map):
@@ -211,15 +216,37 @@ def patch(base: Value | None, change: Value, *, group: str = "body", short: str 
             base = laid(base, path, value, steps.key_span(path), new=True)
         change = change.drop(group)
     for key, value in change:
-        inside = base.get(group)
-        if isinstance(inside, Map) and key in inside and key not in (*STEP_KEYS, *SECTIONS):
-            base = base.set(group, patch(inside, Map(((key, value),), change.span, (change.key_span(key),))))
-        elif isinstance(value, Leaf) and value.value is None:
-            base = base.drop(key)
-        else:
-            inner = "name" if group == "graph" and key in _NAMED else short
-            base = _set(base, key, patch(base.get(key), value, short=inner), change.key_span(key))
+        base = _patch_key(base, key, value, change.key_span(key), group, short)
     return base
+
+
+def _patch_key(base: Map, key: str, value: Value, span: Span | None, group: str, short: str) -> Map:
+    """One entry of a mapping laid over another mapping."""
+    inside = base.get(group)
+    if comes_after(value) and key not in (inside if isinstance(inside, Map) else base):
+        return _inserted(base, group, key, value, span)
+    if isinstance(inside, Map) and key in inside and key not in (*STEP_KEYS, *SECTIONS):
+        return base.set(group, patch(inside, Map(((key, value),), span, (span,))))
+    if isinstance(value, Leaf) and value.value is None:
+        return base.drop(key)
+    inner = "name" if group == "graph" and key in _NAMED else short
+    return _set(base, key, patch(base.get(key), value, short=inner), span)
+
+
+def _other(base: Map, change: Map, short: str) -> bool:
+    """Whether a change makes another step of one: of another op, or of a body where an op without one was."""
+    if short in change:
+        return short in base and base.get(short) != change.get(short)
+    return short in base and "body" in change and "body" not in base
+
+
+def _inserted(base: Map, group: str, name: str, value: Map, span: Span | None) -> Map:
+    """`base`, a container or the steps themselves, with one more step in the midst."""
+    if not isinstance(inside := base.get(group), Map):
+        return inserted(base, name, value, span)
+    base = base.set(group, inserted(inside, name, value, span))
+    made, old = base.get("outputs"), str(value.get(AFTER).value)
+    return base.set("outputs", read_instead(made, old, name)) if made is not None else base
 
 
 def _key_spans(value: Map) -> tuple[Span | None, ...]:
@@ -234,10 +261,17 @@ def _set(base: Map, key: str, value: Value, span: Span | None) -> Map:
 
 
 def _patch_seq(base: Seq, change: Map) -> Seq:
-    items = list(base.items)
+    items: list[Value | None] = list(base.items)
     for key, value in change:
-        if not key.isdigit() or int(key) >= len(items):
+        if not key.isdigit() or int(key) > len(items):
             has = f"its items are 0 to {len(items) - 1}" if items else "it is empty"
             raise RecipeError(Problem(f"the list has no item '{key}'", change.key_span(key) or change.span, hint=has))
-        items[int(key)] = patch(items[int(key)], value)
-    return Seq(tuple(items), base.span)
+        items[int(key) :] = [_item(items, int(key), value), *items[int(key) + 1 :]]
+    return Seq(tuple(item for item in items if item is not None), base.span)
+
+
+def _item(items: list[Value | None], at: int, value: Value) -> Value | None:
+    """An item of a list with a change laid over it, None where that is a null."""
+    if isinstance(value, Leaf) and value.value is None:
+        return None
+    return patch(items[at] if at < len(items) else None, value)

@@ -123,8 +123,12 @@ class Run:
 
     @property
     def teacher(self) -> Mapping[str, Any]:
-        """What is known of the teacher that the model is compared with; nothing where it is the model itself."""
-        return {} if self.section("result").get("model") == "teacher" else self.section("models", "teacher")
+        """What is known of the teacher that the model is compared with.
+
+        Nothing where it is the model itself, or one of another purpose, whose figures say nothing about the model's.
+        """
+        teacher = self.section("models", "teacher")
+        return {} if self.section("result").get("model") == "teacher" or teacher.get("own") else teacher
 
     @property
     def path_flops(self) -> float | None:

@@ -51,7 +51,8 @@ def _model(name: str) -> Callable[[Run], str]:
         said = []
         for split in ("validation", "test"):
             if (value := number(model.get(split))) is not None:
-                said.append(f"{split} {run.metric} {score(value, run.metric)}")
+                metric = text(model.get("metric")) or run.metric
+                said.append(f"{split} {metric} {score(value, metric)}")
         if (params := number(model.get("params"))) is not None:
             said.append(f"{count(params)} parameters")
         return ", ".join(said)

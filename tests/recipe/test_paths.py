@@ -212,3 +212,58 @@ def test_places_in_an_override_show_the_text_as_typed() -> None:
     key = value.key_span("k")
     assert key is not None
     assert key.text[key.column - 1] == "k"
+
+
+def steps_of(tree: Map, path: str, value: Any) -> dict[str, Any]:
+    """The steps of a small graph after a change."""
+    found: dict[str, Any] = plain(put(tree, path, marked(value)).get("graph"))
+    return found
+
+
+CHAIN = marked(
+    {
+        "inputs": {"x": ["B", 4]},
+        "graph": {
+            "stem": "layer_norm",
+            "side": {"op": "linear", "out": 4, "from": "stem"},
+            "both": {"op": "add", "from": ["side", "stem"]},
+            "deep": {"body": {"a": {"op": "mul", "from": ["input", "stem"]}, "b": "relu"}},
+        },
+        "outputs": {"y": "deep", "z": "stem"},
+    }
+)
+
+
+def test_a_step_is_put_in_the_midst_and_read_instead() -> None:
+    found = put(CHAIN, "act", marked({"after": "stem", "op": "relu"}))
+    assert [*found.get("graph").keys()] == ["stem", "act", "side", "both", "deep"]
+    assert plain(found.get("graph").get("act")) == {"op": "relu"}
+    assert plain(found.get("graph").get("both"))["from"] == ["side", "act"]
+    assert plain(get(found, "deep.a.from")) == ["input", "act"]
+    assert plain(found.get("outputs")) == {"y": "deep", "z": "act"}
+    deep = put(CHAIN, "deep.c", marked({"after": "a", "op": "gelu"})).get("graph").get("deep")
+    assert [*deep.get("body").keys()] == ["a", "c", "b"]
+    assert [*steps_of(CHAIN, "first", {"after": "input", "op": "relu"})] == ["first", "stem", "side", "both", "deep"]
+    with pytest.raises(RecipeError) as caught:
+        put(CHAIN, "deep.c", marked({"after": "aa", "op": "gelu"}))
+    (problem,) = caught.value.problems
+    assert (problem.message, problem.hint) == ("no step 'aa' stands here", "did you mean 'a'?")
+
+
+def test_what_takes_the_place_of_a_step_reads_what_it_read() -> None:
+    assert steps_of(CHAIN, "side", "relu")["side"] == {"from": "stem", "op": "relu"}
+    body = {"one": "relu", "two": "gelu"}
+    assert steps_of(CHAIN, "side", {"body": body})["side"] == {"from": "stem", "body": body}
+    wrapped = marked({"mix": {"op": "residual", "body": {"act": "relu"}}})
+    assert plain(patch(wrapped, marked({"mix": {"body": {"act": "gelu"}}}))) == {
+        "mix": {"op": "residual", "body": {"act": "gelu"}}
+    }
+
+
+def test_items_of_a_list_are_removed_and_added() -> None:
+    tree = marked({"vars": {"widths": [4, 8, 16]}})
+    assert plain(put(tree, "vars.widths.1", Leaf(None)).get("vars")) == {"widths": [4, 16]}
+    assert plain(put(tree, "vars.widths.3", Leaf(32)).get("vars")) == {"widths": [4, 8, 16, 32]}
+    assert plain(patch(tree, marked({"vars": {"widths": {"0": None, "2": 1, "3": 2}}}))) == {
+        "vars": {"widths": [8, 1, 2]}
+    }

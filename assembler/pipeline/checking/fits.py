@@ -30,25 +30,29 @@ def check(spec: RunSpec, *, read: bool = True) -> str:
     The data is read where it does not declare its fields, unless `read` says not to and it is large. Returns why
     nothing could be compared, or "". With `read`, raises InputError where the data is missing.
     """
-    try:
-        data = declared(spec.data, read=read)
-    except InputError as error:
-        if read:
-            raise
-        return error.problems[0].message
-    if data is None:
-        return "its fields are told by reading it, which plan does not do"
+    found: dict[str, Declared] = {}
+    purposes = {p.name: spec.purpose(**p.own) for p in spec.phases}
+    for phase, purpose in purposes.items():
+        try:
+            data = declared(purpose.data, read=read)
+        except InputError as error:
+            if read:
+                raise
+            return error.problems[0].message
+        if data is None:
+            return "its fields are told by reading it, which plan does not do"
+        found[phase] = data
     problems: list[Problem] = []
-    note_all(problems, _Fits(spec, data).problems())
+    note_all(problems, _Fits(spec, found).problems())
     if problems:
         raise RecipeError(in_order(problems))
     return ""
 
 
 class _Fits:
-    """Goes through the phases of a run; `graphs` are the models that they have made so far."""
+    """Goes through the phases of a run, each with its data; `graphs` are the models that they have made so far."""
 
-    def __init__(self, spec: RunSpec, data: Declared) -> None:
+    def __init__(self, spec: RunSpec, data: Mapping[str, Declared]) -> None:
         self.spec = spec
         self.data = data
         self.graphs: dict[str, Graph] = {}
@@ -58,30 +62,40 @@ class _Fits:
         for phase in self.spec.phases:
             kind = phase.entry.name
             if phase.has_recipe:
-                yield from self.model(phase)
+                yield from self.model(phase, model_of(self.spec, Which.of(phase.options)))
+            elif kind == "tune" and phase.options["of"] in self.graphs:
+                yield from self.model(phase, self.graphs[phase.options["of"]])
             elif kind in _INSIDE:
                 self.host = str(phase.options.get("host") or self.host or "meta")
                 yield from self.objective(phase, self.host)
 
-    def model(self, phase: Phase) -> Iterator[Problem]:
-        which = Which.of(phase.options)
-        graph = self.graphs[phase.name] = model_of(self.spec, which)
-        tree = tree_of(self.spec, which)
+    def model(self, phase: Phase, graph: Graph) -> Iterator[Problem]:
+        self.graphs[phase.name] = graph
+        fields = self.data[phase.name].fields
+        tree = tree_of(self.spec, Which.of(phase.options))
         section = tree.get("inputs")
         section = section if isinstance(section, Map) else Map()
-        found = list(input_problems(graph, self.data.fields, section, tree.get(EDITS)))
+        found = list(input_problems(graph, fields, section, tree.get(EDITS)))
+        body = self.spec.document.tree.get("phases").get(phase.name)
         place = self.spec.document.tree.key_span("model")
+        if "data" in phase.own:  # which the model, as it is written, need not fit
+            place = body.key_span("data")
+            found = [replace(p, span=place, hint=f"phase '{phase.name}' may `set` what its model reads") for p in found]
         yield from (p if p.span else replace(p, span=place) for p in found)
         if found:  # whatever follows from it would only repeat it
             del self.graphs[phase.name]
             return
-        values = Values(graph, self.graphs, self.data, strict=True)
-        task = self.spec.document.tree.get("task")
-        written = None if "task" in self.spec.document.tree else place
-        said = within(self.spec.task, phase.name)
-        yield from self.itself(phase) if said != self.spec.task else ()
-        yield from unfed(graph, self.data.fields, said, section if isinstance(section, Map) else Map(), place)
-        yield from term_problems([Said(said, task, "task", written)], values)
+        values = Values(graph, self.graphs, self.data[phase.name], strict=True)
+        own = "task" in phase.own
+        task, where = (
+            (body.get("task"), f"phases.{phase.name}.task") if own else (self.spec.document.tree.get("task"), "task")
+        )
+        written = None if task is not None else place
+        purpose = self.spec.purpose(**phase.own).task
+        said = within(purpose, phase.name)
+        yield from self.itself(phase) if said != purpose else ()
+        yield from unfed(graph, fields, said, section, place)
+        yield from term_problems([Said(said, task, where, written)], values)
         yield from self.objective(phase, phase.name)
 
     def itself(self, phase: Phase) -> Iterator[Problem]:
@@ -100,7 +114,7 @@ class _Fits:
         if graph is None:
             return
         parts = phase.entry.name == "incubate"
-        values = Values(graph, self.graphs, self.data, strict=not parts and phase.entry.name != "assemble")
+        values = Values(graph, self.graphs, self.data[phase.name], strict=not parts and phase.entry.name != "assemble")
         body = self.spec.document.tree.get("phases").get(phase.name)
         said = list(_written(phase, body if isinstance(body, Map) else Map()))
         for slot in self.spec.split if parts else ("",):

@@ -79,7 +79,7 @@ class RunCheck:
         yield from self.data()
         yield from training(self.tree.get("train"))
         yield from self.task()
-        yield from self.metric()
+        yield from _metric(self.tree.get("metric")) if "metric" in self.tree else ()
         yield from self.seeds()
         yield from self.phases()
         yield from self.split()
@@ -114,12 +114,6 @@ class RunCheck:
             yield Problem("a run needs 'data'", self._where("data"), hint="for instance data: {name: digits}")
         else:
             yield from registered("dataset", value, "name")
-
-    def metric(self) -> Iterator[Problem]:
-        value, known = self.tree.get("metric"), metrics()
-        if value is not None and plain(value) not in known:
-            hint = near(str(plain(value)), known) or "there are " + ", ".join(known)
-            yield Problem(f"unknown metric {checks.shown(plain(value))}", value.span, hint=hint)
 
     def seeds(self) -> Iterator[Problem]:
         value = self.tree.get("seeds")
@@ -176,6 +170,9 @@ class RunCheck:
         yield from self.order(name, kind, plain(body.get("mode", Leaf("parts"))), span)
         scene = self.scene(kind, body)
         options: dict[str, Callable[[Value], Iterator[Problem]]] = {
+            "data": lambda v: registered("dataset", v, "name"),
+            "task": lambda v: objective(v, scene),
+            "metric": _metric,
             "train": lambda v: training(v, vars_of(self.model) if kind == "search" else None),
             "grow": training,
             "nested": training,
@@ -334,6 +331,13 @@ class RunCheck:
         if value is None and self.decisions.decisions and self.sound and "incubate" in self.kinds:
             yield Problem("a run that incubates parts needs 'split'", self._where("space"), hint="split: [stage.*]")
         yield from splitting.problems(self.document, self.graph, self.decisions, sound=self.sound)
+
+
+def _metric(value: Value) -> Iterator[Problem]:
+    known = metrics()
+    if plain(value) not in known:
+        hint = near(str(plain(value)), known) or "there are " + ", ".join(known)
+        yield Problem(f"unknown metric {checks.shown(plain(value))}", value.span, hint=hint)
 
 
 def _unread(name: str, body: Map) -> Iterator[Problem]:

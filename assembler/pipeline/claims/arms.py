@@ -90,9 +90,9 @@ def compare(document: Document, claim: Claim, shop: Workshop) -> Compared:
     shop.make(several, closure([t for tasks in ends.values() for t in tasks]))  # what they stand on tells the costs
     reasons = tuple(dict.fromkeys(r for name, s in states.items() for r in failed(s, ends[name])))
     if reasons:
-        return Compared((), seeds, _name(claim, several[0]), reasons)
+        return Compared((), seeds, _name(claim, ends), reasons)
     values = _values(documents, claim, states, ends, shop)
-    return Compared(_arms(values, {n: _cost(states[n], ends[n]) for n in values}), seeds, _name(claim, several[0]))
+    return Compared(_arms(values, {n: _cost(states[n], ends[n]) for n in values}), seeds, _name(claim, ends))
 
 
 def trains(claim: Claim) -> bool:
@@ -102,12 +102,13 @@ def trains(claim: Claim) -> bool:
     return claim.metric not in COSTS[:2]
 
 
-def _name(claim: Claim, state: Run | None = None) -> str:
-    """How tables call the metric."""
+def _name(claim: Claim, ends: Mapping[str, Sequence[Task]] | None = None) -> str:
+    """How tables call the metric, of trained models where there are any."""
     if isinstance(claim.metric, Measure):
         return claim.metric.check
     if isinstance(claim.metric, str):
-        return claim.metric or f"test.{state.spec.metric if state else 'accuracy'}"
+        first = next(iter(ends.values()))[0].parameters["metric"] if ends else "accuracy"
+        return claim.metric or f"test.{first}"
     terms = claim.metric.get("terms") or [claim.metric]
     said = "+".join(str(t.get("name") or t.get("loss") or t.get("value")) for t in terms)
     return f"{claim.metric['split']}.{said}"
@@ -160,11 +161,10 @@ def _values(
 
 def _assess(state: Run, made: Task, claim: Claim, seed: int) -> Task:
     """The task that takes the metric of a trained model, which may compare it with others of the run."""
-    said: Any = claim.metric or f"test.{state.spec.metric}"
+    said: Any = claim.metric or f"test.{made.parameters['metric']}"
     split, _, metric = said.partition(".") if isinstance(said, str) else (said["split"], "", None)
     objective: Any = metric or {k: v for k, v in said.items() if k != "split"}
-    common = state.common(0, None, None)
-    inputs = {name: common[name] for name in ("data", "data_id", "task", "device")}
+    inputs = {name: made.parameters[name] for name in ("data", "data_id", "task", "device")}
     own = model_name(state, claim.model)
     graph = state.graphs.get(own) or Graph((), {}, ())
     code = code_of(graph, [] if metric else objective, {})

@@ -77,11 +77,11 @@ def probes(spec: RunSpec) -> tuple[RunSpec, ...]:
 
 def prices(spec: RunSpec, spent: tuple[Mapping[str, float], ...]) -> dict[str, Price]:
     """The price of every phase that trains, given what each phase of the probes spent; others have none."""
-    count = len(load(spec.data).train)
     found = {}
     for phase in spec.phases:
         if not trains(phase) or phase.name not in spent[0]:
             continue
+        count = len(load(spec.purpose(**phase.own).data).train)
         settings = FitSpec.from_spec({**spec.train, **(phase.options.get("train") or {})})
         first = min(settings.batch, count)
         second = min(settings.batch, count - first) or first

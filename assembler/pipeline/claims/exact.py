@@ -36,11 +36,12 @@ Number = int | float | list[int] | list[float]
 
 @dataclass(frozen=True)
 class Trained:
-    """A model that a run has made: its graph, its weights, and those of other phases by name."""
+    """A model that a run has made: its graph, its weights, those of other phases by name, and its data."""
 
     graph: Graph
     weights: Mapping[str, Tensor]
     state: State
+    data: Mapping[str, Any]
 
 
 def measured(
@@ -75,7 +76,7 @@ def subject_of(document: Document, measure: Measure, seed: int, trained: Trained
         "train" if measure.mode == "train" else "eval",
         torch.float32 if measure.precision == "float32" else torch.float64,
         measure.inputs if isinstance(measure.inputs, Mapping) else {},
-        _samples(document, measure.inputs, measure.batch or SAMPLES) if isinstance(measure.inputs, str) else None,
+        _samples(document, measure, trained) if isinstance(measure.inputs, str) else None,
         measure.batch or None,
     )
     weights = trained.weights if trained else _begun(document, graph, seed)
@@ -112,13 +113,13 @@ def _begun(document: Document, graph: Graph, seed: int) -> dict[str, Tensor] | N
     return dict(module.state_dict())
 
 
-def _samples(document: Document, split: str, count: int) -> dict[str, Tensor]:
-    said = plain(document.tree.get("data", Map()))
+def _samples(document: Document, measure: Measure, trained: Trained | None) -> dict[str, Tensor]:
+    said = trained.data if trained else plain(document.tree.get("data", Map()))
     spec = {"name": said} if isinstance(said, str) else said
     if not spec:
         raise RecipeError("the check is to be made on real samples, and a model has no data", hint="say it in a run")
-    found = load_test(spec) if split == "test" else getattr(load(spec), split)
-    return dict(found.head(count).fields)
+    found = load_test(spec) if measure.inputs == "test" else getattr(load(spec), str(measure.inputs))
+    return dict(found.head(measure.batch or SAMPLES).fields)
 
 
 def _other(document: Document) -> Callable[[Mapping[str, Any], str], Graph]:

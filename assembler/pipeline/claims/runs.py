@@ -127,14 +127,15 @@ def model_name(state: Run, wanted: str) -> str:
 
 def trained(state: Run, wanted: str, seed: int) -> Trained:
     """A model of a run that is made, as checks know it. Raises what its training says where that failed."""
-    made = model_of(state.product(state.models[model_name(state, wanted)][seed]))
+    task = state.models[model_name(state, wanted)][seed]
+    made = model_of(state.product(task))
 
     def weights(when: str) -> Mapping[str, Tensor]:
         if when == START:
             return lower(made.graph, seed=seed).state_dict()
         return model_of(state.product(state.models[model_name(state, when)][seed])).weights
 
-    return Trained(made.graph, made.weights, weights)
+    return Trained(made.graph, made.weights, weights, task.parameters["data"])
 
 
 def failed(state: Run, tasks: Sequence[Task]) -> list[str]:

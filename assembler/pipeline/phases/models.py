@@ -35,16 +35,21 @@ def teacher(
     set: dict[str, Any] | None = None,
     train: dict[str, Any] | None = None,
     weights: str | None = None,
+    data: str | dict[str, Any] | None = None,
+    task: list[dict[str, Any]] | dict[str, Any] | None = None,
+    metric: str | None = None,
 ) -> None:
     """Train the teacher, or load it: `weights` names a file, under the model's recipe paths or those its map reads.
 
     `model` is another recipe, or the folder of an imported model, where the teacher is not the run's model. One that
-    names its own weights is taken as it is with `train: {epochs: 0}`.
+    names its own weights is taken as it is with `train: {epochs: 0}`. `data`, `task` and `metric` are the teacher's own
+    in the place of the run's.
     """
+    purpose = run.spec.purpose(data, task, metric)
     if weights is None:
-        run.add_model(run.phase, Which(set, model), train)
+        run.add_model(run.phase, Which(set, model), train, purpose=purpose)
     else:
-        run.add_loaded(run.phase, Which(set, model), weights)
+        run.add_loaded(run.phase, Which(set, model), weights, purpose)
 
 
 @phase("train", makes="recipe")
@@ -56,12 +61,17 @@ def train_phase(
     objective: list[dict[str, Any]] | dict[str, Any] | None = None,
     turns: list[dict[str, Any]] | None = None,
     trained: list[str] | None = None,
+    data: str | dict[str, Any] | None = None,
+    task: list[dict[str, Any]] | dict[str, Any] | None = None,
+    metric: str | None = None,
 ) -> None:
     """Train a model end to end, known to later phases by this phase's name.
 
     `objective` is a list of loss terms over named values, or {graph: steps, terms: [...]}. `turns` stand in its place
     where several sub-models are trained in turn on every batch: {train: [generator], objective: [...], every: 1, lr:
-    ...}. `trained` are the steps that are trained, all by default; the others keep their weights.
+    ...}. `trained` are the steps that are trained, all by default; the others keep their weights. `data`,
+    `task` and `metric` are the phase's own in the place of the run's: what the model is trained on and for, by what it
+    is judged.
     """
     more = {name: list(value) for name, value in (("turns", turns), ("trained", trained)) if value}
-    run.add_model(run.phase, Which(set), train, objective, more)
+    run.add_model(run.phase, Which(set), train, objective, more, run.spec.purpose(data, task, metric))
