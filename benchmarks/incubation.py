@@ -42,12 +42,14 @@ split: [stage.*]
 train: {batch: 64, lr: 2e-3, validate_every: 0}
 phases:
   meta: {blocks: 1, train: {steps: 300}}
-  incubate: {start: copies, train: {steps: 340}}
+  incubate: {start: copies, train: {steps: 150}}
   search: {}
-  assemble: {train: {steps: 262}}
+  assemble: {train: {steps: 467}}
   compare: {baselines: [end_to_end_total]}
 """
-OURS, END_TO_END, COPIES = "assembled", "end_to_end_total", "copies"
+OURS, END_TO_END, COPIES, SOONER = "assembled", "end_to_end_total", "copies", "assembled, chain of 0.6"
+CHAIN = 0.6
+"""How much of end to end's FLOPs the longest chain of `SOONER` takes: the time, where every part has a worker."""
 DEPTHS, SHARES = (16, 32, 64), {"10 %": 6000, "100 %": 58000}
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 TUNING = 100  # the seed that learning rates are chosen with
@@ -91,7 +93,7 @@ def compared(ours: Lab, setting: Setting, best: Mapping[str, float], seeds: Sequ
     """All methods, each with the learning rate that was best for it."""
     found = Found()
     for seed in seeds:
-        for method, rate in best.items():
+        for method, rate in {**best, SOONER: best[OURS]}.items():
             run = trained(ours, setting, method, rate, seed)
             found.accuracy.setdefault(method, []).extend(ours.tests([made := end(run, _model(method))]))
             if method == OURS:
@@ -115,17 +117,20 @@ def trained(ours: Lab, setting: Setting, method: str, rate: float, seed: int) ->
     """The run of a method. The control trains no parts: what the meta model leaves of all FLOPs goes to the whole."""
     changes = setting.overrides(rate)
     run = ours.run(RECIPE, *changes, seed=seed)
-    if method != COPIES:
+    if method not in (COPIES, SOONER):
         return run
-    whole = result(run, end(run, OURS))
-    left = spent(run, [end(run, END_TO_END)]) - spent(run, [end(run, "meta")])
+    whole, total = result(run, made := end(run, OURS)), spent(run, [end(run, END_TO_END)])
+    if method == COPIES:
+        changes += "phases.incubate.train.epochs=0", "phases.incubate.train.steps=null"
+        left = total - spent(run, [end(run, "meta")])
+    else:
+        left = CHAIN * total - (chain(run, made) - whole["train_flops"])
     steps = round(left * whole["steps"] / whole["train_flops"])
-    idle = "phases.incubate.train.epochs=0", "phases.incubate.train.steps=null"
-    return ours.run(RECIPE, *changes, *idle, f"phases.assemble.train.steps={steps}", seed=seed)
+    return ours.run(RECIPE, *changes, f"phases.assemble.train.steps={steps}", "phases.compare=null", seed=seed)
 
 
 def _model(method: str) -> str:
-    return OURS if method == COPIES else method
+    return OURS if method in (COPIES, SOONER) else method
 
 
 def rows_of(setting: str, found: Found) -> Iterator[Figure]:
@@ -133,8 +138,8 @@ def rows_of(setting: str, found: Found) -> Iterator[Figure]:
     means = {method: 100 * statistics.fmean(values) for method, values in found.accuracy.items()}
     base = means[END_TO_END]
     for method, values in found.accuracy.items():
-        goal = f">= {END_TO_END}" if method == OURS else "reported"
-        holds = means[OURS] >= base if method == OURS else True
+        goal = f">= {END_TO_END}" if method in (OURS, SOONER) else "reported"
+        holds = means[method] >= base if method in (OURS, SOONER) else True
         yield Figure(
             f"{setting}: {method}, test %", means[method], goal, holds, END_TO_END, _deviation(values), len(values)
         )
@@ -143,7 +148,7 @@ def rows_of(setting: str, found: Found) -> Iterator[Figure]:
         f"{setting}: assembled, before tuning, validation %", before, "reported", True, "", 0.0, len(found.before)
     )
     chain = statistics.fmean(found.chain)
-    yield Figure(f"{setting}: longest chain / end to end, FLOPs", chain, "<= 0.6", chain <= 0.6, END_TO_END, 0.0)
+    yield Figure(f"{setting}: longest chain / end to end, FLOPs", chain, "reported", True, END_TO_END, 0.0)
 
 
 def _deviation(values: Sequence[float]) -> float:
