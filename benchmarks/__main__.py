@@ -17,6 +17,7 @@ NEEDS = {
     **dict.fromkeys(TABLES, "nas_bench_201/nasbench201.npz"),
     "cheaper": "fashion_mnist",
     "incubation": "fashion_mnist",
+    "incubation_deep": "fashion_mnist",
     "parts": "fashion_mnist",
 }
 """What must be there for some benches, under $ASSEMBLER_DATA; they are left out of `make bench` where it is not."""
@@ -31,6 +32,7 @@ NAMES = (
     "assembly",
     "cheaper",
     "incubation",
+    "incubation_deep",
     "parts",
     *TABLES,
 )
