@@ -48,6 +48,8 @@ phases:
   compare: {baselines: [end_to_end_total]}
 """
 OURS, END_TO_END, COPIES, SOONER = "assembled", "end_to_end_total", "copies", "assembled, chain of 0.6"
+END = "whole"
+"""The phase that trains end to end."""
 CHAIN = 0.6
 """How much of end to end's FLOPs the longest chain of `SOONER` takes: the time, where every part has a worker."""
 DEPTHS, SHARES = (16, 32), {"10 %": 6000, "100 %": 58000}
@@ -68,13 +70,25 @@ class Setting:
         return f"model.vars.depth={self.depth}", f"data.train={self.samples}", *rates
 
 
+@dataclass(frozen=True)
+class Budget:
+    """End to end's steps and FLOPs; FLOPs of the meta model, the longest chain, the tuning and a step of it."""
+
+    steps: int
+    total: float
+    meta: float
+    chain: float
+    whole: float
+    step: float
+
+
 @dataclass
 class Found:
     """Test accuracies by method, one a seed, and the FLOPs of the longest chain relative to end to end."""
 
+    chain: float
     accuracy: dict[str, list[float]] = field(default_factory=dict)
     before: list[float] = field(default_factory=list)
-    chain: list[float] = field(default_factory=list)
 
 
 def figures(quick: bool) -> list[Figure]:
@@ -87,54 +101,68 @@ def at(depths: Sequence[int], seeds: Sequence[int]) -> list[Figure]:
     rows: list[Figure] = []
     with lab() as ours:
         for depth in depths:
-            best = tuned(ours, Setting(depth, min(SHARES.values())))
+            budget = spending(ours, least := Setting(depth, min(SHARES.values())))
+            best = tuned(ours, least, budget)
             for name, samples in SHARES.items():
-                rows += rows_of(f"{depth} blocks, {name}", compared(ours, Setting(depth, samples), best, seeds))
+                found = compared(ours, Setting(depth, samples), best, seeds, budget)
+                rows += rows_of(f"{depth} blocks, {name}", found)
     return rows
 
 
-def compared(ours: Lab, setting: Setting, best: Mapping[str, float], seeds: Sequence[int]) -> Found:
+def spending(ours: Lab, setting: Setting) -> Budget:
+    """What incubating and assembling costs at a depth, whatever the seed and the rates."""
+    run = ours.run(RECIPE, *setting.overrides(RATES[0]), seed=TUNING)
+    whole, compared_ = result(run, made := end(run, OURS)), end(run, END_TO_END)
+    return Budget(
+        result(run, compared_)["steps"],
+        spent(run, [compared_]),
+        spent(run, [end(run, "meta")]),
+        chain(run, made),
+        whole["train_flops"],
+        whole["train_flops"] / whole["steps"],
+    )
+
+
+def compared(ours: Lab, setting: Setting, best: Mapping[str, float], seeds: Sequence[int], budget: Budget) -> Found:
     """All methods, each with the learning rate that was best for it."""
-    found = Found()
+    found = Found(chain=budget.chain / budget.total)
     for seed in seeds:
         for method, rate in {**best, SOONER: best[OURS]}.items():
-            run = trained(ours, setting, method, rate, seed)
+            run = trained(ours, setting, method, rate, seed, budget)
             found.accuracy.setdefault(method, []).extend(ours.tests([made := end(run, _model(method))]))
             if method == OURS:
                 found.before.append(result(run, made)["before"])
-                found.chain.append(chain(run, made) / chain(run, end(run, END_TO_END)))
     return found
 
 
-def tuned(ours: Lab, setting: Setting) -> dict[str, float]:
+def tuned(ours: Lab, setting: Setting, budget: Budget) -> dict[str, float]:
     """The learning rate of each method that validates best."""
     best: dict[str, tuple[float, float]] = {}
     for rate in RATES:
         for method in (OURS, END_TO_END, COPIES):
-            run = trained(ours, setting, method, rate, TUNING)
+            run = trained(ours, setting, method, rate, TUNING, budget)
             worth = float(result(run, end(run, _model(method)))["validation"])
             best[method] = max(best.get(method, (-1.0, 0.0)), (worth, rate))
     return {method: rate for method, (_, rate) in best.items()}
 
 
-def trained(ours: Lab, setting: Setting, method: str, rate: float, seed: int) -> Run:
+def trained(ours: Lab, setting: Setting, method: str, rate: float, seed: int, budget: Budget) -> Run:
     """The run of a method. The control trains no parts: what the meta model leaves of all FLOPs goes to the whole."""
-    changes = setting.overrides(rate)
-    run = ours.run(RECIPE, *changes, seed=seed)
-    if method not in (COPIES, SOONER):
-        return run
-    whole, total = result(run, made := end(run, OURS)), spent(run, [end(run, END_TO_END)])
+    changes = [*setting.overrides(rate), "phases.compare=null"]
+    if method == END_TO_END:
+        changes += [f"phases.{name}=null" for name in ("meta", "incubate", "search", "assemble")]
+        changes += [f"phases.{END}={{phase: train, train: {{steps: {budget.steps}, validate_every: 1}}}}"]
     if method == COPIES:
-        changes += "phases.incubate.train.epochs=0", "phases.incubate.train.steps=null"
-        left = total - spent(run, [end(run, "meta")])
-    else:
-        left = CHAIN * total - (chain(run, made) - whole["train_flops"])
-    steps = round(left * whole["steps"] / whole["train_flops"])
-    return ours.run(RECIPE, *changes, f"phases.assemble.train.steps={steps}", "phases.compare=null", seed=seed)
+        changes += ["phases.incubate.train.epochs=0", "phases.incubate.train.steps=null"]
+        changes += [f"phases.assemble.train.steps={round((budget.total - budget.meta) / budget.step)}"]
+    if method == SOONER:
+        left = CHAIN * budget.total - (budget.chain - budget.whole)
+        changes += [f"phases.assemble.train.steps={round(left / budget.step)}"]
+    return ours.run(RECIPE, *changes, seed=seed)
 
 
 def _model(method: str) -> str:
-    return OURS if method in (COPIES, SOONER) else method
+    return END if method == END_TO_END else OURS
 
 
 def rows_of(setting: str, found: Found) -> Iterator[Figure]:
@@ -151,8 +179,7 @@ def rows_of(setting: str, found: Found) -> Iterator[Figure]:
     yield Figure(
         f"{setting}: assembled, before tuning, validation %", before, "reported", True, "", 0.0, len(found.before)
     )
-    chain = statistics.fmean(found.chain)
-    yield Figure(f"{setting}: longest chain / end to end, FLOPs", chain, "reported", True, END_TO_END, 0.0)
+    yield Figure(f"{setting}: longest chain / end to end, FLOPs", found.chain, "reported", True, END_TO_END, 0.0)
 
 
 def _deviation(values: Sequence[float]) -> float:
