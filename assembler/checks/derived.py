@@ -29,14 +29,18 @@ class Derived:
         return tuple(self.inputs.values())
 
     @classmethod
-    def of(cls, steps: Map, wanted: Sequence[str]) -> Derived:
-        """What of `steps` the values `wanted` need. Raises RecipeError for what is wrong with them."""
+    def of(cls, steps: Map, wanted: Sequence[str], beside: Map) -> Derived:
+        """What of `steps` the values `wanted` need; `beside` are the vars and blocks that they name.
+
+        Raises RecipeError for what is wrong with them.
+        """
         own = set(names_in(steps))
         mine = [name for name in wanted if name.partition(".")[0] in own]
         if not mine:
             return cls(Graph((), {}, ()), {}, ())
         problems: list[Problem] = []
-        graph, inputs, _ = draft(steps, [*mine, *steps.keys()], problems)  # another value of the check may read those
+        ends = [*mine, *steps.keys()]  # another value of the check may read those
+        graph, inputs, _ = draft(steps, ends, problems, beside)
         if problems:
             raise RecipeError(in_order(problems))
         return cls(replace(graph, outputs=graph.outputs[: len(mine)]), inputs, tuple(mine))

@@ -45,7 +45,7 @@ class Setup:
 
     `ranges` are [low, high) of named inputs; without, floats are standard normal, integers 0 or 1. `batch` are the
     fields of real samples, which stand in the place of random ones; `size` is how many random ones there are, if that
-    is not the graph's own batch. `steps` are further steps over named values.
+    is not the graph's own batch. `steps` are further steps over named values, `beside` vars and blocks that they name.
     """
 
     mode: Mode = "eval"
@@ -54,6 +54,11 @@ class Setup:
     batch: Weights | None = None
     size: int | None = None
     steps: Map = field(default_factory=Map)
+    beside: Map = field(default_factory=Map)
+
+    def derived(self, wanted: Sequence[str]) -> Derived:
+        """What of the further steps the values `wanted` need. Raises RecipeError for what is wrong with them."""
+        return Derived.of(self.steps, wanted, self.beside)
 
 
 @dataclass
@@ -163,7 +168,7 @@ class Subject:
         """
         inputs, given, wanted = dict(inputs or self.inputs()), dict(given or {}), list(dict.fromkeys(names))
         inputs |= {name: given.pop(name) for name in list(given) if name in inputs}
-        derived = Derived.of(self.setup.steps, wanted)
+        derived = self.setup.derived(wanted)
         needed = [n for n in self._own(wanted, derived, inputs) if n not in given]
         earlier = [n for n in needed if self.before is not None and n.startswith(f"{BEFORE}.")]
         needed = [n for n in needed if n not in earlier]
@@ -184,7 +189,7 @@ class Subject:
     def reads(self, name: str, source: str) -> bool:
         """Whether the value `name` is computed from the value or input `source`, be it by way of a claim's steps."""
         inputs = self.plain.input_names
-        own = self._own([name], Derived.of(self.setup.steps, [name]), {})
+        own = self._own([name], self.setup.derived([name]), {})
         if source in own or name in inputs:
             return source in own
         graph = with_items(self.plain, [*own, source])
@@ -194,7 +199,7 @@ class Subject:
 
     def made_with(self, name: str) -> nn.Module:
         """The module that `value(name)` runs."""
-        own = self._own([name], Derived.of(self.setup.steps, [name]), self.inputs())
+        own = self._own([name], self.setup.derived([name]), self.inputs())
         return self.module(own)[0] if own else nn.Module()
 
     def module(self, names: Sequence[str] = (), opened: Sequence[str] = ()) -> tuple[nn.Module, dict[str, str]]:

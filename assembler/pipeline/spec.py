@@ -8,11 +8,13 @@ from typing import Any
 
 from assembler import registry
 from assembler.errors import RecipeError
+from assembler.pipeline.checking.borrowing import in_phase
 from assembler.pipeline.checking.check import check
 from assembler.pipeline.checking.run import TASK as TASK
 from assembler.pipeline.checking.run import settings_of
 from assembler.pipeline.splitting import Split, split_of
 from assembler.pipeline.splitting import slot_of as slot_of
+from assembler.recipe.borrowed import with_borrowed
 from assembler.recipe.choices import Space, space
 from assembler.recipe.choices import first as first
 from assembler.recipe.document import Document
@@ -95,7 +97,7 @@ def read(document: Document) -> RunSpec:
     tree, decisions = document.tree, space(document.model)
     split = split_of(document, build(document.default, name=document.name), decisions) if "split" in tree else Split()
     data, said = plain(tree.get("data")), tree.get("task")
-    task: Spec = (plain(said) if said is not None else None) or TASK
+    task: Spec = (plain(with_borrowed(said, document.default)) if said is not None else None) or TASK
     return RunSpec(
         document,
         _named(data),
@@ -104,7 +106,7 @@ def read(document: Document) -> RunSpec:
         tuple(plain(tree.get("seeds"))) if "seeds" in tree else (0,),
         task,
         str(plain(tree.get("metric", Leaf(usual_metric(task))))),
-        tuple(_phase(name, body) for name, body in tree.get("phases")),
+        tuple(_phase(name, body, document.default) for name, body in tree.get("phases")),
         decisions,
         split.how,
     )
@@ -114,7 +116,7 @@ def _named(data: str | Mapping[str, Any]) -> Mapping[str, Any]:
     return {"name": data} if isinstance(data, str) else data
 
 
-def _phase(name: str, body: Any) -> Phase:
-    body = body if isinstance(body, Map) else Map()
+def _phase(name: str, body: Any, model: Map) -> Phase:
+    body = in_phase(body, model) if isinstance(body, Map) else Map()
     entry = registry.lookup("phase", str(plain(body.get("phase", Leaf(name)))))
     return Phase(name, entry, plain(body.drop("phase")))

@@ -13,12 +13,16 @@ from assembler.recipe.values import Leaf, Map, Seq, Value
 from assembler.wiring.build import draft as draft_model
 
 _BODIES = ("body", "shortcut")
+_NOTHING = Map()
 
 
-def draft(steps: Map, ends: Iterable[str], problems: list[Problem]) -> tuple[Graph, dict[str, str], dict[str, str]]:
+def draft(
+    steps: Map, ends: Iterable[str], problems: list[Problem], beside: Map = _NOTHING
+) -> tuple[Graph, dict[str, str], dict[str, str]]:
     """(graph, named value of each of its inputs, id of each of `ends` that is a step) of an objective's steps.
 
-    A name that is no step's is a named value. What is wrong is added to `problems`, with its place.
+    A name that is no step's is a named value. `beside` are vars and blocks that the steps name. What is wrong is added
+    to `problems`, with its place.
     """
     own = set(names_in(steps))
     read = dict.fromkeys([*sources(steps), *ends])
@@ -34,7 +38,7 @@ def draft(steps: Map, ends: Iterable[str], problems: list[Problem]) -> tuple[Gra
     batch = Seq((Leaf("B"),))
     inputs = Map(tuple((i, batch) for i in names))
     outputs = Map(tuple((f"end{n}", Leaf(name, steps.span)) for n, name in enumerate(inner)), steps.span)
-    tree = Map((("inputs", inputs), ("graph", _renamed(steps, ids)), ("outputs", outputs)), steps.span)
+    tree = Map((*beside, ("inputs", inputs), ("graph", _renamed(steps, ids)), ("outputs", outputs)), steps.span)
     graph = draft_model(tree if inner else tree.drop("outputs"), problems, name="objective")
     return graph, names, dict(zip(inner, (i for _, i in graph.outputs), strict=False))
 

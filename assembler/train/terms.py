@@ -16,15 +16,16 @@ from typing import Any
 from assembler.errors import AssemblerError, Problem, RecipeError
 from assembler.graph.core import Graph, Node, TensorType
 from assembler.graph.edit import step
+from assembler.recipe.borrowed import SECTIONS as BORROWED
 from assembler.recipe.notes import in_order
-from assembler.recipe.values import Map, marked
+from assembler.recipe.values import Map, Value, marked
 from assembler.registry import Entry, lookup, names
 from assembler.train.arguments import check, entry_of
 from assembler.train.steps import draft, free
 
 KEYS = ("loss", "value", "target", "weight", "name")
 """What every term may say; further keys are arguments and further inputs of its loss."""
-SECTIONS = ("graph", "given", "terms")
+SECTIONS = ("graph", "given", "terms", *BORROWED)
 """What an objective may say that is not a list of terms."""
 GIVEN = "{teacher.mask: mask}"
 AT_HOST = "@host"
@@ -90,18 +91,19 @@ def read(spec: Spec, path: str = "objective") -> Terms:
     """The objective that a recipe writes.
 
     It is a list of terms `{loss, value, target, weight: 1.0, name, **arguments}`, one such term, or `{graph: steps,
-    given: {teacher.value: value}, terms: [...]}`, whose terms read the steps as well. A term without a loss is the mean
-    of its value. A term without a name is called after its loss, after its value too where that loss stands twice, and
-    after its target where both do. Raises RecipeError for an unknown loss, argument, key or step and for a wrong type.
+    given: {teacher.value: value}, terms: [...]}`, whose terms read the steps as well; `vars` and `blocks` that these
+    name stand beside them, as in a model. A term without a loss is the mean of its value. A term without a name is
+    called after its loss, after its value too where that loss stands twice, and after its target where both do. Raises
+    RecipeError for an unknown loss, argument, key or step and for a wrong type.
     """
-    steps, written, given = _parts(spec, path)
+    steps, written, given, beside = _parts(spec, path)
     if not written:
         raise RecipeError("the objective has no terms", hint=EXAMPLE)
     where = f"{path}.terms" if steps is not None else path
     terms = _distinct([_term(item, f"{where}.{i}") for i, item in enumerate(written)], where)
     problems: list[Problem] = []
     ends = [name for term in terms for _, name in term.reads]
-    graph, values, own = draft(steps or Map(), ends, problems)
+    graph, values, own = draft(steps or Map(), ends, problems, beside)
     if problems:
         raise RecipeError([replace(p, path=p.path or f"{path}.graph") for p in in_order(problems)])
     return replace(_summed(terms, graph, values, own), given=given)
@@ -109,9 +111,10 @@ def read(spec: Spec, path: str = "objective") -> Terms:
 
 def ordered(spec: Spec) -> Spec:
     """The objective in a form whose steps keep their order where keys are sorted, as those of tasks are."""
-    if isinstance(spec, Mapping) and isinstance(spec.get("graph"), Mapping):
-        return {**spec, "graph": json.dumps(spec["graph"])}
-    return spec
+    if not isinstance(spec, Mapping):
+        return spec
+    kept = {key: json.dumps(spec[key]) for key in ("graph", "blocks") if isinstance(spec.get(key), Mapping)}
+    return {**spec, **kept} if kept else spec
 
 
 def as_objective(task: Spec) -> Spec:
@@ -145,21 +148,25 @@ def within(task: Spec, model: str) -> Spec:
     return found
 
 
-def _parts(spec: Spec, path: str) -> tuple[Map | None, Sequence[Mapping[str, Any]], dict[str, str]]:
-    """The steps and the terms of an objective, and what it tells other models."""
+def _parts(spec: Spec, path: str) -> tuple[Map | None, Sequence[Mapping[str, Any]], dict[str, str], Map]:
+    """The steps and the terms of an objective, what it tells other models, and the vars and blocks beside the steps."""
     if not isinstance(spec, Mapping):
-        return None, spec, {}
+        return None, spec, {}, Map()
     if "terms" not in spec and "graph" not in spec:
-        return None, [spec], {}
+        return None, [spec], {}, Map()
     if unknown := sorted(set(spec) - set(SECTIONS)):
         raise RecipeError(f"an objective has no '{unknown[0]}'", path=path, hint="it is {graph: steps, terms: [...]}")
-    said, given = spec.get("graph") or {}, spec.get("given") or {}
-    steps = marked(json.loads(said) if isinstance(said, str) else said)
+    given = spec.get("given") or {}
+    steps, *beside = (_section(spec.get(key)) for key in ("graph", *BORROWED))
     if not isinstance(steps, Map) or not isinstance(spec.get("terms"), list | tuple):
         raise RecipeError("an objective is {graph: steps, terms: [...]}", path=path, hint=f"terms: {EXAMPLE}")
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for pair in given.items() for name in pair):
         raise RecipeError("'given' is a mapping of names of values", path=path, hint=f"for instance {GIVEN}")
-    return steps, spec["terms"], dict(given)
+    return steps, spec["terms"], dict(given), Map(tuple(zip(BORROWED, beside, strict=True)))
+
+
+def _section(said: Any) -> Value:
+    return marked(json.loads(said) if isinstance(said, str) else said or {})
 
 
 def in_turn(given: Mapping[str, Iterable[str]]) -> list[str]:

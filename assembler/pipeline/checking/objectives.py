@@ -10,6 +10,7 @@ from assembler.errors import Problem, RecipeError, Span, near
 from assembler.graph.values import covers
 from assembler.pipeline.checking.given import arguments, registered, training
 from assembler.pipeline.checking.scene import Scene
+from assembler.recipe.borrowed import SECTIONS as BORROWED
 from assembler.recipe.values import Leaf, Map, Seq, Value, plain
 from assembler.registry import checks
 from assembler.train.spec import OWN
@@ -104,7 +105,8 @@ def _with_steps(value: Map, scene: Scene) -> Iterator[Problem]:
     given = value.get("given", Map())
     told = [plain(v) for _, v in given] if isinstance(given, Map) else []
     problems: list[Problem] = []
-    draft(steps, [r for r in (*used, *told) if isinstance(r, str) and r.partition(".")[0] in own], problems)
+    ends = [r for r in (*used, *told) if isinstance(r, str) and r.partition(".")[0] in own]
+    draft(steps, ends, problems, Map(tuple((k, value.get(k)) for k in BORROWED if k in value)))
     yield from problems
     yield from _given(given, {str(r).partition(".")[0] for r in (*used, *places(steps))}, own, scene)
 

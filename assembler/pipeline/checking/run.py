@@ -11,10 +11,12 @@ from assembler.errors import AssemblerError, Problem, RecipeError, Span, near
 from assembler.graph.core import Graph
 from assembler.pipeline import splitting
 from assembler.pipeline.checking import rewrites as check_rewrites
+from assembler.pipeline.checking.borrowing import in_phase
 from assembler.pipeline.checking.given import arguments, registered, training
 from assembler.pipeline.checking.objectives import TASK as TASK
 from assembler.pipeline.checking.objectives import objective, paths, turns
 from assembler.pipeline.checking.scene import Scene
+from assembler.recipe.borrowed import with_borrowed
 from assembler.recipe.choices import Space, space
 from assembler.recipe.document import Document, beside, changed, entries
 from assembler.recipe.expressions import evaluate, parse
@@ -89,6 +91,11 @@ class RunCheck:
         """What is wrong with the task, or with a model that has not what the usual one reads."""
         scene, written = self.scene(""), self.tree.get("task")
         if written is not None:
+            try:
+                written = with_borrowed(written, self.model)
+            except RecipeError as error:
+                yield from error.problems
+                return
             models = tuple(self._making())
             yield from objective(written, replace(scene, models=models, changed=frozenset(models)))
         elif scene.graph is not None and not scene.has(TASK["value"]):
@@ -146,6 +153,11 @@ class RunCheck:
             span = value.key_span(name)
             body = Map((), span) if body == Leaf(None) else body
             if isinstance(body, Map):
+                try:
+                    body = in_phase(body, self.model)
+                except RecipeError as error:
+                    yield from error.problems
+                    continue
                 yield from self.phase(name, body, span)
             else:
                 hint = f"for instance {name}: {{}}"

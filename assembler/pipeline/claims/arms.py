@@ -21,7 +21,9 @@ from assembler.pipeline.claims.worth import worth
 from assembler.pipeline.code import code_of
 from assembler.pipeline.spending import counted
 from assembler.pipeline.state import Run
+from assembler.recipe.borrowed import with_borrowed
 from assembler.recipe.document import Document
+from assembler.recipe.values import marked, plain
 from assembler.train.terms import ordered
 from assembler.wiring.build import build
 
@@ -163,7 +165,8 @@ def _assess(state: Run, made: Task, claim: Claim, seed: int) -> Task:
     """The task that takes the metric of a trained model, which may compare it with others of the run."""
     said: Any = claim.metric or f"test.{made.parameters['metric']}"
     split, _, metric = said.partition(".") if isinstance(said, str) else (said["split"], "", None)
-    objective: Any = metric or {k: v for k, v in said.items() if k != "split"}
+    terms = {} if metric else {k: v for k, v in said.items() if k != "split"}
+    objective: Any = metric or plain(with_borrowed(marked(terms), state.spec.document.default))
     inputs = {name: made.parameters[name] for name in ("data", "data_id", "task", "device")}
     own = model_name(state, claim.model)
     graph = state.graphs.get(own) or Graph((), {}, ())

@@ -6,11 +6,12 @@ import keyword
 from collections.abc import Iterator
 from dataclasses import replace
 
-from assembler.errors import AssemblerError, Problem, near
+from assembler.errors import AssemblerError, Problem, RecipeError, near
 from assembler.pipeline.checking.objectives import objective
 from assembler.pipeline.claims import spec
 from assembler.pipeline.claims.check_measure import Around, changes, measure
 from assembler.pipeline.claims.spec import COSTS, EXACT, SPLITS, TRAINING
+from assembler.recipe.borrowed import with_borrowed
 from assembler.recipe.operators import FUNCTIONS
 from assembler.recipe.values import Leaf, Map, Value, plain
 from assembler.registry import checks
@@ -102,7 +103,11 @@ def _metric(body: Map, around: Around) -> Iterator[Problem]:
         split = value.get("split")
         if split is None or plain(split) not in SPLITS:
             yield Problem("a metric of values needs 'split'", (split or value).span, hint="split: test")
-        said = value.drop("split")
+        try:
+            said = with_borrowed(value.drop("split"), around.document.default)
+        except RecipeError as error:
+            yield from error.problems
+            return
         made = _made(around)
         scene = replace(around.scene, averaged=False, models=made, changed=frozenset(made))
         yield from objective(said, replace(scene, graph=None) if _other(body.get("model"), around) else scene)

@@ -16,6 +16,7 @@ from assembler.pipeline.checking.scene import Scene
 from assembler.pipeline.claims import spec
 from assembler.pipeline.claims.check_models import Models
 from assembler.pipeline.claims.spec import SPLITS
+from assembler.recipe.borrowed import borrowed
 from assembler.recipe.choices import TRAINED, score, space
 from assembler.recipe.document import Document, beside
 from assembler.recipe.scope import vars_of
@@ -58,7 +59,7 @@ def measure(body: Map, around: Around, span: Span | None, beside: tuple[str, ...
     yield from _setup(body)
     if "after" in body:
         yield from rewrites(body.get("after"), None, "after")
-    yield from _steps(body, entry, around.scene)
+    yield from _steps(body, entry, around.scene, around.document)
     if around.scene.graph is not None:
         yield from _values(entry, body, around.scene)
         yield from _paths(entry, body, around.scene.graph)
@@ -120,7 +121,7 @@ def _setup(body: Map) -> Iterator[Problem]:
         yield Problem(text, inputs.span, hint="for instance {ids: [0, 100]}, or validation")
 
 
-def _steps(body: Map, entry: Entry, scene: Scene) -> Iterator[Problem]:
+def _steps(body: Map, entry: Entry, scene: Scene, document: Document) -> Iterator[Problem]:
     """What is wrong with the further steps of a claim."""
     steps = body.get("graph", Map())
     if not isinstance(steps, Map):
@@ -132,7 +133,10 @@ def _steps(body: Map, entry: Entry, scene: Scene) -> Iterator[Problem]:
         yield Problem("the check reads no step of the claim's graph", steps.span, hint="name one with `of:`")
         return
     found: list[Problem] = []
-    draft_steps(steps, read, found)
+    try:
+        draft_steps(steps, read, found, borrowed(steps, document.default))
+    except RecipeError as error:
+        found += error.problems
     yield from found
     for name, leaf in places(steps).items() if scene.graph is not None else ():
         if not scene.has(name) and not _real(body):

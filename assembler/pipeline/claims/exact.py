@@ -19,6 +19,7 @@ from assembler.pipeline.claims.spec import Measure, evaluated
 from assembler.pipeline.rewriting import all_applied
 from assembler.pipeline.search.candidates import Candidates
 from assembler.pipeline.weights.loading import load_into, places
+from assembler.recipe.borrowed import borrowed
 from assembler.recipe.document import Document, beside, varied
 from assembler.recipe.overrides import Change
 from assembler.recipe.scope import vars_of
@@ -88,7 +89,7 @@ def subject_of(document: Document, measure: Measure, seed: int, trained: Trained
     said: Any = spread({"graph": plain(measure.steps)}, found.graph, known)
     steps = marked(said["graph"], measure.steps.span)
     assert isinstance(steps, Map)
-    return replace(found, setup=replace(setup, steps=steps))
+    return replace(found, setup=replace(setup, steps=steps, beside=borrowed(steps, document.default)))
 
 
 def _after(model: Subject, wanted: Sequence[Any]) -> Subject:
