@@ -1,21 +1,25 @@
-"""The exact choice of parts at two sizes, alone and as a diverse pool, and the store's hits against training again."""
+"""The exact choice of parts at two sizes, alone and as a diverse pool; a full store, listed and read from."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import os
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from assembler.search.exact import Additive, diverse, solve
-from benchmarks.measure import Figure, spread
+from benchmarks.measure import Figure, command, spread
 
 SECOND = 1.0
 COSTS = ("params", "latency")
+PARTS = 10_000
 
 
 def figures(quick: bool) -> list[Figure]:
@@ -28,7 +32,7 @@ def figures(quick: bool) -> list[Figure]:
         rows.append(_seconds(f"exact choice, {slots} slots of {variants}", seconds, goal=goal))
     seconds = [timed(lambda p: list(itertools.islice(diverse(p, 3), 8)), 24, 32, seed) for seed in range(runs)]
     rows.append(_seconds("8 choices, each 3 slots from all others, 24 of 32", seconds, goal=False))
-    return [*rows, hit(quick)]
+    return [*rows, listing(quick), hit(quick)]
 
 
 def library(slots: int, variants: int, seed: int) -> Additive:
@@ -58,6 +62,31 @@ def _seconds(name: str, values: list[float], *, goal: bool) -> Figure:
     return Figure(
         f"{name}, s", middle, f"<= {SECOND:g}" if goal else "reported", middle <= SECOND or not goal, "", around
     )
+
+
+def listing(quick: bool) -> Figure:
+    """`assembler parts ls` of a store of 10,000 parts: wall time of the process, the interpreter's start included."""
+    inputs = {"slot": "stage.0", "part": "step = linear(x)\n" * 200, "seed": 0}
+    with tempfile.TemporaryDirectory() as home:
+        for number in range(PARTS):
+            key = hashlib.blake2b(str(number).encode(), digest_size=20).hexdigest()
+            folder = Path(home) / "parts" / key[:2] / key
+            folder.mkdir(parents=True)
+            (folder / "weights.safetensors").write_bytes(b"weights")
+            card: dict[str, object] = {
+                "key": key,
+                "run": "assembler.pipeline.jobs:part",
+                "inputs": inputs,
+                "label": f"part {number}",
+            }
+            card |= {"result": {"score": 0.5}, "seconds": 1.0, "created": "2026-01-01T00:00:00+00:00"}
+            card |= {"files": {"weights.safetensors": {"size": 7, "sha256": "0" * 64}}}
+            (folder / "card.json").write_text(json.dumps(card, indent=1))
+        os.environ["ASSEMBLER_HOME"] = home
+        call = command([sys.executable, "-m", "assembler", "parts", "ls", "--slot", "stage.*"])
+        call()
+        seconds = [call() for _ in range(1 if quick else 5)]
+    return _seconds(f"{PARTS:,} parts listed", seconds, goal=True)
 
 
 def hit(quick: bool) -> Figure:

@@ -185,3 +185,12 @@ def test_shapes_that_do_not_go_together_are_named():
         "error: in the objective, cross_entropy (cross_entropy) does not accept logits [4, 3] and label [5]: "
         "expected input batch_size (4) to match target batch_size (5)"
     )
+
+
+def test_samples_without_labels_cost_nothing_and_a_batch_of_them_no_nan() -> None:
+    logits, labels = torch.randn(6, 5, requires_grad=True), torch.tensor([1, -100, 3, -100, 0, 4])
+    loss = lookup("loss", "cross_entropy").load()
+    torch.testing.assert_close(loss(logits, labels), torch.nn.functional.cross_entropy(logits, labels))
+    none = loss(logits, torch.full((6,), -100))
+    none.backward()
+    assert none == 0 and logits.grad is not None and not logits.grad.any()

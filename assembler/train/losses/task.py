@@ -8,15 +8,21 @@ from torch.nn import functional
 
 from assembler.registry import loss
 
+_UNLABELLED = -100
+
 
 @loss
 def cross_entropy(value: Tensor, target: Tensor, label_smoothing: float = 0.0, axis: int = 1) -> Tensor:
     """Cross entropy of logits [N, classes, ...] and integer labels [N, ...], in nats, mean over labels.
 
     `axis` is where the classes of the logits lie, -1 for the [N, tokens, classes] of a language model. Labels of -100
-    do not count.
+    do not count; where there are no others, as in a batch of unlabelled samples, it is 0.
     """
-    return functional.cross_entropy(value.movedim(axis, 1), target, label_smoothing=label_smoothing)
+    logits = value.movedim(axis, 1)
+    if target.is_floating_point():  # shares of the classes, as torch takes them as well
+        return functional.cross_entropy(logits, target, label_smoothing=label_smoothing)
+    total = functional.cross_entropy(logits, target, label_smoothing=label_smoothing, reduction="sum")
+    return total / (target != _UNLABELLED).sum().clamp(min=1)
 
 
 @loss
