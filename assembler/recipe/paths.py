@@ -223,8 +223,15 @@ def patch(base: Value | None, change: Value, *, group: str = "body", short: str 
 def _patch_key(base: Map, key: str, value: Value, span: Span | None, group: str, short: str) -> Map:
     """One entry of a mapping laid over another mapping."""
     inside = base.get(group)
-    if comes_after(value) and key not in (inside if isinstance(inside, Map) else base):
-        return _inserted(base, group, key, value, span)
+    if comes_after(value):
+        if key not in (inside if isinstance(inside, Map) else base):
+            return _inserted(base, group, key, value, span)
+        value = value.drop(AFTER)  # it stands there already
+    if key == group and isinstance(inside, Map) and isinstance(value, Map):
+        for name, new in value:
+            if comes_after(new):
+                base = _patch_key(base, name, new, value.key_span(name), group, short)
+                value = value.drop(name)
     if isinstance(inside, Map) and key in inside and key not in (*STEP_KEYS, *SECTIONS):
         return base.set(group, patch(inside, Map(((key, value),), span, (span,))))
     if isinstance(value, Leaf) and value.value is None:

@@ -235,7 +235,9 @@ CHAIN = marked(
 
 
 def test_a_step_is_put_in_the_midst_and_read_instead() -> None:
-    found = put(CHAIN, "act", marked({"after": "stem", "op": "relu"}))
+    change = {"after": "stem", "op": "relu"}
+    found = put(CHAIN, "act", marked(change))
+    assert put(CHAIN, "graph.act", marked(change)) == found == put(found, "act", marked(change))
     assert [*found.get("graph").keys()] == ["stem", "act", "side", "both", "deep"]
     assert plain(found.get("graph").get("act")) == {"op": "relu"}
     assert plain(found.get("graph").get("both"))["from"] == ["side", "act"]

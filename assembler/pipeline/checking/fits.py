@@ -87,15 +87,13 @@ class _Fits:
             return
         values = Values(graph, self.graphs, self.data[phase.name], strict=True)
         own = "task" in phase.own
-        task, where = (
-            (body.get("task"), f"phases.{phase.name}.task") if own else (self.spec.document.tree.get("task"), "task")
-        )
-        written = None if task is not None else place
+        written = (body if own else self.spec.document.tree).get("task")
         purpose = self.spec.purpose(**phase.own).task
         said = within(purpose, phase.name)
         yield from self.itself(phase) if said != purpose else ()
         yield from unfed(graph, fields, said, section, place)
-        yield from term_problems([Said(said, task, where, written)], values)
+        where = f"phases.{phase.name}.task" if own else "task"
+        yield from term_problems([Said(said, written, where, None if written is not None else place)], values)
         yield from self.objective(phase, phase.name)
 
     def itself(self, phase: Phase) -> Iterator[Problem]:

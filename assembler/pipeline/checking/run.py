@@ -157,7 +157,7 @@ class RunCheck:
                     body = in_phase(body, self.model)
                 except RecipeError as error:
                     yield from error.problems
-                    continue
+                    body = body.drop("objective", "task", "turns")
                 yield from self.phase(name, body, span)
             else:
                 hint = f"for instance {name}: {{}}"
