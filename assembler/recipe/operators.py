@@ -73,8 +73,8 @@ def _correlation(first: list[float], second: list[float]) -> float:
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": min, "max": max, "round": _round, "int": int, "float": float, "abs": abs, "len": len, "sum": _sum,
-    "sqrt": math.sqrt, "log2": math.log2, "ceil": math.ceil, "floor": math.floor, "range": _range, "list": list,
-    "str": _str, "count": _count, "correlation": _correlation,
+    "sqrt": math.sqrt, "log": math.log, "log2": math.log2, "ceil": math.ceil, "floor": math.floor,
+    "range": _range, "list": list, "str": _str, "count": _count, "correlation": _correlation,
 }  # fmt: skip
 BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,

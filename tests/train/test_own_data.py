@@ -85,6 +85,11 @@ class TestChains(DatasetContract):
     args: ClassVar = {"train": 40, "validation": 20, "test": 20, "masked": 0.25, "labelled": 10}
 
 
+class TestMarkov(DatasetContract):
+    name = "markov"
+    args: ClassVar = {"train": 40, "validation": 20, "test": 20}
+
+
 class TestRepeats(DatasetContract):
     name = "repeats"
     args: ClassVar = {"train": 40, "validation": 20, "test": 20, "length": 12, "words": 16, "period": [3, 6]}
