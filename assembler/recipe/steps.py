@@ -99,6 +99,7 @@ def bad_name(name: str, *, top: bool) -> tuple[str, str] | None:
         fixed = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")
         fixed = f"n{fixed}" if fixed[:1].isdigit() else fixed
         hint = "a name has letters, digits and _, and starts with no digit"
+        hint = f"a path goes under set:, or as steps in a body:; {hint}" if "." in name else hint
         hint += f"; for instance {fixed}" if fixed else ""
         return f"'{name}' cannot name a step", hint
     return None

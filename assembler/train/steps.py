@@ -6,7 +6,7 @@ import keyword
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from assembler.errors import Problem
+from assembler.errors import Problem, near
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.reserved import RESERVED_STEPS
 from assembler.recipe.values import Leaf, Map, Seq, Value
@@ -34,7 +34,8 @@ def draft(
     if not len(steps):
         return Graph(tuple((i, TensorType(())) for i in names), {}, (), {}, "objective"), names, {}
     if not inner:
-        problems.append(Problem("no term reads the steps of the objective", steps.span, hint="{value: step}"))
+        hint = next((found for name in values if (found := near(name, own))), "{value: step}")
+        problems.append(Problem("no term reads the steps of the objective", steps.span, hint=hint))
     batch = Seq((Leaf("B"),))
     inputs = Map(tuple((i, batch) for i in names))
     outputs = Map(tuple((f"end{n}", Leaf(name, steps.span)) for n, name in enumerate(inner)), steps.span)

@@ -64,7 +64,9 @@ def begun(graph: Graph, tree: Map, problems: list[Problem]) -> Graph:
     ops = {node.op for node in _all(graph)}
     for name, _ in rules:
         op = name.partition(".")[0]
-        if (op not in ops or "." not in name) and isinstance(section, Map):
+        # An op that no step is of any more, since a change took the last one out, needs no value to begin with.
+        known = op in ops or op in registry.names("op", torch=True)
+        if (not known or "." not in name) and isinstance(section, Map):
             hint = near(op, ops) or "name an op and a parameter of it: linear.weight"
             said = f"no step is a '{op}'" if "." in name else f"'{name}' names no parameter of an op"
             note(problems, said, section.key_span(name), hint)

@@ -172,6 +172,11 @@ def test_ops_tells_what_an_op_makes_and_is(call: Call) -> None:
     assert "outputs" not in call("ops", "linear").stdout
 
 
+def test_ops_lists_what_a_word_is_about(call: Call) -> None:
+    said = call("ops", "crop").stdout
+    assert "random_crop" in said and "random_resized_crop" in said and "conv2d" not in said
+
+
 def test_ops_suggests(call: Call) -> None:
     result = call("ops", "lineer")
     assert result.exit_code == 2

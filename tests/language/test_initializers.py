@@ -58,6 +58,10 @@ def test_mistakes_are_named_with_their_place(graph, old: str, new: str, said: st
     assert problem.message == said and problem.span is not None and problem.hint
 
 
+def test_an_op_that_a_change_took_out_needs_no_value(graph) -> None:
+    assert graph(TEXT.replace("linear.bias: zeros", "linear.bias: zeros, conv2d.bias: zeros")) == graph(TEXT)
+
+
 def test_a_parameter_that_a_step_lacks_is_named_by_path(graph) -> None:
     with pytest.raises(GraphError, match="'last' has no parameter 'wieght' to initialise") as error:
         lower(graph(TEXT.replace("{weight: zeros}", "{wieght: zeros}")))

@@ -69,9 +69,7 @@ def test_a_phase_trains_and_is_judged_on_data_of_its_own(places: Path) -> None:
 
 def test_a_phase_goes_on_with_a_model_on_other_data(places: Path) -> None:
     same = plain().partition("    set:")[0] + "    metric: loss\n  after: {phase: tune, of: before}\n"
-    small = same.replace(
-        "of: before}", "of: before, data: {name: subset, of: {name: digits}, train: 40}, train: {epochs: 1}}"
-    )
+    small = same.replace("of: before}", "of: before, data: {name: subset, of: digits, train: 40}, train: {epochs: 1}}")
     ran = [
         asm.run(parse(text, overrides=["train.batch=20"]), workers=1)[1]["cost"]["train_flops"]
         for text in (same, small)
@@ -102,3 +100,17 @@ def test_what_is_wrong_with_them_is_told_at_its_place(old: str, new: str, said: 
         asm.plan(parse(plain().replace(old, new), "two.yaml"))
     problem = caught.value.problems[0]
     assert said in problem.message and problem.span is not None and problem.span.line >= 12
+
+
+def test_a_claim_names_what_the_phase_of_its_model_sets() -> None:
+    text = RUN.partition("  copied:")[0]
+    text += '  up: {doc: As a picture., model: before, check: shape, of: up, expect: "== [B, 1, 8, 8]"}\n'
+    (found,) = asm.verify(parse(text))
+    assert found.holds
+
+
+def test_a_step_of_a_task_may_be_called_as_a_field_of_the_data() -> None:
+    own = "{graph: {one: {op: argmax, dim: 1, from: logits}, label: {op: detach, from: one}}, "
+    own += "terms: [{loss: cross_entropy, value: logits, target: label}]}"
+    text = plain().partition("  before:")[0] + f"  few: {{phase: train, set: {{vars.classes: 4}}, task: {own}}}\n"
+    asm.plan(parse(text))

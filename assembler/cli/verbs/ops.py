@@ -12,14 +12,18 @@ from assembler.cli.verbs.ls import sentence
 from assembler.errors import AssemblerError, InputError
 from assembler.registry import Entry, Param
 
-Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this op alone.", show_default=False)]
+Name = Annotated[
+    str | None,
+    typer.Argument(metavar="[NAME]", help="Show this op alone, or all that a word is about.", show_default=False),
+]
 
 
 def ops(name: Name = None) -> dict[str, Any]:
-    """List the ops, or show one with its inputs and arguments.
+    """List the ops, those that a word is about, or show one with its inputs and arguments.
 
     \b
         assembler ops
+        assembler ops random
         assembler ops conv2d
     """
     return _one(name) if name else _all()
@@ -28,14 +32,24 @@ def ops(name: Name = None) -> dict[str, Any]:
 def _all() -> dict[str, Any]:
     ours = registry.names("op")
     torch = sorted(set(registry.names("op", torch=True)) - set(ours))
-    table = say.table("op", "arguments", "about", left=3)
     entries = [registry.lookup("op", name) for name in ours]
-    for entry in entries:
-        say.row(table, entry.name, ", ".join(map(_written, _own(entry))), sentence(entry.doc))
-    say.show(table)
+    _table(entries)
     say.line(f"and the classes of torch.nn, {len(torch)} of them, also under their own names (Conv2d):")
     say.show("  " + ", ".join(torch))
     return {"ops": [_data(entry) for entry in entries], "torch": torch}
+
+
+def _table(entries: list[Entry]) -> None:
+    table = say.table("op", "arguments", "about", left=3)
+    for entry in entries:
+        say.row(table, entry.name, ", ".join(map(_written, _own(entry))), sentence(entry.doc))
+    say.show(table)
+
+
+def _about(word: str) -> list[Entry]:
+    """The ops whose name has a word in it, or whose first sentence."""
+    entries = [registry.lookup("op", name) for name in registry.names("op")]
+    return [e for e in entries if word.lower() in f"{e.name} {sentence(e.doc)}".lower()]
 
 
 _LANGUAGE = {
@@ -54,6 +68,9 @@ def _one(name: str) -> dict[str, Any]:
     try:
         entry = registry.lookup("op", name)
     except AssemblerError as error:
+        if found := _about(name):
+            _table(found)
+            return {"ops": [_data(entry) for entry in found]}
         raise InputError(error.problems) from None
     say.line(f"{entry.name}({', '.join(map(_written, _own(entry)))})")
     say.line(f"  inputs   {_inputs(entry)}")

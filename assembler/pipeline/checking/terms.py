@@ -99,8 +99,9 @@ def term_problems(objectives: list[Said], values: Values) -> Iterator[Problem]:
             yield from (_refused(p, terms, types, said) for p in error.problems)
             continue
         known = types | {i: found[i] for i in terms.graph.nodes}
+        fields = values.data.fields.keys() & terms.names.values()  # not those whose name a step bears
         for n, term in enumerate(terms.terms):
-            yield from _told(n, term, known, values.data, said)
+            yield from _told(n, term, known, values.data.classes if term.target in fields else 0, said)
 
 
 def _given(terms: Terms, values: Values, said: Said) -> Iterator[Problem]:
@@ -168,17 +169,17 @@ def _ids(graph: Graph, i: str) -> tuple[str, ...]:
     return (i, *(graph.nodes[i].sources[:1] if i in graph.nodes else ()))
 
 
-def _told(n: int, term: Term, types: Mapping[str, TensorType], data: Declared, said: Said) -> Iterator[Problem]:
-    """What a loss takes and should not: shapes that only broadcast, fewer classes than the labels have."""
+def _told(n: int, term: Term, types: Mapping[str, TensorType], classes: int | None, said: Said) -> Iterator[Problem]:
+    """What a loss takes and should not: shapes that only broadcast, fewer `classes` than the data's labels have."""
     value, target = types.get(term.value), types.get(term.target)
     if value is None or target is None:
         return
-    if term.loss == _CLASSES and data.classes and term.target in data.fields and "int" in target.dtype:
+    if term.loss == _CLASSES and classes and "int" in target.dtype:
         axis = int(term.arg("axis", 1))
-        told = value.shape[axis] if -len(value.shape) <= axis < len(value.shape) else data.classes
-        if told < data.classes:
-            message = f"'{term.value}' tells {told} classes apart, and '{term.target}' of the data has {data.classes}"
-            hint = f"let the last layer make {data.classes}: out: {data.classes}"
+        told = value.shape[axis] if -len(value.shape) <= axis < len(value.shape) else classes
+        if told < classes:
+            message = f"'{term.value}' tells {told} classes apart, and '{term.target}' of the data has {classes}"
+            hint = f"let the last layer make {classes}: out: {classes}"
             yield Problem(message, said.span(n, "value"), hint=hint)
     elif value.shape != target.shape and _broadcasts(term, value, target):
         read_ = f"'{term.value}' {list(value.shape)} with '{term.target}' {list(target.shape)}"

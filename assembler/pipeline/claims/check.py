@@ -11,7 +11,7 @@ from assembler.errors import Problem, RecipeError, Span, near
 from assembler.pipeline.checking.scene import Scene
 from assembler.pipeline.claims import spec
 from assembler.pipeline.claims.check_measure import Around, measure
-from assembler.pipeline.claims.check_models import Check, Models
+from assembler.pipeline.claims.check_models import Check, Models, other_model
 from assembler.pipeline.claims.spec import ARMS, COMMON, EXACT, TRAINING
 from assembler.recipe.document import Document
 from assembler.recipe.scope import vars_of
@@ -110,7 +110,9 @@ class _Claim:
     def scene(self) -> Scene:
         """What a check may read: the values of the model as the claim changes it."""
         changes = self.body.get("at", Map())
-        known = isinstance(changes, Map) and "after" not in self.body  # what rewrites make of it takes torch
+        # What rewrites make of it takes torch, and the model of a phase may have other values.
+        known = isinstance(changes, Map) and "after" not in self.body
+        known = known and not other_model(self.document, self.body.get("model"))
         return Scene(self.models.changed(self.document, changes)[0] if known else None)
 
     def names(self, own: list[str]) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from assembler.errors import AssemblerError, Problem, RecipeError, near
 from assembler.pipeline.checking.objectives import objective
 from assembler.pipeline.claims import spec
 from assembler.pipeline.claims.check_measure import Around, changes, measure
+from assembler.pipeline.claims.check_models import other_model
 from assembler.pipeline.claims.spec import COSTS, EXACT, SPLITS, TRAINING
 from assembler.recipe.borrowed import with_borrowed
 from assembler.recipe.operators import FUNCTIONS
@@ -20,8 +21,6 @@ from assembler.train.terms import metrics
 BUDGETS = ("flops", "steps")
 EQUAL = ("meta", "teacher", "train", "tune", "rewrite", "merge", "export")
 """Kinds of phases whose training can be made longer or shorter, so that arms spend equal FLOPs."""
-_CHANGING = frozenset(("set", "model", "apply", "take"))
-"""What a phase says that makes a model of other steps."""
 _EXAMPLE = "for instance {small: {vars.dim: 32}, large: {vars.dim: 64}}"
 _SEARCHED = "a metric of a space is a check, for instance {check: found, objective: 0 - params, trials: 20}"
 _METRICS = (
@@ -110,7 +109,9 @@ def _metric(body: Map, around: Around) -> Iterator[Problem]:
             return
         made = _made(around)
         scene = replace(around.scene, averaged=False, models=made, changed=frozenset(made))
-        yield from objective(said, replace(scene, graph=None) if _other(body.get("model"), around) else scene)
+        yield from objective(
+            said, replace(scene, graph=None) if other_model(around.document, body.get("model")) else scene
+        )
     else:
         yield from _word(str(plain(value)), value)
 
@@ -119,20 +120,6 @@ def _made(around: Around) -> tuple[str, ...]:
     """The phases of a run whose models a metric may compare with."""
     phases = around.document.tree.get("phases") if around.document.kind == "run" else None
     return tuple(phases.keys()) if isinstance(phases, Map) else ()
-
-
-def _other(phase: Value | None, around: Around) -> bool:
-    """Whether the model of a phase is, or comes from, another one than the run's, which has values of its own."""
-    phases, seen = around.document.tree.get("phases"), set()
-    while isinstance(phases, Map) and isinstance(phase, Leaf) and phase.value not in seen:
-        seen.add(phase.value)
-        body = phases.get(str(phase.value))
-        if not isinstance(body, Map):
-            return False
-        if not _CHANGING.isdisjoint(body.keys()):
-            return True
-        phase = body.get("of")
-    return False
 
 
 def _word(said: str, value: Value) -> Iterator[Problem]:

@@ -9,10 +9,12 @@ from assembler.errors import AssemblerError, Problem, Span
 from assembler.graph.core import Graph
 from assembler.recipe.document import Document, entries, varied
 from assembler.recipe.paths import KEYS
-from assembler.recipe.values import Map
+from assembler.recipe.values import Leaf, Map, Value
 from assembler.wiring.build import draft
 from assembler.wiring.lint import MOST_STEPS
 
+_CHANGING = frozenset(("set", "model", "blocks", "apply", "take"))
+"""What a phase says that makes a model of other steps."""
 Check = Callable[[Document], list[Problem]]
 Found = tuple[Graph | None, list[Problem]]
 
@@ -50,6 +52,20 @@ class Models:
         if not problems and document.kind != "model" and any(_own(document, path) for path in changes.keys()):
             problems += self.again(replace(found, tree=found.tree.drop("claims")))
         return None if problems else graph, problems
+
+
+def other_model(document: Document, phase: Value | None) -> bool:
+    """Whether the model of a phase is, or comes from, another one than the run's, which has values of its own."""
+    phases, seen = document.tree.get("phases"), set()
+    while isinstance(phases, Map) and isinstance(phase, Leaf) and phase.value not in seen:
+        seen.add(phase.value)
+        body = phases.get(str(phase.value))
+        if not isinstance(body, Map):
+            return False
+        if not _CHANGING.isdisjoint(body.keys()):
+            return True
+        phase = body.get("of")
+    return False
 
 
 def _own(document: Document, path: str) -> bool:

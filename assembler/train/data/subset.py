@@ -15,13 +15,15 @@ from assembler.train.data.split import limit, take
 
 
 @dataset
-def subset(of: dict[str, Any], classes: list[int] | None = None, train: int | None = None, seed: int = 0) -> Source:
+def subset(
+    of: str | dict[str, Any], classes: list[int] | None = None, train: int | None = None, seed: int = 0
+) -> Source:
     """The samples of the data `of` that are of some `classes`, under their own labels; `train` caps those for training.
 
     `of` is written as under `data:`; the class is its first target. Which are taken depends on `seed`, and every class
     gives its share. Raises InputError where there is none of a class, or fewer samples than that.
     """
-    whole = core.source_of(of)
+    whole = core.source_of(core.named(of))
     label = whole.targets[0] if whole.targets else ""
 
     def kept(fields: Arrays) -> Arrays:

@@ -14,7 +14,7 @@ from assembler.train.data.source import Arrays, Declared, Source
 
 
 @dataset("zip")
-def zipped(first: dict[str, Any], more: dict[str, Any]) -> Source:
+def zipped(first: str | dict[str, Any], more: dict[str, Any]) -> Source:
     """The samples of `first`, each beside one of every other data set, which are gone through again where they end.
 
     A field of another bears its name before its own: `more: {subject: {name: digits, classes: [9]}}` gives
@@ -22,10 +22,11 @@ def zipped(first: dict[str, Any], more: dict[str, Any]) -> Source:
     deviation of that. For adaptation, replay and prior preservation, unpaired domains, labelled beside unlabelled.
     Raises InputError where two fields would have one name.
     """
-    parts = {"": first, **{f"{name}_": spec for name, spec in more.items()}}
+    main = core.named(first)
+    parts = {"": main, **{f"{name}_": core.named(spec) for name, spec in more.items()}}
 
     def read(*wanted: str) -> list[Arrays]:
-        found = [core.standardised(spec, first, wanted) for spec in parts.values()]
+        found = [core.standardised(spec, main, wanted) for spec in parts.values()]
         return [_beside(dict(zip(parts, arrays, strict=True))) for arrays in zip(*found, strict=True)]
 
     def development() -> tuple[Arrays, Arrays]:
