@@ -49,8 +49,8 @@ class Stored(nn.Module):
 class Written(nn.Module):
     """Fixed numbers in this very `shape`, row by row, said by the recipe and not the weights: any input -> `shape`.
 
-    One number fills the shape, or begins the ramp of numbers that are `step` apart. Raises ValueError where the
-    numbers do not fill the shape.
+    A list of one number fills the shape, or begins the ramp of numbers that are `step` apart. Raises ValueError where
+    the numbers do not fill the shape.
     """
 
     numbers: Tensor

@@ -57,6 +57,7 @@ def measure(body: Map, around: Around, span: Span | None, beside: tuple[str, ...
         return
     yield from arguments(entry, given, span, beside)
     yield from _setup(body)
+    yield from _since(body, around.document) if "expect" in beside else ()  # arms may add phases
     if "after" in body:
         yield from rewrites(body.get("after"), None, "after")
     yield from _steps(body, entry, around.scene, around.document)
@@ -97,6 +98,22 @@ def _trained(document: Document, span: Span | None, *, arms: bool) -> Iterator[P
         yield Problem(
             "to be trained, the choices need a space's 'search' with data", span, hint="search: {data: digits}"
         )
+
+
+def _since(body: Map, document: Document) -> Iterator[Problem]:
+    """What is wrong with the phase that a check compares with."""
+    value, phases, changes = body.get("since"), document.tree.get("phases"), body.get("at", Map())
+    if value is None or not isinstance(phases, Map):  # a model alone: the check itself tells
+        return
+    added = (
+        [path.split(".")[1] for path in changes.keys() if path.startswith("phases.")]
+        if isinstance(changes, Map)
+        else []
+    )
+    known = [*phases.keys(), *added, spec.START]
+    if plain(value) not in known:
+        hint = near(str(plain(value)), known) or f"phases: {', '.join(phases.keys())}; or {spec.START}"
+        yield Problem(f"no phase of the run is called {checks.shown(plain(value))}", value.span, hint=hint)
 
 
 def _setup(body: Map) -> Iterator[Problem]:

@@ -18,16 +18,13 @@ from assembler.errors import InputError, near
 from assembler.pipeline.checking import budgets
 from assembler.pipeline.claims import budget
 from assembler.pipeline.claims.exact import Trained
-from assembler.pipeline.claims.spec import Claim
+from assembler.pipeline.claims.spec import START, Claim
 from assembler.pipeline.jobs import model_of
 from assembler.pipeline.spec import RunSpec, read
 from assembler.pipeline.spending import counted
 from assembler.pipeline.state import Run
 from assembler.pipeline.summary import main_model
 from assembler.recipe.document import Document
-
-START = "start"
-"""In `since: start`, the weights that a model begins with."""
 
 
 @dataclass

@@ -21,6 +21,8 @@ from assembler.recipe.values import Leaf, Map, Seq, Value, marked, plain
 COMMON = ("doc", "expect", "at", "seeds", "seeds_holding", "model")
 EXACT = ("check", "inputs", "batch", "mode", "precision", "graph", "after")
 ARMS = ("arms", "metric", "budget")
+START = "start"
+"""In `since: start`, the weights that a model begins with."""
 TRAINING = ("data", "train", "task")
 """What a claim of a model says about how its arms are trained; a run says it for itself."""
 VALUE, BATCH = "value", "B"
