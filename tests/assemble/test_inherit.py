@@ -174,3 +174,15 @@ def test_the_same_inheritance_gives_the_same_weights() -> None:
     child = graph(**{"vars.dim": 12, "block.mixer": "zero"})
     one, other = (inherited(graph(), state(graph()), child, seed=4)[0] for _ in range(2))
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_weights_keep_their_names_where_steps_go_into_a_loop() -> None:
+    plain = "kind: model\ninputs: {x: [B, 4]}\ngraph:\n  draw: {body: {fc: {op: linear, out: 4}, act: tanh}}\n"
+    loop = plain.replace("{body: {fc", "{op: loop, carry: [x], times: 3, from: {x: x}, body: {fc").replace(
+        "tanh}}", "tanh}, outputs: {x: act}}"
+    )
+    parent, child = (build(parse(text).default) for text in (plain, loop))
+    weights = lower(parent, seed=1).state_dict()
+    made, account = inherited(parent, weights, child, seed=2)
+    assert made.keys() == weights.keys() and all(torch.equal(made[key], weights[key]) for key in made)
+    assert account.counts == {"copied": 2}

@@ -27,12 +27,13 @@ def inherited(
 ) -> tuple[Weights, Account]:
     """The `state_dict` of `child`, made of that of `parent`, and the account of it.
 
-    Steps that the difference of the graphs leaves alone, or only names or places otherwise, keep their weights. Those
-    whose sizes differ are grown so that the function stays (Net2Net) or sliced; new residual branches and layers in
-    between begin as if they were not there; what is left has the weights that `seed` draws. The function stays as it
-    is in evaluation where widths grow by whole factors, or no norm reads across the channels, kernels grow with their
-    padding, and nothing was sliced or newly drawn. `known` says of steps of the child which they were, whatever the
-    difference of the graphs says.
+    Steps that the difference of the graphs leaves alone, or only names or places otherwise, keep their weights, and so
+    do weights that keep their names while their step goes into the body of another, or out of it. Those whose sizes
+    differ are grown so that the function stays (Net2Net) or sliced; new residual branches and layers in between begin
+    as if they were not there; what is left has the weights that `seed` draws. The function stays as it is in evaluation
+    where widths grow by whole factors, or no norm reads across the channels, kernels grow with their padding, and
+    nothing was sliced or newly drawn. `known` says of steps of the child which they were, whatever the difference of
+    the graphs says.
     """
     module = lower(child, seed=seed)
     fresh = module.state_dict()
@@ -43,8 +44,7 @@ def inherited(
     fates: dict[str, Fate] = {}
     for key, tensor in fresh.items():
         i = owner_of(key, child)
-        source = f"{pairs[i]}{key[len(i) :]}" if i in pairs else ""
-        old = weights.get(source)
+        old = weights.get(f"{pairs[i]}{key[len(i) :]}") if i in pairs else _namesake(key, i, parent, weights, tensor)
         if old is None or old.ndim != tensor.ndim:
             made[key], fates[key] = (silent[key], "identity") if key in silent else (tensor, "initialised")
         elif old.shape == tensor.shape:
@@ -55,6 +55,13 @@ def inherited(
     tie(child, made)
     moved = {i: j for i, j in pairs.items() if i != j}
     return {key: tensor.detach().clone() for key, tensor in made.items()}, Account(fates, moved)
+
+
+def _namesake(key: str, i: str, parent: Graph, weights: Mapping[str, Tensor], tensor: Tensor) -> Tensor | None:
+    """The parent's weight of the same name and shape that lies in another step: in the body of one, or out of it."""
+    old = weights.get(key)
+    same = old is not None and old.shape == tensor.shape and owner_of(key, parent) != i
+    return old if same else None
 
 
 def _layer(module: nn.Module, key: str) -> nn.Module:
