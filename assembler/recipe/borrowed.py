@@ -18,7 +18,8 @@ def borrowed(steps: Value, model: Map) -> Map:
     """
     section = model.get("blocks")
     known = section if isinstance(section, Map) else Map()
-    blocks = known.drop(*(name for name in known.keys() if name not in _used(steps, known)))
+    used = _used(steps, known)
+    blocks = known.drop(*(name for name in known.keys() if name not in used))
     scope = vars_of(model)
     words = {word for text in _texts((steps, blocks)) if text.startswith("=") for word in re.findall(r"\w+", text)}
     values = tuple((name, marked(resolve(Leaf(f"={name}"), scope))) for name in scope if name in words)

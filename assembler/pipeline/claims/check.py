@@ -11,7 +11,7 @@ from assembler.errors import Problem, RecipeError, Span, near
 from assembler.pipeline.checking.scene import Scene
 from assembler.pipeline.claims import spec
 from assembler.pipeline.claims.check_measure import Around, measure
-from assembler.pipeline.claims.check_models import Check, Models, other_model
+from assembler.pipeline.claims.check_models import Check, Models, added, other_model
 from assembler.pipeline.claims.spec import ARMS, COMMON, EXACT, TRAINING
 from assembler.recipe.document import Document
 from assembler.recipe.scope import vars_of
@@ -94,9 +94,7 @@ class _Claim:
     def added(self) -> list[str]:
         """The phases that the claim's changes add to the run."""
         arms = self.body.get("arms", Map())
-        changes = [self.body.get("at", Map()), *((c for _, c in arms) if isinstance(arms, Map) else ())]
-        paths = (path.split(".") for some in changes if isinstance(some, Map) for path in some.keys())
-        return [path[1] for path in paths if path[0] == "phases" and len(path) > 1]
+        return added([self.body.get("at", Map()), *((c for _, c in arms) if isinstance(arms, Map) else ())])
 
     def at(self, value: Value | None) -> Iterator[Problem]:
         if value is None:

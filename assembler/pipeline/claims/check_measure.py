@@ -14,7 +14,7 @@ from assembler.pipeline.checking.given import arguments
 from assembler.pipeline.checking.rewrites import rewrites
 from assembler.pipeline.checking.scene import Scene
 from assembler.pipeline.claims import spec
-from assembler.pipeline.claims.check_models import Models
+from assembler.pipeline.claims.check_models import Models, added
 from assembler.pipeline.claims.spec import SPLITS
 from assembler.recipe.borrowed import borrowed
 from assembler.recipe.choices import TRAINED, score, space
@@ -102,15 +102,10 @@ def _trained(document: Document, span: Span | None, *, arms: bool) -> Iterator[P
 
 def _since(body: Map, document: Document) -> Iterator[Problem]:
     """What is wrong with the phase that a check compares with."""
-    value, phases, changes = body.get("since"), document.tree.get("phases"), body.get("at", Map())
+    value, phases = body.get("since"), document.tree.get("phases")
     if value is None or not isinstance(phases, Map):  # a model alone: the check itself tells
         return
-    added = (
-        [path.split(".")[1] for path in changes.keys() if path.startswith("phases.")]
-        if isinstance(changes, Map)
-        else []
-    )
-    known = [*phases.keys(), *added, spec.START]
+    known = [*phases.keys(), *added([body.get("at", Map())]), spec.START]
     if plain(value) not in known:
         hint = near(str(plain(value)), known) or f"phases: {', '.join(phases.keys())}; or {spec.START}"
         yield Problem(f"no phase of the run is called {checks.shown(plain(value))}", value.span, hint=hint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from assembler.errors import AssemblerError, Problem, Span
@@ -52,6 +52,12 @@ class Models:
         if not problems and document.kind != "model" and any(_own(document, path) for path in changes.keys()):
             problems += self.again(replace(found, tree=found.tree.drop("claims")))
         return None if problems else graph, problems
+
+
+def added(changes: Iterable[Value]) -> list[str]:
+    """The phases that changes by path add to a run, if they are not there."""
+    paths = (path.split(".") for some in changes if isinstance(some, Map) for path in some.keys())
+    return [path[1] for path in paths if path[0] == "phases" and len(path) > 1]
 
 
 def other_model(document: Document, phase: Value | None) -> bool:

@@ -25,7 +25,7 @@ from assembler.recipe.overrides import Change
 from assembler.recipe.scope import vars_of
 from assembler.recipe.values import Leaf, Map, marked, plain
 from assembler.rewrites.spec import orders
-from assembler.train.data.core import load, load_test
+from assembler.train.data.core import load, load_test, named
 from assembler.train.spread import spread
 from assembler.wiring.build import build
 
@@ -115,8 +115,7 @@ def _begun(document: Document, graph: Graph, seed: int) -> dict[str, Tensor] | N
 
 
 def _samples(document: Document, measure: Measure, trained: Trained | None) -> dict[str, Tensor]:
-    said = trained.data if trained else plain(document.tree.get("data", Map()))
-    spec = {"name": said} if isinstance(said, str) else said
+    spec = named(trained.data if trained else plain(document.tree.get("data", Map())))
     if not spec:
         raise RecipeError("the check is to be made on real samples, and a model has no data", hint="say it in a run")
     found = load_test(spec) if measure.inputs == "test" else getattr(load(spec), str(measure.inputs))
