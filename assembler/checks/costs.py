@@ -13,9 +13,17 @@ from assembler.registry import check
 
 @check(paths=("of",))
 def params(model: Subject, *, of: str | list[str] | None = None, trained: bool = False) -> int:
-    """How many parameters the model has, or the steps `of` alone; `trained` leaves out those of frozen steps."""
-    graph, spent = model.plain, costs(model.plain)
-    return sum(spent[i].params for i in under(model, of) if not (trained and graph.nodes[i].frozen))
+    """How many parameters the model has, or the steps `of` alone; `trained` counts those that training may change.
+
+    These are the parameters of steps that are not frozen, and of a phase with `trained:` those under its paths alone.
+    """
+    spent = costs(model.plain)
+    return sum(spent[i].params for i in under(model, of) if not trained or _takes_a_gradient(model, i))
+
+
+def _takes_a_gradient(model: Subject, step: str) -> bool:
+    chosen = not model.trained or any(covers(path, step) for path in model.trained)
+    return chosen and not model.plain.nodes[step].frozen
 
 
 @check(paths=("of",))

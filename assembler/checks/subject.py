@@ -66,7 +66,8 @@ class Subject:
     """A model with its initial weights of `seed`, or with `weights`, and what is around it.
 
     `other` gives the graph of the recipe with changes, or of another recipe; `state` the weights of another time
-    ("start", or a phase of the run); `opened` the recipe's choices; `before` is the model before its rewrites.
+    ("start", or a phase of the run); `opened` the recipe's choices; `before` is the model before its rewrites;
+    `trained` are the paths that its phase trains, none where it trains all.
     """
 
     graph: Graph
@@ -77,6 +78,7 @@ class Subject:
     state: Callable[[str], Weights] | None = None
     opened: Callable[[], Openings] | None = None
     before: Subject | None = None
+    trained: tuple[str, ...] = ()
     _made: dict[tuple[str, ...], tuple[nn.Module, dict[str, str]]] = field(default_factory=dict, repr=False)
 
     @property

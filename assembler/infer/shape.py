@@ -208,6 +208,10 @@ def types_of(run: Callable[[], Mapping[str, Any]]) -> Outputs | Refusal:
         return Refusal(error.problems[0].message, error.problems[0].hint)
     except AssemblerError as error:
         return Refusal(error.problems[0].message, error.problems[0].hint)
+    except NotImplementedError as error:
+        if "meta" not in str(error).lower():
+            return Refusal(reason(error), at_call=True)
+        return Refusal("torch cannot tell the shape of what it makes without its values", "make it of other ops")
     except Exception as error:  # whatever the op raises is about what the user gave it
         return Refusal(reason(error), at_call=True)
     for name, value in made.items():

@@ -59,7 +59,7 @@ def lock(run: Run, summary: Mapping[str, Any]) -> Map:
     model = pins.relative(document.model, document.folder)
     tree = document.tree.drop("space", "set", "extends").set("model", model)
     resolved = {"versions": summary["versions"], "data": fingerprint(run.spec.data)}
-    if own := {p.name: fingerprint(run.spec.purpose(**p.own).data) for p in run.spec.phases if "data" in p.own}:
+    if own := {p.name: fingerprint(run.spec.purpose_of(p).data) for p in run.spec.phases if "data" in p.own}:
         resolved["phases"] = own
     if found := pins.digests(run.spec, places_of(run.spec)):
         resolved["weights"] = found
@@ -123,8 +123,8 @@ def recipe_of(run: Run) -> Map:
         choice, slots = run.product(made).result["choice"], made.parameters["slots"]
         picks = {n: p for s, i in choice.items() for n, p in run.variants[s][slots[s][i]["variant"]].picks}
         return written(run.spec, picks)
-    options = next((phase.options for phase in run.spec.phases if phase.name == name), {})
-    return tree_of(run.spec, Which.of(options))
+    which = next((Which.of(phase) for phase in run.spec.phases if phase.name == name), Which())
+    return tree_of(run.spec, which)
 
 
 def point(folder: Path) -> None:

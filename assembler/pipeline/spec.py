@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from assembler import registry
@@ -29,11 +29,15 @@ OWN = ("data", "task", "metric")
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase of a run: its name in the recipe, the registered phase that does it, and the options given."""
+    """One phase of a run: its name in the recipe, the registered phase that does it, and the options given.
+
+    `changes` are its `set:` as it is written, for the places of mistakes.
+    """
 
     name: str
     entry: Entry
     options: Mapping[str, Any]
+    changes: Map = field(default_factory=Map)
 
     @property
     def begins_with_recipe(self) -> bool:
@@ -87,6 +91,10 @@ class RunSpec:
         usual = usual_metric(task) if task else self.metric
         return Purpose(_named(data) if data else self.data, task or self.task, metric or usual)
 
+    def purpose_of(self, phase: Phase) -> Purpose:
+        """What the model of a phase is trained for."""
+        return self.purpose(**phase.own)
+
 
 def read(document: Document) -> RunSpec:
     """The run that a recipe of kind `run` describes. Raises RecipeError with everything that is wrong with it."""
@@ -119,4 +127,5 @@ def _named(data: str | Mapping[str, Any]) -> Mapping[str, Any]:
 def _phase(name: str, body: Any, model: Map) -> Phase:
     body = in_phase(body, model) if isinstance(body, Map) else Map()
     entry = registry.lookup("phase", str(plain(body.get("phase", Leaf(name)))))
-    return Phase(name, entry, plain(body.drop("phase")))
+    changes = body.get("set")
+    return Phase(name, entry, plain(body.drop("phase")), changes if isinstance(changes, Map) else Map())

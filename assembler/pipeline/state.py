@@ -122,7 +122,7 @@ class Run:
     def add_loaded(self, name: str, which: Which, weights: str, purpose: Purpose | None = None) -> None:
         """Take a model's weights from a file instead of training it; every seed has the same one."""
         graph = self.graphs[name] = self.model_graph(which)
-        where = of_model(self.spec, name, {"set": which.changes, "model": which.model, "weights": weights})
+        where = of_model(self.spec, name, which, weights)
         begin = needs_of(self.runner.store, graph, where, phase=self.phase)
         inputs = {"graph": to_text(graph), **self.common(0, None, None, name, purpose=purpose)}
         begin |= self.teachers(0, None, name, purpose)
@@ -148,7 +148,7 @@ class Run:
         common = self.common(seed, train, objective, label, graph, purpose)
         inputs = {"graph": to_text(graph), **common, **(more or {})}
         if "turns" in inputs:
-            inputs["turns"] = [{**turn, "objective": self._told(turn["objective"], graph)} for turn in inputs["turns"]]
+            inputs["turns"] = [{**turn, "objective": self.told(turn["objective"], graph)} for turn in inputs["turns"]]
         return task(
             "assembler.pipeline.jobs:train",
             inputs,
@@ -180,15 +180,15 @@ class Run:
         return {
             "data": dict(what.data),
             "data_id": fingerprint(what.data),
-            "task": self._told(own, graph),
+            "task": self.told(own, graph),
             "metric": what.metric,
             "train": how,
-            "objective": self._told(as_objective(objective or own), graph),
+            "objective": self.told(as_objective(objective or own), graph),
             "seed": seed + _APART * int(how.get("seed", 0)),
             "device": self.device,
         }
 
-    def _told(self, said: Spec, graph: Graph | None) -> Spec:
+    def told(self, said: Spec, graph: Graph | None) -> Spec:
         """An objective as tasks know it: with names in the place of patterns, and its steps in their order."""
         host = self.graphs.get(self.host)
         seen = graph or host

@@ -210,7 +210,7 @@ def patch(base: Value | None, change: Value, *, group: str = "body", short: str 
         return change
     if _other(base, change, short):
         kept = base.drop(*(k for k in base.keys() if k not in ("from", "for", "repeat") or k in change))
-        return Map(kept.items + change.items, base.span, _key_spans(kept) + _key_spans(change))
+        return Map(kept.items + change.items, change.span or base.span, _key_spans(kept) + _key_spans(change))
     if group == "graph" and graph_text(base) and isinstance(steps := change.get(group), Map):
         for path, value in steps:
             base = laid(base, path, value, steps.key_span(path), new=True)

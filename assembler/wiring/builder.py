@@ -16,6 +16,7 @@ from assembler.recipe.paths import STEP_KEYS
 from assembler.recipe.steps import BAD_OP, Step
 from assembler.recipe.values import Leaf, Map, Value
 from assembler.registry import Entry, checks
+from assembler.wiring.giving import given_out
 from assembler.wiring.names import ABSENT, Names, around
 from assembler.wiring.nesting import nest
 from assembler.wiring.sharing import mark
@@ -91,7 +92,7 @@ class Builder:
             for name, source in entry:
                 inside.paths[name] = source
             found = self.chain(step.body, entry[0][1] if entry else current, inside)
-            for name, i in self.outputs_of(step, inside):
+            for name, i in given_out(self, step, inside):
                 self.spare.add(i)
                 if (i or found) != f"{step.path}.{name}":  # else the step inside bears the name itself
                     self.names[f"{step.path}.{name}"] = i or found
@@ -106,21 +107,6 @@ class Builder:
         there = [one for one in step.body if not one.left_out]
         arms = [self.chain([one], source, Names({"input": source}, names)) for one in there] or [source]
         return self.join(step, step.merge[0], step.merge[1], arms)
-
-    def outputs_of(self, step: Step, inside: Names) -> list[tuple[str, str]]:
-        """(name, id) of what a container says that it gives out."""
-        found = []
-        for name, written in step.outputs:
-            path = str(written.value)
-            i = self.value_at(path, inside)
-            if not i:
-                known = [*inside.all()]
-                hint = near(path, known) or f"steps inside: {', '.join(list(dict.fromkeys(inside.paths))[:12])}"
-                self.note(
-                    f"output '{name}' of step '{step.name}' names '{path}', which is no step inside", written.span, hint
-                )
-            found.append((name, i))
-        return found
 
     def value_at(self, source: str, names: Names, besides: str = "") -> str:
         """The id of the value that `source` names where `names` are seen; "" where there is none.

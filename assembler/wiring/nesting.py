@@ -11,6 +11,7 @@ from assembler.graph.shares import enclosed, owners
 from assembler.graph.verify_shares import COPIES, lends
 from assembler.recipe.steps import Step, name_of
 from assembler.registry import Entry
+from assembler.wiring.giving import given_out
 from assembler.wiring.names import Names
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def nest(builder: Builder, step: Step, current: str, names: Names) -> str:
     last = builder.chain(step.body, first, inside)
     if not lends(step.op):
         _note_shared_outside(builder, step)
-    outputs = tuple(builder.outputs_of(step, inside)) or (("output", last),)
+    outputs = tuple(given_out(builder, step, inside)) or (("output", last),)
     body, captured = _cut_out(builder, path, entering, outputs)
     if entry is None or not step.body:
         return path

@@ -32,17 +32,20 @@ claims:
 WIDTHS = "arms: {narrow: {}, wide: {vars.width: 16}}"
 ONE = "arms: {one: {}}"
 HALVES = "{graph: {p: {op: softmax, dim: 1, from: logits}}, terms: [{value: p, name: mean}], split: test}"
+SUMMED = "{graph: {all: {op: concat, from: ['*']}}, terms: [{value: all, name: mean}], split: test}"
 AGAINST = "{split: validation, loss: mse, value: logits, target: train.logits}"
 CLAIMS = f"""\
   accuracy: {{doc: A., {WIDTHS}, metric: test.accuracy, seeds: 2, expect: wide >= narrow - 1}}
   steps: {{doc: B., {WIDTHS}, budget: steps, seeds: 2, expect: wide < 0}}
   loss: {{doc: C., {ONE}, metric: {{split: validation, loss: mse, value: up, target: up}}, expect: one == 0}}
   values: {{doc: D., {ONE}, metric: {HALVES}, expect: abs(one - 1 / 3) < 1e-6}}
+  every: {{doc: O., {ONE}, metric: {SUMMED}, expect: abs(one) < 100}}
   spent: {{doc: E., {WIDTHS}, metric: train_flops, budget: steps, expect: wide > 1.5 * narrow}}
   diverges: {{doc: F., arms: {{cold: {{}}, hot: {{train.lr: 1e30, train.clip: null}}}}, budget: steps, expect: hot > 0}}
   learned: {{doc: G., check: state_change, of: up, since: start, model: whole, expect: '> 0.01'}}
   held: {{doc: H., check: state_change, of: up, since: start, model: train, expect: == 0}}
   between: {{doc: I., check: state_change, of: head, since: train, model: whole, expect: '> 0.01'}}
+  counted: {{doc: N., check: params, trained: true, model: train, expect: == 8 * 3 + 3}}
   real: {{doc: J., check: shape, of: s, inputs: validation, model: whole, graph: {{
     s: {{op: sum, dim: 1, from: logits}}}}, expect: '== [48]'}}
   own: {{doc: L., {ONE}, metric: {AGAINST}, model: train, expect: one == 0}}
@@ -102,10 +105,15 @@ def test_what_is_trained_already_is_read_from_the_store(found: Any) -> None:
     assert len(trainings) == len(set(trainings))
 
 
+def test_a_phases_own_steps_are_its_trained_parameters(found: Any) -> None:
+    assert found[0]["counted"].holds, found[0]["counted"]
+
+
 def test_objectives_over_values_are_metrics(found: Any) -> None:
     assert found[0]["loss"].holds
     assert found[0]["loss"].measures == "validation.mse"
     assert found[0]["values"].holds, found[0]["values"]
+    assert found[0]["every"].holds, found[0]["every"]
 
 
 def test_a_metric_compares_with_other_models_of_the_run(found: Any) -> None:

@@ -55,6 +55,14 @@ def test_a_claim_that_does_not_hold_is_exit_code_one(recipe: str, capsys: pytest
     assert [arm["mean"] for arm in data["claims"][2]["arms"]] == [40, 80]
 
 
+def test_what_is_not_finite_is_told_as_that(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(recipe).write_text(
+        MODEL.replace("act: relu", "act: log").replace("params, expect: < 10", "measure, take: largest, expect: '> -1'")
+    )
+    assert call("verify", recipe, "--claim", "small") == 1
+    assert "not finite" in capsys.readouterr().out
+
+
 def test_one_claim_and_overrides(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("verify", recipe, "--claim", "size", "-o", "vars.dim=3", "--json") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["claims"][0]["values"] == [15]

@@ -110,6 +110,11 @@ def test_a_concat_that_does_not_fit_names_its_inputs() -> None:
             "a (infer_test_boom) does not accept x [2, 3]: KeyError: 'lost'",
         ),
         (node("linear", "x", out=0), (2, 3), "a (linear): its 'weight' would be empty, [0, 3]"),
+        (
+            node("aten.cov", "x", port="self"),
+            (2, 3),
+            "a (aten.cov): torch cannot tell the shape of what it makes without its values",
+        ),
     ],
 )
 def test_refusals_are_plain_and_name_step_op_and_shapes(step: object, shape: tuple[int, ...], message: str) -> None:

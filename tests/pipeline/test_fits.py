@@ -79,6 +79,12 @@ CASES = {
         "small.yaml:13:16: error: 'linear(out=12)' gives float32[2, 12] in slot 'slot1', the slot gives float32[2, 16]",
         "",
     ),
+    "changes": (
+        ("teacher: {}", "teacher: {set: {graph.stem: {op: conv2d, out: 16, kernel_size: 3}}}"),
+        "small.yaml:16:31: error: stem (conv2d) does not accept flat [2, 64] with "
+        "kernel_size=3, out=16: expected 3D",
+        "",
+    ),
     "broadcast": (
         ("{op: linear, out: 10}\n  outputs: {logits: head}", "{op: linear, out: 1}\n  outputs: {logits: head}\n"
          "task: {loss: mse, value: logits, target: label}"),

@@ -60,15 +60,19 @@ def _tell(name: str, found: list[Verdict]) -> None:
     for one in found:
         style = None if one.holds else "red"
         said = one.reason or _found(one)
-        say.row(
-            table, one.claim, one.measures, said, one.expect, "holds" if one.holds else "does not hold", style=style
-        )
+        say.row(table, one.claim, one.measures, said, one.expect, _word(one), style=style)
     say.show(table)
     for one in found:
         if one.arms:
             say.show(_arms(one))
     held = sum(one.holds for one in found)
     say.line(f"{held} of {len(found)} claims hold")
+
+
+def _word(one: Verdict) -> str:
+    if one.holds:
+        return "holds"
+    return "does not hold" if one.finite else "does not hold: not finite"
 
 
 def _found(one: Verdict) -> str:

@@ -17,7 +17,7 @@ from assembler.pipeline.rewriting import planned
 from assembler.pipeline.search.costs import ADDITIVE, BUDGETED, costs_of
 from assembler.pipeline.slots import Variant, in_host, variants
 from assembler.pipeline.spec import Phase, RunSpec
-from assembler.recipe.document import beside, changed
+from assembler.recipe.document import beside, changed, entries
 from assembler.recipe.expressions import evaluate, parse
 from assembler.recipe.values import Leaf, Map, marked
 from assembler.rewrites.shorten import shallow
@@ -55,14 +55,14 @@ class Which:
     With `blocks` every slot of the run keeps so many of each of its repeated blocks.
     """
 
-    changes: Mapping[str, Any] | None = None
+    changes: Map | Mapping[str, Any] | None = None
     model: str | None = None
     blocks: int | None = None
 
     @staticmethod
-    def of(options: Mapping[str, Any]) -> Which:
-        """What the options of a phase say."""
-        return Which(options.get("set"), options.get("model"), options.get("blocks"))
+    def of(phase: Phase) -> Which:
+        """What a phase says."""
+        return Which(phase.changes or None, phase.options.get("model"), phase.options.get("blocks"))
 
 
 OWN = Which()
@@ -82,8 +82,7 @@ def model_of(spec: RunSpec, which: Which = OWN) -> Graph:
 def tree_of(spec: RunSpec, which: Which = OWN) -> Map:
     """The recipe of the model of a phase."""
     model = beside(spec.document, Leaf(which.model)).default if which.model else spec.document.default
-    changes = which.changes or {}
-    return changed(model, [(path, marked(value)) for path, value in changes.items()]) if changes else model
+    return changed(model, entries(marked(which.changes))) if which.changes else model
 
 
 def check(spec: RunSpec) -> None:
@@ -97,7 +96,7 @@ def check(spec: RunSpec) -> None:
     for phase in spec.phases:
         kind = phase.entry.name
         if phase.has_recipe:
-            graphs[phase.name] = model_of(spec, Which.of(phase.options))
+            graphs[phase.name] = model_of(spec, Which.of(phase))
         elif kind == "rewrite" and (source := graphs.get(str(phase.options["of"]))) is not None:
             _plan(spec, phase.name, source, phase.options["apply"], graphs)
         elif kind == "splice":

@@ -31,7 +31,7 @@ def check(spec: RunSpec, *, read: bool = True) -> str:
     nothing could be compared, or "". With `read`, raises InputError where the data is missing.
     """
     found: dict[str, Declared] = {}
-    purposes = {p.name: spec.purpose(**p.own) for p in spec.phases}
+    purposes = {p.name: spec.purpose_of(p) for p in spec.phases}
     for phase, purpose in purposes.items():
         try:
             data = declared(purpose.data, read=read)
@@ -62,7 +62,7 @@ class _Fits:
         for phase in self.spec.phases:
             kind = phase.entry.name
             if phase.has_recipe:
-                yield from self.model(phase, model_of(self.spec, Which.of(phase.options)))
+                yield from self.model(phase, model_of(self.spec, Which.of(phase)))
             elif kind == "tune" and phase.options["of"] in self.graphs:
                 yield from self.model(phase, self.graphs[phase.options["of"]])
             elif kind in _INSIDE:
@@ -72,7 +72,7 @@ class _Fits:
     def model(self, phase: Phase, graph: Graph) -> Iterator[Problem]:
         self.graphs[phase.name] = graph
         fields = self.data[phase.name].fields
-        tree = tree_of(self.spec, Which.of(phase.options))
+        tree = tree_of(self.spec, Which.of(phase))
         section = tree.get("inputs")
         section = section if isinstance(section, Map) else Map()
         found = list(input_problems(graph, fields, section, tree.get(EDITS)))
@@ -81,6 +81,7 @@ class _Fits:
         if "data" in phase.own:  # which the model, as it is written, need not fit
             place = body.key_span("data")
             found = [replace(p, span=place, hint=f"phase '{phase.name}' may `set` what its model reads") for p in found]
+        found = found or list(_cannot_run(graph, phase))
         yield from (p if p.span else replace(p, span=place) for p in found)
         if found:  # whatever follows from it would only repeat it
             del self.graphs[phase.name]
@@ -88,7 +89,7 @@ class _Fits:
         values = Values(graph, self.graphs, self.data[phase.name], strict=True)
         own = "task" in phase.own
         written = (body if own else self.spec.document.tree).get("task")
-        purpose = self.spec.purpose(**phase.own).task
+        purpose = self.spec.purpose_of(phase).task
         said = within(purpose, phase.name)
         yield from self.itself(phase) if said != purpose else ()
         yield from unfed(graph, fields, said, section, place)
@@ -120,6 +121,15 @@ class _Fits:
             if found := list(term_problems(said, there)):
                 yield from found
                 return
+
+
+def _cannot_run(graph: Graph, phase: Phase) -> Iterator[Problem]:
+    """What a step of the phase's model refuses."""
+    try:
+        shapes(graph)
+    except ShapeError as error:
+        whose = f"as phase '{phase.name}' has it, " if phase.changes else ""
+        yield from (replace(p, message=f"{whose}{p.message}") for p in error.problems)
 
 
 def _written(phase: Phase, body: Map) -> Iterator[Said]:

@@ -24,7 +24,6 @@ from assembler.pipeline.state import Run
 from assembler.recipe.borrowed import with_borrowed
 from assembler.recipe.document import Document
 from assembler.recipe.values import marked, plain
-from assembler.train.terms import ordered
 from assembler.wiring.build import build
 
 SEEDS = (0, 1, 2)
@@ -166,14 +165,14 @@ def _assess(state: Run, made: Task, claim: Claim, seed: int) -> Task:
     said: Any = claim.metric or f"test.{made.parameters['metric']}"
     split, _, metric = said.partition(".") if isinstance(said, str) else (said["split"], "", None)
     terms = {} if metric else {k: v for k, v in said.items() if k != "split"}
-    objective: Any = metric or plain(with_borrowed(marked(terms), state.spec.document.default))
     inputs = {name: made.parameters[name] for name in ("data", "data_id", "task", "device")}
     own = model_name(state, claim.model)
-    graph = state.graphs.get(own) or Graph((), {}, ())
-    code = code_of(graph, [] if metric else objective, {})
+    known = state.graphs.get(own)
+    objective: Any = metric or state.told(plain(with_borrowed(marked(terms), state.spec.document.default)), known)
+    code = code_of(known or Graph((), {}, ()), [] if metric else objective, {})
     return task(
         "assembler.pipeline.claims.jobs:assess",
-        {**inputs, "split": split, "metric": objective if metric else ordered(objective)},
+        {**inputs, "split": split, "metric": objective},
         {**state.teachers(seed, None if metric else objective, own), "model": made},
         label=f"{said if isinstance(said, str) else split} of {made.name}",
         phase="metric",

@@ -81,7 +81,7 @@ def prices(spec: RunSpec, spent: tuple[Mapping[str, float], ...]) -> dict[str, P
     for phase in spec.phases:
         if not trains(phase) or phase.name not in spent[0]:
             continue
-        count = len(load(spec.purpose(**phase.own).data).train)
+        count = len(load(spec.purpose_of(phase).data).train)
         settings = FitSpec.from_spec({**spec.train, **(phase.options.get("train") or {})})
         first = min(settings.batch, count)
         second = min(settings.batch, count - first) or first

@@ -37,12 +37,16 @@ Number = int | float | list[int] | list[float]
 
 @dataclass(frozen=True)
 class Trained:
-    """A model that a run has made: its graph, its weights, those of other phases by name, and its data."""
+    """A model that a run has made: its graph, its weights, those of other phases by name, and its data.
+
+    `paths` are the steps that its phase has trained, none where it trained all.
+    """
 
     graph: Graph
     weights: Mapping[str, Tensor]
     state: State
     data: Mapping[str, Any]
+    paths: tuple[str, ...] = ()
 
 
 def measured(
@@ -82,7 +86,8 @@ def subject_of(document: Document, measure: Measure, seed: int, trained: Trained
     )
     weights = trained.weights if trained else _begun(document, graph, seed)
     state = trained.state if trained else None
-    found = Subject(graph, seed, setup, weights, _other(document), state)
+    paths = trained.paths if trained else ()
+    found = Subject(graph, seed, setup, weights, _other(document), state, trained=paths)
     if measure.after:
         found = _after(found, measure.after)
     known = {} if found.before is None else {BEFORE: found.before.graph}

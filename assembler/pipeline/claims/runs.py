@@ -132,7 +132,9 @@ def trained(state: Run, wanted: str, seed: int) -> Trained:
             return lower(made.graph, seed=seed).state_dict()
         return model_of(state.product(state.models[model_name(state, when)][seed])).weights
 
-    return Trained(made.graph, made.weights, weights, task.parameters["data"])
+    turns = [path for turn in task.parameters.get("turns", ()) for path in turn["train"]]
+    paths = (*task.parameters.get("trained", ()), *turns)
+    return Trained(made.graph, made.weights, weights, task.parameters["data"], paths)
 
 
 def failed(state: Run, tasks: Sequence[Task]) -> list[str]:

@@ -50,6 +50,11 @@ class Verdict:
     reason: str = ""
     seconds: float = 0.0
 
+    @property
+    def finite(self) -> bool:
+        """Whether all numbers found are finite: an expectation about others never holds."""
+        return all(map(_finite, [*self.values, *(value for arm in self.arms for value in arm.values)]))
+
     def data(self) -> dict[str, Any]:
         """The verdict as plain data."""
         told = {"claim": self.claim, "doc": self.doc, "measures": self.measures, "expect": self.expect}
@@ -142,7 +147,9 @@ def _compared(document: Document, claim: Claim, shop: Workshop) -> Verdict:
 
 def _holds(claim: Claim, names: Mapping[str, Any]) -> bool:
     """Whether the expectation is true; it is not where something that it reads is not finite."""
-    read = (names[name] for name in claim.expect.names)
-    numbers = [n for value in read for n in (value if isinstance(value, list) else [value])]
-    finite = all(math.isfinite(n) for n in numbers if isinstance(n, float))
-    return finite and bool(evaluate(claim.expect, names))
+    return all(_finite(names[name]) for name in claim.expect.names) and bool(evaluate(claim.expect, names))
+
+
+def _finite(value: Any) -> bool:
+    numbers = value if isinstance(value, list) else [value]
+    return all(math.isfinite(n) for n in numbers if isinstance(n, float))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from assembler.assemble.store import Store
 from assembler.assemble.task import Task
@@ -20,14 +18,14 @@ from assembler.recipe.values import Map
 from assembler.recipe.weights import Weights, weights_of
 
 
-def of_model(spec: RunSpec, phase: str, options: Mapping[str, Any]) -> tuple[Place, ...]:
+def of_model(spec: RunSpec, phase: str, which: Which, weights: str | None) -> tuple[Place, ...]:
     """Where the weights lie that a phase's model begins with: its own `weights`, or those that the recipe names."""
-    tree = tree_of(spec, Which.of(options))
-    if options.get("weights") is None:
+    tree = tree_of(spec, which)
+    if weights is None:
         return places(tree, spec.document.folder)
     body = spec.document.tree.get("phases").get(phase)
     span = body.get("weights").span if isinstance(body, Map) else None
-    said = replace(weights_of(tree) or Weights(), file=options["weights"], span=span)
+    said = replace(weights_of(tree) or Weights(), file=weights, span=span)
     return (Place("", said, beside(said, spec.document.folder)),)
 
 
@@ -48,7 +46,7 @@ def places_of(spec: RunSpec) -> tuple[Place, ...]:
     found: list[Place] = []
     for phase in spec.phases:
         if phase.begins_with_recipe:
-            found += of_model(spec, phase.name, phase.options)
+            found += of_model(spec, phase.name, Which.of(phase), phase.options.get("weights"))
         if phase.entry.name == "incubate" and spec.split:
             said = (written(spec, dict(v.picks)) for some in variants(spec).values() for v in some)
             found += (p for tree in said for p in places(tree, spec.document.folder) if p.path)
@@ -65,8 +63,9 @@ def check(spec: RunSpec) -> None:
     """Read and check the weights of every phase. Raises InputError or RecipeError at their place in the recipe."""
     pins.check(spec, places_of(spec))
     for phase in spec.phases:
-        if phase.begins_with_recipe and (where := of_model(spec, phase.name, phase.options)):
-            begin_of(where, lower(model_of(spec, Which.of(phase.options)), device="meta").state_dict())
+        which = Which.of(phase)
+        if phase.begins_with_recipe and (where := of_model(spec, phase.name, which, phase.options.get("weights"))):
+            begin_of(where, lower(model_of(spec, which), device="meta").state_dict())
         if phase.entry.name == "incubate" and spec.split:
             for found in variants(spec).values():
                 for variant in found:
