@@ -41,7 +41,7 @@ from assembler.train.data.core import load as load_data
 from assembler.train.device import resolve
 from assembler.train.loop import Hooks
 from assembler.train.objective import Objective
-from assembler.train.spec import FitSpec
+from assembler.train.spec import FitSpec, named_data
 from assembler.wiring.build import build as build_graph
 
 
@@ -155,7 +155,7 @@ def train(
     the labels, `{"value": "loss"}` for a model that carries its own loss; `metric` is a run's. It begins with the
     `weights` given, as in `build`, or with those that the recipe names. The test split is not touched.
     """
-    spec = {"name": data} if isinstance(data, str) else data
+    spec = named_data(data)
     module = build(source, seed=seed, weights=weights)
     wanted = module.meta["graph"]
     how = Setting(spec, settings or {}, seed, task=task, metric=read_metric(metric, task))

@@ -14,6 +14,7 @@ from assembler.errors import GraphError
 from assembler.pipeline.merging import held
 from assembler.pipeline.sources import Source
 from assembler.train.data.core import load
+from assembler.train.spec import named_data
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def similarity(
     which make wide values look alike. Two blocks do the same where what enters them is alike and what leaves them
     (DeRy, Yang et al. 2022). Raises InputError for data that a model does not take or one without weights.
     """
-    split = load({"name": data} if isinstance(data, str) else data).train
+    split = load(named_data(data)).train
     models = [held(one, "compare") for one in (a, b)]
     for one in models:
         check_inputs(one.graph, split)

@@ -20,6 +20,7 @@ from assembler.recipe.choices import first as first
 from assembler.recipe.document import Document
 from assembler.recipe.values import Leaf, Map, plain
 from assembler.registry import Entry
+from assembler.train.spec import named_data
 from assembler.train.terms import Spec, usual_metric
 from assembler.wiring.build import build
 
@@ -89,7 +90,7 @@ class RunSpec:
     ) -> Purpose:
         """The run's own purpose, but for what a phase says instead."""
         usual = usual_metric(task) if task else self.metric
-        return Purpose(_named(data) if data else self.data, task or self.task, metric or usual)
+        return Purpose(named_data(data) if data else self.data, task or self.task, metric or usual)
 
     def purpose_of(self, phase: Phase) -> Purpose:
         """What the model of a phase is trained for."""
@@ -108,7 +109,7 @@ def read(document: Document) -> RunSpec:
     task: Spec = (plain(with_borrowed(said, document.default)) if said is not None else None) or TASK
     return RunSpec(
         document,
-        _named(data),
+        named_data(data),
         split.slots,
         settings_of(tree.get("train")),
         tuple(plain(tree.get("seeds"))) if "seeds" in tree else (0,),
@@ -118,10 +119,6 @@ def read(document: Document) -> RunSpec:
         decisions,
         split.how,
     )
-
-
-def _named(data: str | Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"name": data} if isinstance(data, str) else data
 
 
 def _phase(name: str, body: Any, model: Map) -> Phase:

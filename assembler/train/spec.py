@@ -149,6 +149,11 @@ def settings(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, **own}
 
 
+def named_data(said: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    """A data set as `data:` says it, whose bare name is short for `{name: ...}`."""
+    return {"name": said} if isinstance(said, str) else said
+
+
 @functools.cache
 def signature() -> Entry:
     """`FitSpec` as the schema of a training run, in the form of a registered thing's."""

@@ -25,7 +25,8 @@ from assembler.recipe.overrides import Change
 from assembler.recipe.scope import vars_of
 from assembler.recipe.values import Leaf, Map, marked, plain
 from assembler.rewrites.spec import orders
-from assembler.train.data.core import load, load_test, named
+from assembler.train.data.core import load, load_test
+from assembler.train.spec import named_data
 from assembler.train.spread import spread
 from assembler.wiring.build import build
 
@@ -120,7 +121,7 @@ def _begun(document: Document, graph: Graph, seed: int) -> dict[str, Tensor] | N
 
 
 def _samples(document: Document, measure: Measure, trained: Trained | None) -> dict[str, Tensor]:
-    spec = named(trained.data if trained else plain(document.tree.get("data", Map())))
+    spec = named_data(trained.data if trained else plain(document.tree.get("data", Map())))
     if not spec:
         raise RecipeError("the check is to be made on real samples, and a model has no data", hint="say it in a run")
     found = load_test(spec) if measure.inputs == "test" else getattr(load(spec), str(measure.inputs))

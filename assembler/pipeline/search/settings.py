@@ -14,7 +14,7 @@ from assembler.recipe.values import Leaf, Map, marked, plain
 from assembler.registry import Entry, checks
 from assembler.registry.live import describe
 from assembler.search.pareto import Direction
-from assembler.train.spec import FitSpec
+from assembler.train.spec import FitSpec, named_data
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Settings:
         """What is to become of what."""
         return dict(self.objectives or {"validation": "maximize"})  # type: ignore[arg-type]
 
-    def data_for(self, why: str) -> dict[str, Any]:
+    def data_for(self, why: str) -> Mapping[str, Any]:
         """The data set. Raises RecipeError, with the reason why it is needed, where none is named."""
         if self.data is None:
             raise RecipeError(f"'search' needs 'data': {why}", path="search", hint="for instance data: digits")
-        return {"name": self.data} if isinstance(self.data, str) else self.data
+        return named_data(self.data)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Trainer:
         return found | ({"mode": how.mode, "supernet": how.supernet or {}} if how.mode != "trials" else {})
 
     @property
-    def data(self) -> dict[str, Any]:
+    def data(self) -> Mapping[str, Any]:
         """The data that candidates are trained on."""
         return self.how.data_for("its candidates are trained")
 

@@ -171,11 +171,6 @@ def _returned(entry: Entry, args: Mapping[str, Any]) -> object:
         raise InputError(said, path="data", hint=f"{frame[0].filename}:{frame[0].lineno}: {frame[0].line}") from error
 
 
-def named(said: str | Mapping[str, Any]) -> Mapping[str, Any]:
-    """A data set as `data:` says it, whose bare name is short for `{name: ...}`."""
-    return {"name": said} if isinstance(said, str) else said
-
-
 def source_of(spec: Mapping[str, Any]) -> Source:
     """The data set that a recipe's `data:` names. Raises InputError for an unknown name or argument."""
     entry, args = _resolve(spec)

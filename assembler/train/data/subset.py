@@ -12,6 +12,7 @@ from assembler.registry import dataset
 from assembler.train.data import core
 from assembler.train.data.source import Arrays, Source
 from assembler.train.data.split import limit, take
+from assembler.train.spec import named_data
 
 
 @dataset
@@ -23,7 +24,7 @@ def subset(
     `of` is written as under `data:`; the class is its first target. Which are taken depends on `seed`, and every class
     gives its share. Raises InputError where there is none of a class, or fewer samples than that.
     """
-    whole = core.source_of(core.named(of))
+    whole = core.source_of(named_data(of))
     label = whole.targets[0] if whole.targets else ""
 
     def kept(fields: Arrays) -> Arrays:

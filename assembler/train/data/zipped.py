@@ -11,6 +11,7 @@ from assembler.errors import InputError
 from assembler.registry import dataset
 from assembler.train.data import core
 from assembler.train.data.source import Arrays, Declared, Source
+from assembler.train.spec import named_data
 
 
 @dataset("zip")
@@ -22,8 +23,8 @@ def zipped(first: str | dict[str, Any], more: dict[str, Any]) -> Source:
     deviation of that. For adaptation, replay and prior preservation, unpaired domains, labelled beside unlabelled.
     Raises InputError where two fields would have one name.
     """
-    main = core.named(first)
-    parts = {"": main, **{f"{name}_": core.named(spec) for name, spec in more.items()}}
+    main = named_data(first)
+    parts = {"": main, **{f"{name}_": named_data(spec) for name, spec in more.items()}}
 
     def read(*wanted: str) -> list[Arrays]:
         found = [core.standardised(spec, main, wanted) for spec in parts.values()]
