@@ -114,7 +114,7 @@ def _model(run: Run, tests: Tests, name: str) -> dict[str, Any]:
     validation = _spread([p.result["validation"] for p in _products(run, name)])[0]
     cost = run.cost(name)
     told = next((p.result for p in _products(run, name)), {})
-    begun: dict[str, Any] = {key: told[key] for key in ("loaded", "initialised", "taken") if key in told}
+    begun: dict[str, Any] = {key: told[key] for key in ("loaded", "initialised", "taken", "account") if key in told}
     return {
         "metric": metric_of(run, name),
         "validation": validation,

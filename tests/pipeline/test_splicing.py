@@ -140,6 +140,7 @@ def test_a_deeper_model_begins_as_copies_of_a_shallow_one(places: Path) -> None:
         assert torch.equal(made[f"stage.1.block.{n}.mlp.ffn.fc2.weight"], third)
     (deep,) = [e.info for e in found.events if e.kind == "done" and e.task.phase == "deep"]
     assert deep["account"].startswith("16 copied, 12 scaled") or deep["inherited"]["scaled"] == 12
+    assert found.summary["models"]["deep"]["account"] == deep["account"]
 
 
 def test_parts_tell_what_they_began_with(places: Path) -> None:

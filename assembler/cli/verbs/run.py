@@ -131,6 +131,8 @@ def _tell(folder: Path, summary: dict[str, Any]) -> None:
     for name, model in summary["models"].items():
         if model.get("initialised"):
             say.line(f"weights of {name}: {words(model['loaded'], model['initialised'])}")
+        elif model.get("account"):
+            say.line(f"weights of {name}: {model['account']}")
         if taken := model.get("taken"):
             say.line(f"slots of {name}: {', '.join(f'{slot} from {place}' for slot, place in taken.items())}")
     for failure in summary["failures"]:
