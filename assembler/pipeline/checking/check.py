@@ -51,9 +51,9 @@ def check(document: Document) -> list[Problem]:
 
         note_all(problems, RunCheck(document, sound=not problems).problems())
     elif "search" in tree:
-        from assembler.pipeline.checking.run import search_problems
+        from assembler.pipeline.checking import search
 
-        note_all(problems, search_problems(tree.get("search"), space(document.model, []), vars_of(document.default)))
+        note_all(problems, search.section(tree.get("search"), space(document.model, []), vars_of(document.default)))
     if "where" in document.model or "moves" in document.model:
         note_all(problems, _space(document))
     if "claims" in tree:

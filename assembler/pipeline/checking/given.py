@@ -70,3 +70,13 @@ def training(value: Value | None, names: Scope | None = None) -> Iterator[Proble
             yield from error.at(given.span).problems
     if (optimizer := value.get("optimizer")) is not None and isinstance(optimizer, Map | Leaf):
         yield from registered("optimizer", optimizer, "name")
+
+
+def metric(value: Value) -> Iterator[Problem]:
+    """What is wrong with the name of a metric."""
+    from assembler.train.terms import metrics  # as above
+
+    known = metrics()
+    if plain(value) not in known:
+        hint = near(str(plain(value)), known) or "there are " + ", ".join(known)
+        yield Problem(f"unknown metric {checks.shown(plain(value))}", value.span, hint=hint)

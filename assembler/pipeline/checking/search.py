@@ -1,4 +1,4 @@
-"""What is wrong with what makes the trials of a `search:` cheaper: screen, pruner, supernet; without torch."""
+"""What is wrong with a `search:`: who asks for trials, and what makes them cheaper (screen, pruner, supernet)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,32 @@ from typing import Any
 
 from assembler import registry
 from assembler.errors import Problem, RecipeError, near
-from assembler.pipeline.checking.given import arguments, registered
+from assembler.pipeline.checking.given import arguments, registered, training
+from assembler.pipeline.checking.limits import COSTS, costs
 from assembler.recipe.choices import Space
+from assembler.recipe.scope import Scope
 from assembler.recipe.values import Leaf, Map, Value, plain
 
 USUAL = {"parts": "exact"}
 """The sampler of a mode where none is said; of others it is tpe."""
 MEASURED = ("validation", "loss", "train_flops", "steps")
 """What a training gives that a search may be about, beside the costs."""
-COSTS = ("params", "flops")
 PARTS = "a run has them: split: [stage.*], and phases: {meta: {}, incubate: {}, search: {mode: parts}}"
+
+
+def section(value: Value, decisions: Space, names: Scope) -> Iterator[Problem]:
+    """What is wrong with a space's `search:` section; `names` are the vars of its first candidate."""
+    if not isinstance(value, Map):
+        yield Problem("'search' must be a mapping", value.span, hint="for instance {data: digits, trials: 20}")
+        return
+    yield from arguments(registry.settings("search"), value, value.span)
+    if "data" in value:
+        yield from registered("dataset", value.get("data"), "name")
+    yield from asked(value, decisions)
+    yield from training(value.get("train"), names)
+    if any(key in value for key in ("mode", "screen", "prune", "supernet", "objectives")):
+        yield from cheaper(value)
+    yield from costs(value.get("budget"))
 
 
 def asked(search: Map, space: Space, default: str = "trials") -> Iterator[Problem]:
