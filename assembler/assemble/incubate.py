@@ -18,8 +18,7 @@ from assembler.assemble.fitting import Bench, divided
 from assembler.assemble.frozen import Frozen, compared, own_values, piece
 from assembler.assemble.hybrid import SLOT, split, value_paths
 from assembler.assemble.inherit import Account
-from assembler.assemble.judging import assess
-from assembler.assemble.models import Model, Task, Training
+from assembler.assemble.models import Model, Training
 from assembler.assemble.spliced import spliced
 from assembler.assemble.starting import started
 from assembler.assemble.stitches import NONE, Stitches, fitted_in, fitted_out
@@ -158,13 +157,6 @@ def incubate(
     fitted = bench.fit(divided(tail, trained, training), data, training, hooks)
     spent = one.flops * fitted.result.samples + fitted.beside
     return Incubated(one.own(state_of(tail)), fitted.result, spent, account, fitted.shared)
-
-
-def judge(seat: Seat, weights: Weights, data: Data, task: Task) -> tuple[float, float]:
-    """(metric, task loss) on the validation split of the host with the trained part in its slot."""
-    module = lower(seat.graph)
-    load_there(module, {**seat.host.weights, **whole_keys(weights, seat.slot, seat.part)})
-    return assess(module.to(seat.device), seat.graph, data, task, seat.device)
 
 
 def seated(seat: Seat, data: Data, training: Training) -> Seated:

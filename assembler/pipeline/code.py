@@ -21,6 +21,7 @@ METHOD = (
     "assembler.assemble.sharing",
     "assembler.assemble.train",
     "assembler.assemble.weights",
+    "assembler.assemble.worth",
     "assembler.compile.code",
     "assembler.compile.lower",
     "assembler.compile.model",

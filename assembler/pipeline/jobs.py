@@ -10,7 +10,7 @@ from typing import Any
 
 from assembler.assemble.frozen import compared
 from assembler.assemble.growing import grown
-from assembler.assemble.incubate import Seat, incubate, judge
+from assembler.assemble.incubate import Seat, incubate
 from assembler.assemble.job import Job
 from assembler.assemble.judging import assess, score
 from assembler.assemble.models import Model, Move, Task, Training
@@ -23,12 +23,12 @@ from assembler.assemble.supernet.score import candidate_weights
 from assembler.assemble.train import train_model
 from assembler.assemble.values import ValueCache
 from assembler.assemble.weights import Weights, load_there, part_keys, put, within
+from assembler.assemble.worth import judge
 from assembler.compile.lower import lower
 from assembler.compile.weights import read_weights, save_weights
 from assembler.graph.core import Graph
 from assembler.graph.runs import holder
 from assembler.graph.text import from_text
-from assembler.infer.cost import total
 from assembler.pipeline.search.pruning import watched
 from assembler.pipeline.weights.initial import FILE, NEED, begun
 from assembler.resources import cache_limit
@@ -88,14 +88,14 @@ def part(job: Job) -> dict[str, Any]:
     if NESTED in job.needs:
         seat = replace(seat, begin=read_weights(job.needs[NESTED].file(nested_file(job.inputs["nested"]))))
     made = incubate(seat, data, _training(job.inputs), _hooks(job), _cache(job))
-    score, loss = judge(seat, made.weights, data, task_of(job))
+    worth = judge(seat, made.weights, data, task_of(job), _cache(job))
     save_weights(made.weights, job.out / WEIGHTS)
     return {
-        "score": score,
-        "loss": loss,
+        "score": worth.metric,
+        "loss": worth.loss,
         "train_flops": made.flops,
-        "shared_flops": dict(made.shared),
-        "flops": total(seat.graph).flops * len(data.validation),
+        "shared_flops": {**made.shared, **worth.shared},
+        "flops": worth.flops,
         "steps": made.fit.steps if made.fit else 0,
         **({"inherited": made.account.counts, "account": str(made.account)} if made.account else {}),
     }

@@ -13,9 +13,11 @@ from assemble_models import BLOCKWISE, TASK, data, graph, model, part, task, tra
 
 from assembler.assemble import frozen as frozen_module
 from assembler.assemble.frozen import kept, piece
-from assembler.assemble.incubate import Seat, incubate, judge
+from assembler.assemble.incubate import Seat, incubate
 from assembler.assemble.models import Model
+from assembler.assemble.values import ValueCache
 from assembler.assemble.weights import whole_keys, within
+from assembler.assemble.worth import judge
 from assembler.errors import RecipeError, TrainingError
 from assembler.infer.cost import total, train_flops
 from assembler.train.data.batches import Augment
@@ -123,7 +125,7 @@ def test_a_term_inside_the_part_leaves_the_rest_of_it_as_it_began() -> None:
     inner = {**BLOCKWISE, "value": "stage.0.mix.token", "target": "host.stage.0.mix.token"}
     weights = incubate(seat(), data(), training(inner, start="host")).weights
     assert torch.equal(weights["mlp.ffn.fc1.weight"], seat().host.weights["stage.0.mlp.ffn.fc1.weight"])
-    assert judge(seat(), weights, data(), task())
+    assert judge(seat(), weights, data(), task()).loss > 0
 
 
 def test_a_part_without_weights_costs_nothing_and_is_judged() -> None:
@@ -131,8 +133,8 @@ def test_a_part_without_weights_costs_nothing_and_is_judged() -> None:
     made = incubate(where, data(), training())
     weights, result, spent = made.weights, made.fit, made.flops
     assert (weights, result, spent) == ({}, None, 0)
-    score, loss = judge(where, weights, data(), task())
-    assert 0 <= score <= 1 and math.isfinite(loss)
+    worth = judge(where, weights, data(), task())
+    assert 0 <= worth.metric <= 1 and math.isfinite(worth.loss)
 
 
 def test_a_part_that_gives_nan_fails_with_its_step_or_its_judgement() -> None:
@@ -216,16 +218,23 @@ def test_another_seed_gives_another_part() -> None:
     assert not same(left, right)
 
 
-def test_a_judged_part_is_the_grafted_model(tmp_path: Path) -> None:
-    where = seat()
+@pytest.mark.parametrize("slot", ["stage.0", "stage.1"])
+def test_a_judged_part_is_the_grafted_model(slot: str, tmp_path: Path) -> None:
+    where = seat(slot)
     weights = incubate(where, data(), training(start="host")).weights
     from assembler.assemble.judging import assess
     from assembler.assemble.weights import load_there
     from assembler.compile.lower import lower
 
     module = lower(where.graph)
-    load_there(module, {**where.host.weights, **whole_keys(weights, "stage.0", where.part)})
-    assert judge(where, weights, data(), task()) == assess(module, where.graph, data(), task())
+    load_there(module, {**where.host.weights, **whole_keys(weights, slot, where.part)})
+    metric, loss = assess(module, where.graph, data(), task())
+    alone, cache = judge(where, weights, data(), task()), ValueCache(tmp_path, 1 << 20)
+    first, again = (judge(where, weights, data(), task(), cache) for _ in range(2))
+    assert (alone.metric, alone.loss) == (first.metric, first.loss) == (again.metric, again.loss) == (metric, loss)
+    whole = total(where.graph).flops * len(data().validation)
+    assert alone.flops == whole == first.flops + sum(first.shared.values()) and not alone.shared
+    assert first.shared == again.shared and len(list(tmp_path.glob("*.safetensors"))) == 1
 
 
 def test_augmentation_reaches_the_frozen_prefix() -> None:

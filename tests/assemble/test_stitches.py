@@ -10,10 +10,11 @@ from assemble_models import data, model, training
 from test_starting import deep, staged
 
 from assembler.assemble.frozen import piece
-from assembler.assemble.incubate import Seat, incubate, judge
+from assembler.assemble.incubate import Seat, incubate
 from assembler.assemble.models import Model, Task
 from assembler.assemble.stitches import NONE, fitted_in, fitted_out, stitched
 from assembler.assemble.weights import whole_keys
+from assembler.assemble.worth import judge
 from assembler.compile.lower import lower
 from assembler.errors import GraphError
 from assembler.graph.core import Graph, Node, TensorType
@@ -158,7 +159,7 @@ def test_a_stitched_part_is_trained_with_its_stitches_and_judged_in_the_host() -
     made = incubate(where, data(64), training(steps=4))
     assert made.fit is not None and made.fit.history[-1]["loss"] < 5
     assert {"stitch_in.weight", "stitch_out.bias"} <= made.weights.keys()
-    assert judge(where, made.weights, data(64), task)[1] > 0
+    assert judge(where, made.weights, data(64), task).loss > 0
     assert set(whole_keys(made.weights, where.slot, where.part)) <= set(lower(where.graph).state_dict())
 
 
