@@ -51,7 +51,7 @@ phases:
     host: teacher
     start: host
     objective: [{{loss: normalized_mse, value: slot, target: host.slot}}]
-    train: {{epochs: 2}}
+    train: {{epochs: 0}}
   search: {{sampler: exact, trials: 8, budget: {{params: 1e9}}}}
 """
 TEACHER = "teacher"
@@ -73,20 +73,23 @@ class Rates:
 class Library:
     """One seed's teacher and parts, at a budget of so much of the teacher's parameters.
 
-    `epochs` are those that parts are trained for: 0 leaves them as they were cut out of the teacher.
+    `nested` are the epochs that all parts of a slot are trained for at once, `epochs` those that each is trained for
+    then: without either they are as they were cut out of the teacher.
     """
 
     lab: Lab
     seed: int
     rates: Rates = Rates()
     budget: float = 1.0
-    epochs: int = 2
+    nested: int = 8
+    epochs: int = 0
 
     def run(self) -> Run:
         """The run with its parts trained and the assembly chosen."""
         limit = f"phases.search.budget.params==({self.budget}) * teacher"
         trained = f"phases.incubate.train.epochs={self.epochs}"
-        return self.lab.run(RECIPE, f"train.lr={self.rates.labels}", limit, trained, seed=self.seed)
+        at_once = [f"phases.incubate.nested={{epochs: {self.nested}}}"] if self.nested else []
+        return self.lab.run(RECIPE, f"train.lr={self.rates.labels}", limit, trained, *at_once, seed=self.seed)
 
     def tuned(self, run: Run, picks: Picks, epochs: int = TUNE) -> Task:
         """An assembly after some epochs of imitating the teacher."""
@@ -143,6 +146,10 @@ class Library:
         """FLOPs of every part, of the choice among them and of tuning it, without the teacher's training."""
         made = [*run.parts[self.seed].values(), run.searches[self.seed], self.tuned(run, self.chosen(run))]
         return self.beyond(run, made)
+
+    def further(self, run: Run) -> float:
+        """FLOPs of the choice for another budget and of tuning it, with all parts there."""
+        return self.whole(run) - self.beyond(run, [*run.parts[self.seed].values()])
 
     def _fits(self, run: Run, picks: Picks) -> bool:
         fixed = run.searches[self.seed].parameters["fixed"]["params"]
