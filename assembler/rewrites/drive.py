@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from assembler.errors import GraphError, near
 from assembler.graph.core import Graph
 from assembler.graph.shares import owners
+from assembler.graph.values import covers
 from assembler.graph.verify import verify
 from assembler.infer.shape import shapes
 from assembler.rewrites.core import NoSiteError, Rewrite, no_site, no_site_at_all
@@ -108,7 +109,10 @@ def _why(rewrite: Rewrite, graph: Graph, at: str) -> str:
             others = {*owners(graph.nodes[i], graph.nodes), *view.sharers.get(i, ())} - inside
             if others:
                 return f"'{i}' shares its weights with '{min(others, key=list(graph.nodes).index)}'"
-    return rewrite.hindrance(graph, types, at) if at in graph.nodes else ""
+    for i in graph.nodes:
+        if covers(at, i) and (why := rewrite.hindrance(graph, types, i)):
+            return why if i == at else f"of '{i}', {why}"
+    return ""
 
 
 def matching(graph: Graph, known: Sequence[str], at: str) -> tuple[str, ...]:

@@ -85,6 +85,17 @@ CASES = {
         "kernel_size=3, out=16: expected 3D",
         "",
     ),
+    "teacher": (
+        ("teacher: {}", "teacher: {model: other.yaml}"),
+        "small.yaml:16:20: error: as phase 'teacher' has it, the model reads 'picture', the data has image, label",
+        "",
+    ),
+    "merged": (
+        ("  incubate:\n", "  wide: {phase: train, set: {graph.stem.out: 16, head.out: 12}}\n"
+         "  soup: {phase: merge, of: [teacher, wide]}\n  incubate:\n"),
+        "small.yaml:18:28: error: 'wide' is another architecture than 'teacher', and only equal ones are merged",
+        "the first difference: ~ head: arg out 10 -> 12",
+    ),
     "broadcast": (
         ("{op: linear, out: 10}\n  outputs: {logits: head}", "{op: linear, out: 1}\n  outputs: {logits: head}\n"
          "task: {loss: mse, value: logits, target: label}"),
@@ -95,8 +106,12 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_plan_tells_what_does_not_fit(case: str) -> None:
+def test_plan_tells_what_does_not_fit(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (old, new), said, hint = CASES[case]
+    monkeypatch.chdir(tmp_path)
+    Path("other.yaml").write_text(
+        RUN[RUN.index("  inputs:") : RUN.index("data:")].replace("\n  ", "\n").strip().replace("image", "picture")
+    )
     assert old in RUN
     with pytest.raises(RecipeError) as caught:
         asm.plan(parse(RUN.replace(old, new), "small.yaml"))

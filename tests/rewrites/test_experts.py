@@ -95,6 +95,8 @@ def test_the_layers_of_an_mlp_are_named_by_expand() -> None:
 def test_what_cannot_be_split_is_said() -> None:
     with pytest.raises(GraphError, match=r"at 'block\.ffn\.fc1': its 24 channels are no multiple of 5 experts"):
         applied(block(), {**SPLIT, "count": 5}, "block.ffn.fc1")
+    with pytest.raises(GraphError, match=r"at 'block': of 'block\.ffn\.fc1', its 24 channels are no multiple of 5"):
+        applied(block(), {**SPLIT, "count": 5}, "block")
     with pytest.raises(RecipeError, match="'count' of split_experts must be at least 2, not 1"):
         applied(block(), {**SPLIT, "count": 1})
     with pytest.raises(RecipeError, match="'k' of split_experts must be from 1 to 6, the experts, not 7"):

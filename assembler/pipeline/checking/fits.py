@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from assembler.assemble.frozen import owner
 from assembler.errors import InputError, Problem, RecipeError, ShapeError, Span, near
 from assembler.graph.core import Graph, TensorType
+from assembler.graph.diff import diff
 from assembler.graph.modes import in_mode
 from assembler.infer.resized import size_hint
 from assembler.infer.shape import shapes
@@ -57,6 +59,7 @@ class _Fits:
         self.data = data
         self.graphs: dict[str, Graph] = {}
         self.host = ""
+        self.broken: set[str] = set()
 
     def problems(self) -> Iterator[Problem]:
         for phase in self.spec.phases:
@@ -65,9 +68,25 @@ class _Fits:
                 yield from self.model(phase, model_of(self.spec, Which.of(phase)))
             elif kind == "tune" and phase.options["of"] in self.graphs:
                 yield from self.model(phase, self.graphs[phase.options["of"]])
+            elif kind == "merge":
+                yield from self.merged(phase)
             elif kind in _INSIDE:
                 self.host = str(phase.options.get("host") or self.host or "meta")
                 yield from self.objective(phase, self.host)
+
+    def merged(self, phase: Phase) -> Iterator[Problem]:
+        """What is wrong with models that become one: only those of one graph do."""
+        names = [*phase.options["of"], *([phase.options["base"]] if phase.options.get("base") else [])]
+        first, *others = [name for name in names if name in self.graphs] or [""]
+        body = self.spec.document.tree.get("phases").get(phase.name)
+        for other in others:
+            if self.graphs[other].fingerprint != self.graphs[first].fingerprint:
+                said = f"'{other}' is another architecture than '{first}', and only equal ones are merged"
+                what = str(diff(self.graphs[first], self.graphs[other])).splitlines()[0].strip()
+                yield Problem(said, body.get("of").span, hint=f"the first difference: {what}")
+                return
+        if first:
+            self.graphs[phase.name] = self.graphs[first]
 
     def model(self, phase: Phase, graph: Graph) -> Iterator[Problem]:
         self.graphs[phase.name] = graph
@@ -81,10 +100,14 @@ class _Fits:
         if "data" in phase.own:  # which the model, as it is written, need not fit
             place = body.key_span("data")
             found = [replace(p, span=place, hint=f"phase '{phase.name}' may `set` what its model reads") for p in found]
+        elif phase.options.get("model"):
+            place = body.get("model").span
+            found = [replace(p, message=f"as phase '{phase.name}' has it, {p.message}", span=place) for p in found]
         found = found or list(_cannot_run(graph, phase))
         yield from (p if p.span else replace(p, span=place) for p in found)
         if found:  # whatever follows from it would only repeat it
             del self.graphs[phase.name]
+            self.broken.add(phase.name)
             return
         values = Values(graph, self.graphs, self.data[phase.name], strict=True)
         own = "task" in phase.own
@@ -94,7 +117,8 @@ class _Fits:
         yield from self.itself(phase) if said != purpose else ()
         yield from unfed(graph, fields, said, section, place)
         where = f"phases.{phase.name}.task" if own else "task"
-        yield from term_problems([Said(said, written, where, None if written is not None else place)], values)
+        task = Said(said, written, where, None if written is not None else place)
+        yield from term_problems(self.sound([task]), values)
         yield from self.objective(phase, phase.name)
 
     def itself(self, phase: Phase) -> Iterator[Problem]:
@@ -107,6 +131,10 @@ class _Fits:
         hint = f"train: {{epochs: 0}} takes it as it is; {phase.name}: {{phase: train, objective: [...]}} trains it"
         yield Problem(said, self.spec.document.tree.get("phases").key_span(phase.name), hint=hint)
 
+    def sound(self, objectives: Iterable[Said]) -> list[Said]:
+        """Those that read no model of which it is told already what is wrong."""
+        return [one for one in objectives if not any(owner(n, self.broken) for n in read(one.spec, one.path).needs)]
+
     def objective(self, phase: Phase, model: str) -> Iterator[Problem]:
         """What is wrong with the objectives of a phase that trains a model, or parts inside of it."""
         graph = self.graphs.get(model)
@@ -115,7 +143,7 @@ class _Fits:
         parts = phase.entry.name == "incubate"
         values = Values(graph, self.graphs, self.data[phase.name], strict=not parts and phase.entry.name != "assemble")
         body = self.spec.document.tree.get("phases").get(phase.name)
-        said = list(_written(phase, body if isinstance(body, Map) else Map()))
+        said = self.sound(_written(phase, body if isinstance(body, Map) else Map()))
         for slot in self.spec.split if parts else ("",):
             there = values if not parts else values.inside(slot, graph)
             if found := list(term_problems(said, there)):
@@ -177,7 +205,10 @@ def input_problems(
         span: Span | None = section.key_span(name) if name in section else section.span
         if name not in fields:
             if name not in bound:
-                hint = near(name, fields) or "a model's inputs are named as the fields of its data"
+                alike = [n for n, f in fields.items() if f.shape[1:] == kind.shape[1:] and f.dtype == kind.dtype]
+                renamed = f"{{inputs.{name}: {alike[0]}}} gives it the name of the data's" if alike else ""
+                usual = "a model's inputs are named as the fields of its data"
+                hint = near(name, fields) or (renamed if not section else "") or usual
                 yield Problem(f"the model reads '{name}', the data has {', '.join(fields)}", span, hint=hint)
             continue
         ours, theirs = kind.shape[1:], fields[name].shape[1:]

@@ -14,6 +14,8 @@ from assembler.registry import checks
 COSTS = ("params", "flops")
 PARTS = (*COSTS, "memory", "latency")
 """What budgets bound: of candidates that are trained, of assemblies of parts."""
+_UNITS = {"params": "parameters", "flops": "FLOPs of a sample", "memory": "bytes", "latency": "milliseconds"}
+_USUAL = {"params": "20000", "flops": "1e6", "memory": "1e6", "latency": "5"}
 
 
 def costs(budget: Value | None, known: Sequence[str] = COSTS) -> Iterator[Problem]:
@@ -30,14 +32,15 @@ def limits(budget: Value, mode: object, models: Sequence[str]) -> Iterator[Probl
     yield from costs(budget, PARTS if mode == "parts" else COSTS)
     for name, limit in budget if isinstance(budget, Map) else ():
         said = plain(limit)
-        try:
-            said = _worth(said, limit.span, models) if isinstance(said, str) else said
-        except RecipeError as error:
-            yield from (_unmade(p, models) for p in error.at(limit.span).problems)
-            continue
+        if isinstance(said, str) and said.startswith("="):
+            try:
+                said = _worth(said, limit.span, models)
+            except RecipeError as error:
+                yield from (_unmade(p, name, models) for p in error.at(limit.span).problems)
+                continue
         if isinstance(said, bool) or not isinstance(said, int | float) or said <= 0:
             shown = checks.shown(plain(limit))
-            hint = "for instance 20000, or =0.5 * teacher"
+            hint = f"in {_UNITS[name]}: for instance {_USUAL[name]}, or of a model made before it: =0.5 * teacher"
             yield Problem(f"the budget of '{name}' must be a number above 0, not {shown}", limit.span, hint=hint)
 
 
@@ -45,8 +48,10 @@ def _worth(text: str, span: Span | None, models: Sequence[str]) -> object:
     return evaluate(parse(text, span), dict.fromkeys(models, 1e6))
 
 
-def _unmade(problem: Problem, models: Sequence[str]) -> Problem:
-    """An unknown name in a budget, where only models that phases make are known."""
+def _unmade(problem: Problem, cost: str, models: Sequence[str]) -> Problem:
+    """What is wrong with an expression in the budget of a cost, where only models that phases make are known."""
+    if problem.message.startswith("names have no dots here"):
+        return replace(problem, hint=f"the name of a model stands for its {cost}: =0.5 * teacher")
     name = problem.message.removeprefix("unknown name '").rstrip("'")
     if not problem.message.startswith("unknown name ") or near(name, models):
         return problem

@@ -113,7 +113,7 @@ class Phases:
             "of": lambda v: check_rewrites.source(v, self.models, _DONE.get(kind, "read")),
             "base": lambda v: check_rewrites.source(v, self.models),
             "take": lambda v: check_rewrites.taken(v, self.models, self._written(body), self._known),
-            "method": lambda v: registered("merge", _fixed(v), "name"),
+            "method": lambda v: self.merging(v, body),
             "apply": lambda v: check_rewrites.rewrites(v, self._written(body)),
         }
 
@@ -169,6 +169,21 @@ class Phases:
             made = f"models made before it: {', '.join(self.models)}"
             there = f"put a phase '{name}' before it{'' if makes_model(name) else ', with phase: teacher'}"
             yield Problem(said, value.span, hint=near(name, self.models) or (made if self.models else there))
+
+    def merging(self, method: Value, body: Map) -> Iterator[Problem]:
+        """What is wrong with the way in which models are merged, and with how many there are."""
+        fixed = _fixed(method)
+        if found := list(registered("merge", fixed, "name")):
+            yield from found
+            return
+        entry = registry.lookup("merge", str(plain(fixed.get("name") if isinstance(fixed, Map) else fixed)))
+        of = [name for name in plain(body.get("of", Leaf(None))) or () if isinstance(name, str)]
+        if entry.option("base") and "base" not in body:
+            first = next((name for name in self.models if name not in of), "the phase that makes it")
+            said = f"'{entry.name}' needs the base, the model that all were tuned from"
+            yield Problem(said, method.span, hint=f"base: {first}")
+        if (many := entry.option("models", 0)) and len(of) != many:
+            yield Problem(f"'{entry.name}' merges {many} models, and there are {len(of)}", method.span)
 
     def other(self, name: str, value: Value, changes: Value | None) -> Iterator[Problem]:
         """What is wrong with the recipe that a phase names as its model, and with the changes to that."""
