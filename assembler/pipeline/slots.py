@@ -15,6 +15,7 @@ from assembler.infer.shape import shapes
 from assembler.pipeline.spec import RunSpec, first, slot_of
 from assembler.recipe.choices import Decision, Space, decide
 from assembler.recipe.choices.labels import UNNAMED
+from assembler.recipe.edits import KEEP
 from assembler.recipe.paths import get
 from assembler.recipe.values import Map
 from assembler.search.moves import every
@@ -67,13 +68,19 @@ def _variants(
     found: dict[tuple[str, ...], Variant] = {}
     for picks in every(inner):
         graph = build(written(spec, picks), name=spec.document.name)
-        label, end = _label(inner, picks), cut(graph, slot).output
+        label, end = _label(inner, picks, slot), cut(graph, slot).output
         gives = _given(graph, end)
         if gives is not None and gives != wanted:
             span = _span(spec, decisions)
             what = f"'{label}' gives {gives} in slot '{slot}', the slot gives {wanted}"
             raise GraphError(Problem(what, span, path=slot))
-        part = extract(graph, slot, shapes(graph), _entering(graph, base, place))
+        try:
+            part = extract(graph, slot, shapes(graph), _entering(graph, base, place))
+        except ShapeError as error:  # a step inside, since what the slot gives is right
+            chosen = tuple(d for d in decisions if picks.get(d.name))  # others than the first candidates
+            place_of, whose = _span(spec, chosen or decisions), f"with '{label}' in slot '{slot}', "
+            told = [replace(p, message=f"{whose}{p.message}", span=p.span or place_of) for p in error.problems]
+            raise ShapeError(told) from None
         found.setdefault(_identity(part), Variant(slot, label, tuple(picks.items()), part))
     return list(found.values())
 
@@ -116,13 +123,19 @@ def _rest(space: Space, picks: Mapping[str, Any]) -> Space:
     return Space(tuple(d for d in space.unmoved.decisions if d.name not in picks))
 
 
-def _label(space: Space, picks: Mapping[str, Any]) -> str:
-    """The variant's name: what was picked; a number or a word such as `true` with the last part of its path before."""
+def _label(space: Space, picks: Mapping[str, Any], slot: str) -> str:
+    """The variant's name: what was picked; a number or a word such as `true` with the last part of its path before.
+
+    Where that would not tell which is which it is the path inside the slot, nothing for the slot itself, and what an
+    imported model keeps is left out.
+    """
     named = space.named(picks)
     last = [name.rsplit(".", 1)[-1] for name in named]
     words = [label if _telling(label) else f"{key}={label}" for key, label in zip(last, named.values(), strict=True)]
     if len(set(last)) < len(last) or len(set(words)) < len(words):  # short names would not tell which is which
-        words = [f"{name}={label}" for name, label in named.items()]
+        inside = {name: name.removeprefix(slot).lstrip(".") for name in named}
+        words = [f"{inside[n]}={label}" if inside[n] else label for n, label in named.items() if label != KEEP]
+        words = words or [KEEP]
     return " ".join(words) or "fixed"
 
 

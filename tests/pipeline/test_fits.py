@@ -90,6 +90,14 @@ CASES = {
         "small.yaml:16:20: error: as phase 'teacher' has it, the model reads 'picture', the data has image, label",
         "",
     ),
+    "inside": (
+        (RUN[RUN.index("    slot1: {body") : RUN.index("train: {epochs")],
+         "    slot1: {op: residual, body: {fc: {op: linear, out: 16}}}\n    head: {op: linear, out: 10}\n"
+         "  outputs: {logits: head}\ndata: digits\nsplit: [slot1]\nspace: {slot1.fc.out: {$oneof: [16, 12]}}\n"),
+        "small.yaml:8:12: error: with 'out=12' in slot 'slot1', slot1 (add) does not accept stem [2, 16] and slot1.fc "
+        "[2, 12]: ",
+        "",
+    ),
     "merged": (
         ("  incubate:\n", "  wide: {phase: train, set: {graph.stem.out: 16, head.out: 12}}\n"
          "  soup: {phase: merge, of: [teacher, wide]}\n  incubate:\n"),
