@@ -63,6 +63,8 @@ def checked(module: nn.Module, inputs: Inputs) -> None:
         else:
             what = f"the module fails on these inputs, before any tracing: {part}{_sentence(error)}"
             hint = f"it was called with {given}"
+            if re.search(r"\b(Long|Int|int64)\b", str(error)):  # what an embedding or an index says of floats
+                hint += "; whole numbers are said as {shape: [...], dtype: int64}"
         raise GraphError(Problem(what, path=path, hint=hint)) from error
 
 

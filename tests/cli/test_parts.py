@@ -88,6 +88,12 @@ def test_what_is_listed_can_be_narrowed(call: Any, parts: list[dict[str, Any]]) 
     assert "0 products, 0 B, in " in call("parts", "ls", "--run", "nothing").stdout
 
 
+def test_a_filter_that_nothing_meets_says_what_there_is(call: Any, parts: list[dict[str, Any]]) -> None:
+    said = call("parts", "ls", "--kind", "prat").stdout
+    assert "no product has the kind 'prat': did you mean 'part'?" in said
+    assert "the slot" not in said
+
+
 def test_a_part_elsewhere_is_used_by_its_folder_and_refused_with_both_sides(
     call: Any, parts: list[dict[str, Any]]
 ) -> None:

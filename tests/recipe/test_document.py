@@ -126,6 +126,13 @@ def test_what_can_be_passed_over_is_kept(folder: Path) -> None:
     assert caught.value.problems == document.problems
 
 
+def test_a_folder_with_a_model_is_among_the_nearest_names(folder: Path) -> None:
+    (folder / "llama").mkdir()
+    (folder / "llama" / "graph.txt").write_text("")
+    with pytest.raises(AssemblerError, match="did you mean 'llama'"):
+        load(write(folder, "m", "kind: run\nmodel: lama\nphases: {}"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

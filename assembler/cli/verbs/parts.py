@@ -12,7 +12,7 @@ import typer
 from assembler import resources
 from assembler.cli import say
 from assembler.cli.guard import AnswerError
-from assembler.errors import StoreError
+from assembler.errors import StoreError, near
 from assembler.recipe.pause import no_collection
 from assembler.report import part
 from assembler.report.numbers import result
@@ -43,13 +43,18 @@ def ls(slot: Slot = None, run: Recipe = None, kind: Kind = None) -> dict[str, An
         assembler parts ls --kind part --slot 'stage.*' --run quickstart
     """
     store = _store()
-    asked = ((slot, part.slot), (run, part.recipe), (kind, part.kind))
-    wanted = [(pattern, said) for pattern, said in asked if pattern is not None]
+    asked = (("slot", slot, part.slot), ("run", run, part.recipe), ("kind", kind, part.kind))
+    wanted = [(pattern, said) for _, pattern, said in asked if pattern is not None]
     with no_collection():  # all cards are held at once
         every = (p for p in store.products() if all(fnmatchcase(said(p.card), pattern) for pattern, said in wanted))
         found = sorted(every, key=lambda p: str(p.card.get("created", "")))
         _table(found)
     say.line(f"{len(found):,} products, {_size(sum(p.size for p in found))}, in {store.root}")
+    for name, pattern, said in asked if not found else ():
+        known = sorted({said(p.card) for p in store.products()} - {""}) if pattern is not None else []
+        if known and not any(fnmatchcase(one, str(pattern)) for one in known):
+            hint = near(str(pattern), known) or f"there are {', '.join(known[:8])}"
+            say.line(f"no product has the {name} '{pattern}': {hint}")
     return {"root": str(store.root), "products": [_data(p) for p in found]}
 
 
