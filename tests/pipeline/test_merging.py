@@ -67,7 +67,7 @@ def test_a_greedy_soup_leaves_out_what_makes_it_worse(places: Path) -> None:
         ("{of: [one], base: start}", "the model 'start' is to be read, and no phase before this one makes it\n"),
         ("{of: [one], method: tie}", "unknown merge 'tie'\n"),
         ("{of: [one], method: {name: ties, densty: 1}}", "merge 'ties' has no option 'densty'\n"),
-        ("{of: [one], method: ties}", "ties needs the base, the model that all were tuned from\n"),
+        ("{of: [one], method: ties}", "'ties' needs the base, the model that all were tuned from\n"),
     ],
 )
 def test_mistakes_are_told(merge: str, said: str, places: Path) -> None:

@@ -72,7 +72,7 @@ def test_one_training_a_slot_makes_parts_of_all_variants_and_counts_once(places:
         assert all((p.result["train_flops"], p.result["steps"]) == (0, 0) and p.result["score"] >= 0 for p in own)
         assert made.result["steps"] == sum(made.result["drawn"]) == 9
         assert "copied" in made.result["account"] and "account" not in own[0].result
-    kept = {key: n for p in joint(done) for key, n in p.result["shared_flops"].items()}
+    kept = {key: n for p in [*joint(done), *parts(done)] for key, n in p.result["shared_flops"].items()}
     spent = sum(p.result["train_flops"] for p in joint(done)) + sum(p.result["flops"] for p in parts(done))
     assert done.summary["cost"]["train_flops"]["incubate"] == spent + sum(kept.values())
     again = run(places / "home")
