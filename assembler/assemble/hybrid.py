@@ -7,7 +7,7 @@ distillation (DNA, Li et al. 2020; Puzzle, Bercovich et al. 2024) puts it into t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from assembler.errors import RecipeError, near
@@ -64,8 +64,13 @@ def _whole(name: str, slot: str) -> str:
     return outer_id(slot, inner) if slot and inner != name else name
 
 
-def split(graph: Graph, slot: str, wanted: Mapping[str, str], types: Mapping[str, TensorType]) -> Split:
-    """Split `graph` so that the tail computes `wanted` (name -> id) from values that the slot has no part in."""
+def split(
+    graph: Graph, slot: str, wanted: Mapping[str, str], types: Mapping[str, TensorType], taken: Collection[str] = ()
+) -> Split:
+    """Split `graph` so that the tail computes `wanted` (name -> id) from values that the slot has no part in.
+
+    The tail's inputs have none of the names `taken`, which fields of a batch have that these values join.
+    """
     moved = set(graph.region(slot))
     for i, node in graph:
         if any(s in moved for s in node.sources):
@@ -81,7 +86,7 @@ def split(graph: Graph, slot: str, wanted: Mapping[str, str], types: Mapping[str
     ordered = [i for i in (*graph.input_names, *graph.nodes) if i in border]
     ordered += [i for i in wanted.values() if i not in moved and i not in border]
     stem = "x"
-    while any(i.startswith(stem) for i in needed):
+    while any(i.startswith(stem) for i in (*needed, *taken)):
         stem += "_"
     names = {i: f"{stem}{n}" for n, i in enumerate(dict.fromkeys(ordered))}
     nodes = {i: graph.nodes[i].reading(names) for i in graph.nodes if i in needed}

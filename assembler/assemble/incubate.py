@@ -167,7 +167,8 @@ def seated(seat: Seat, data: Data, training: Training) -> Seated:
     # What leaves the slot is always computed: weights that no term reaches are part of the part too.
     paths = value_paths(graph, dict.fromkeys([*own, SLOT]), seat.slot)
     names = {f"v{i}": name for i, name in enumerate(paths)}
-    cut = split(graph, seat.slot, {safe: paths[name] for safe, name in names.items()}, shapes(graph))
+    wanted = {safe: paths[name] for safe, name in names.items()}
+    cut = split(graph, seat.slot, wanted, shapes(graph), data.train.fields)
     return Seated(seat, training, graph, cut.tail, cut.frontier, names, holder(seat.graph, seat.slot))
 
 

@@ -75,7 +75,8 @@ def _tail(seat: Seat, validation: Split, task: Task, cache: ValueCache | None) -
         return None
     graph = in_mode(whole, "eval")
     paths = value_paths(graph, own)
-    cut = split(graph, seat.slot, {f"v{i}": paths[name] for i, name in enumerate(own)}, shapes(graph))
+    wanted = {f"v{i}": paths[name] for i, name in enumerate(own)}
+    cut = split(graph, seat.slot, wanted, shapes(graph), validation.fields)
     entering = piece(Model(graph, seat.host.weights), cut.frontier, {n: n for n in cut.frontier}, seat.device)
     before = kept(validation, [entering], cache)
     return _Tail(cut.tail, {f"v{i}": name for i, name in enumerate(own)}, before) if before else None

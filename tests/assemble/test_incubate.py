@@ -14,13 +14,15 @@ from assemble_models import BLOCKWISE, TASK, data, graph, model, part, task, tra
 from assembler.assemble import frozen as frozen_module
 from assembler.assemble.frozen import kept, piece
 from assembler.assemble.incubate import Seat, incubate
-from assembler.assemble.models import Model
+from assembler.assemble.models import Model, Task
 from assembler.assemble.values import ValueCache
 from assembler.assemble.weights import whole_keys, within
 from assembler.assemble.worth import judge
 from assembler.errors import RecipeError, TrainingError
 from assembler.infer.cost import total, train_flops
 from assembler.train.data.batches import Augment
+from assembler.train.data.core import Split
+from assembler.train.objective import Objective
 
 
 def seat(slot: str = "stage.0", token: str = "dwconv", **more: Any) -> Seat:
@@ -235,6 +237,22 @@ def test_a_judged_part_is_the_grafted_model(slot: str, tmp_path: Path) -> None:
     whole = total(where.graph).flops * len(data().validation)
     assert alone.flops == whole == first.flops + sum(first.shared.values()) and not alone.shared
     assert first.shared == again.shared and len(list(tmp_path.glob("*.safetensors"))) == 1
+
+
+def test_a_field_may_have_any_name(tmp_path: Path) -> None:
+    def renamed(one: Split) -> Split:
+        return Split({"image": one.fields["image"], "x0": one.fields["label"]}, ("x0",))
+
+    def told(target: str) -> Task:
+        return Task(Objective.from_spec([{**TASK, "target": target}]))
+
+    there, where, how = data(), seat("stage.1"), training({**TASK, "target": "x0"})
+    other = replace(there, train=renamed(there.train), validation=renamed(there.validation))
+    weights = incubate(where, there, training()).weights
+    assert same(incubate(where, other, how).weights, weights)
+    cache = ValueCache(tmp_path, 1 << 20)
+    ours, theirs = judge(where, weights, there, told("label"), cache), judge(where, weights, other, told("x0"), cache)
+    assert (ours.metric, ours.loss) == (theirs.metric, theirs.loss)
 
 
 def test_augmentation_reaches_the_frozen_prefix() -> None:
