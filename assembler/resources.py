@@ -58,10 +58,10 @@ def find(name: str, *, beside: Path | None = None) -> Path:
         return shipped()[name]
     folder = beside or Path()
     files = {f.name: f for f in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])[:1000]}
-    models = [file.parent.name for what in (GRAPH, CONFIG) for file in sorted(folder.glob(f"*/{what}"))[:1000]]
     if f"{name}.yaml" in files:
         what = f"cannot find recipe '{name}': no shipped recipe of that name"
         raise InputError(what, hint=f"did you mean '{name}.yaml'?")
+    models = [file.parent.name for what in (GRAPH, CONFIG) for file in sorted(folder.glob(f"*/{what}"))[:1000]]
     looked = "no such file" if name.endswith((".yaml", ".yml")) or os.sep in name else "no shipped recipe of that name"
     hint = (
         near(Path(name).name, [*files, *models])

@@ -39,15 +39,15 @@ class Worth:
 
 
 @dataclass(frozen=True)
-class _Tail:
-    """What of a host is computed for each part: `graph`, on a split that has the values which enter it.
+class _Seen:
+    """What of a host is computed for each part: `graph`, on samples that have all that enters it.
 
-    `names` are what the task calls the graph's outputs.
+    `names` are what the task calls the graph's outputs, where they bear other names.
     """
 
     graph: Graph
-    names: Mapping[str, str]
-    before: Kept
+    samples: Kept
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def judge(seat: Seat, weights: Weights, data: Data, task: Task, cache: ValueCache | None = None) -> Worth:
@@ -56,27 +56,28 @@ def judge(seat: Seat, weights: Weights, data: Data, task: Task, cache: ValueCach
     Raises TrainingError where the loss is not finite.
     """
     validation = data.validation.to(seat.device)
-    tail = _tail(seat, validation, task, cache)
-    graph = tail.graph if tail else seat.graph
-    module = lower(graph)
+    seen = _behind(seat, validation, task, cache) or _Seen(seat.graph, Kept(validation, {}))
+    module = lower(seen.graph)
     load_there(module, {**seat.host.weights, **whole_keys(weights, seat.slot, seat.part)})
-    samples, names = (tail.before.split, tail.names) if tail else (validation, {})
     what = f"the validation loss of {seat.graph.name}"
-    metric, loss = score(module.to(seat.device), graph, samples, task, what, names)
-    shared = tail.before.shared if tail else {}
-    return Worth(metric, loss, total(graph).flops * len(validation), shared)
+    metric, loss = score(module.to(seat.device), seen.graph, seen.samples.split, task, what, seen.names)
+    return Worth(metric, loss, total(seen.graph).flops * len(validation), seen.samples.shared)
 
 
-def _tail(seat: Seat, validation: Split, task: Task, cache: ValueCache | None) -> _Tail | None:
-    """None where the values before the slot cannot be kept, or where the task reads what training alone gives."""
+def _behind(seat: Seat, validation: Split, task: Task, cache: ValueCache | None) -> _Seen | None:
+    """The slot and what stands behind it.
+
+    None where the values before it cannot be kept, or where the task reads what training alone gives.
+    """
     own = needed(task, validation, dict(seat.graph.outputs))
     whole = with_items(seat.graph, own)
     if cache is None or not own or mode_of(whole, own) != "eval":
         return None
     graph = in_mode(whole, "eval")
+    names = {f"v{i}": name for i, name in enumerate(own)}
     paths = value_paths(graph, own)
-    wanted = {f"v{i}": paths[name] for i, name in enumerate(own)}
+    wanted = {safe: paths[name] for safe, name in names.items()}
     cut = split(graph, seat.slot, wanted, shapes(graph), validation.fields)
     entering = piece(Model(graph, seat.host.weights), cut.frontier, {n: n for n in cut.frontier}, seat.device)
-    before = kept(validation, [entering], cache)
-    return _Tail(cut.tail, {f"v{i}": name for i, name in enumerate(own)}, before) if before else None
+    samples = kept(validation, [entering], cache)
+    return _Seen(cut.tail, samples, names) if samples else None

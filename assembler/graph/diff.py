@@ -26,6 +26,11 @@ class Diff:
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed)
 
+    @property
+    def first(self) -> str:
+        """The first of the edits, "" where there is none."""
+        return next((line.strip() for line in str(self).splitlines()), "")
+
     def __str__(self) -> str:
         if not self:
             return "no difference"

@@ -108,8 +108,7 @@ def _check(models: Sequence[Model], entry: Entry, base: Model | None, weights: S
     for n, other in enumerate((*models[1:], *([base] if base else ())), 1):
         which = "the base" if base is not None and n == len(models) else f"model {n + 1}"
         if other.graph.fingerprint != models[0].graph.fingerprint:
-            said = str(diff(models[0].graph, other.graph)).splitlines()
-            hint = f"the first difference: {said[0].strip()}"
+            hint = f"the first difference: {diff(models[0].graph, other.graph).first}"
             raise InputError(f"{which} is another architecture than model 1, and only equal ones are merged", hint=hint)
         if strange := sorted(models[0].weights.keys() ^ other.weights.keys()):
             raise InputError(

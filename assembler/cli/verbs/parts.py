@@ -44,16 +44,17 @@ def ls(slot: Slot = None, run: Recipe = None, kind: Kind = None) -> dict[str, An
     """
     store = _store()
     asked = (("slot", slot, part.slot), ("run", run, part.recipe), ("kind", kind, part.kind))
-    wanted = [(pattern, said) for _, pattern, said in asked if pattern is not None]
+    wanted = [(name, pattern, said) for name, pattern, said in asked if pattern is not None]
     with no_collection():  # all cards are held at once
-        every = (p for p in store.products() if all(fnmatchcase(said(p.card), pattern) for pattern, said in wanted))
+        every = (p for p in store.products() if all(fnmatchcase(said(p.card), pattern) for _, pattern, said in wanted))
         found = sorted(every, key=lambda p: str(p.card.get("created", "")))
         _table(found)
     say.line(f"{len(found):,} products, {_size(sum(p.size for p in found))}, in {store.root}")
-    for name, pattern, said in asked if not found else ():
-        known = sorted({said(p.card) for p in store.products()} - {""}) if pattern is not None else []
-        if known and not any(fnmatchcase(one, str(pattern)) for one in known):
-            hint = near(str(pattern), known) or f"there are {', '.join(known[:8])}"
+    known = [tuple(said(p.card) for _, _, said in wanted) for p in store.products()] if wanted and not found else []
+    for (name, pattern, _), values in zip(wanted, zip(*known, strict=True), strict=False):
+        there = sorted({*values} - {""})
+        if there and not any(fnmatchcase(one, pattern) for one in there):
+            hint = near(pattern, there) or f"there are {', '.join(there[:8])}"
             say.line(f"no product has the {name} '{pattern}': {hint}")
     return {"root": str(store.root), "products": [_data(p) for p in found]}
 

@@ -82,8 +82,8 @@ class _Fits:
         for other in others:
             if self.graphs[other].fingerprint != self.graphs[first].fingerprint:
                 said = f"'{other}' is another architecture than '{first}', and only equal ones are merged"
-                what = str(diff(self.graphs[first], self.graphs[other])).splitlines()[0].strip()
-                yield Problem(said, body.get("of").span, hint=f"the first difference: {what}")
+                hint = f"the first difference: {diff(self.graphs[first], self.graphs[other]).first}"
+                yield Problem(said, body.get("of").span, hint=hint)
                 return
         if first:
             self.graphs[phase.name] = self.graphs[first]

@@ -14,8 +14,13 @@ from assembler.registry import checks
 COSTS = ("params", "flops")
 PARTS = (*COSTS, "memory", "latency")
 """What budgets bound: of candidates that are trained, of assemblies of parts."""
-_UNITS = {"params": "parameters", "flops": "FLOPs of a sample", "memory": "bytes", "latency": "milliseconds"}
-_USUAL = {"params": "20000", "flops": "1e6", "memory": "1e6", "latency": "5"}
+_UNITS = {
+    "params": ("parameters", "20000"),
+    "flops": ("FLOPs of a sample", "1e6"),
+    "memory": ("bytes", "1e6"),
+    "latency": ("milliseconds", "5"),
+}
+"""The unit of each cost, and a usual limit."""
 
 
 def costs(budget: Value | None, known: Sequence[str] = COSTS) -> Iterator[Problem]:
@@ -40,7 +45,8 @@ def limits(budget: Value, mode: object, models: Sequence[str]) -> Iterator[Probl
                 continue
         if isinstance(said, bool) or not isinstance(said, int | float) or said <= 0:
             shown = checks.shown(plain(limit))
-            hint = f"in {_UNITS[name]}: for instance {_USUAL[name]}, or of a model made before it: =0.5 * teacher"
+            unit, usual = _UNITS.get(name, ("", "20000"))
+            hint = f"{unit and f'in {unit}: '}for instance {usual}, or of a model made before it: =0.5 * teacher"
             yield Problem(f"the budget of '{name}' must be a number above 0, not {shown}", limit.span, hint=hint)
 
 
