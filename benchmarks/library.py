@@ -82,7 +82,7 @@ class Library:
     rates: Rates = Rates()
     budget: float = 1.0
     nested: int = 8
-    epochs: int = 0
+    epochs: int = 1
 
     def run(self) -> Run:
         """The run with its parts trained and the assembly chosen."""

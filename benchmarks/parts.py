@@ -1,11 +1,11 @@
 """Assemblies of block-wise distilled parts, chosen exactly, against other ways to a small model; Fashion-MNIST.
 
-At three budgets of parameters: parts that were trained, all of a slot at once, parts as they were cut out of the
-teacher, equal blocks, random assemblies; and the chosen architecture from the start, as a student of the teacher's
-logits or from labels alone, for as many FLOPs as all parts, the choice and the tuning took (from labels for the
-teacher's FLOPs, too), and as a student for the FLOPs of choice and tuning alone, which is what a further budget takes.
-At the middle budget also one architecture's parts alone against students for as many FLOPs; a random search that
-trains each candidate; and whether assemblies that score well are those that tuning makes good.
+At three budgets of parameters: parts that were trained (all of a slot at once, then each alone), parts as they were
+cut out of the teacher, equal blocks, random assemblies; and the chosen architecture from the start, as a student of
+the teacher's logits or from labels alone, for as many FLOPs as all parts, the choice and the tuning took (from labels
+for the teacher's FLOPs, too), and as a student for the FLOPs of choice and tuning alone, which is what a further
+budget takes. At the middle budget also one architecture's parts alone against students for as many FLOPs; a random
+search that trains each candidate; and whether assemblies that score well are those that tuning makes good.
 
 Learning rates are chosen, of as many for each, by the validation of a seed that is not measured here; whether
 candidates of the search learn from logits or from labels likewise.
