@@ -166,21 +166,31 @@ class _Loader:
         inner = [c for c in changes if c not in own]
         tree = _changed(tree, own, self.problems)
         model = tree if kind == "model" else self.base(tree, kind)
-        said = tree.get("set")
-        if said is not None and not isinstance(said, Map):
-            self.note("'set' must be a mapping of paths to values", said.span, "for instance {vars.dim: 96}")
+        said = self.said(tree)
         space = self.named(tree.get("space")) if kind == "run" else tree
         theirs = entries(space.get("set")) if kind == "run" else []
-        model = _changed(model, [*theirs, *entries(said), *inner], self.problems)
+        model = _changed(model, [*theirs, *said, *inner], self.problems)
         base = model = model.drop("scales") if inner or kind != "model" else model  # those of the recipe as it stands
         tree = model if kind == "model" else tree
         name = plain(tree.get("name", Leaf(self.file.stem if self.file else "recipe")))
         if kind != "model":
             model = self.laid(model, space)
-            kept = [(c.path, c.value) for c in (*entries(said), *inner)]
+            kept = [(c.path, c.value) for c in (*said, *inner)]
             tree = tree.set("set", Map(tuple(dict(kept).items()))) if inner else tree
         model, base = (unrolled(one, self.problems) for one in (model, base))
         return Document(kind, str(name), tree, model, base, self.file)
+
+    def said(self, tree: Map) -> list[Change]:
+        """The changes that a recipe's own `set` asks for."""
+        said = tree.get("set")
+        if said is not None and not isinstance(said, Map):
+            self.note("'set' must be a mapping of paths to values", said.span, "for instance {vars.dim: 96}")
+        return entries(said)
+
+    def inline(self, tree: Map, seen: tuple[Path, ...]) -> Map:
+        """A model that is written inside another recipe, laid over what it extends, its own changes made."""
+        tree = self.extended(tree, seen)
+        return _changed(tree, self.said(tree), self.problems).drop("set")
 
     def kind(self, tree: Map) -> str:
         value = tree.get("kind", Leaf("model"))
@@ -261,7 +271,7 @@ class _Loader:
         for name, block in blocks if isinstance(blocks, Map) else ():
             if not isinstance(block, Map) or "extends" not in block:
                 continue
-            model = self.extended(block, seen)
+            model = self.inline(block, seen)
             if not graph_text(model):
                 hint = "extend a recipe of steps as a whole, or write its steps in the block's body"
                 what = f"block '{name}' extends a recipe of steps; a block can be an imported model"
@@ -274,7 +284,7 @@ class _Loader:
         key = "base" if kind == "space" else "model"
         value = tree.get(key)
         if isinstance(value, Map) and len(value):
-            return self.checked(self.extended(value, (self.file.resolve(),) if self.file else ()), "model")
+            return self.checked(self.inline(value, (self.file.resolve(),) if self.file else ()), "model")
         if not isinstance(value, Leaf) or not isinstance(value.value, str):
             span = value.span if value else tree.key_span(key) if key in tree else tree.span
             self.note(f"a {kind} needs '{key}', the model it is about", span, f"for instance {key}: poolformer@s12")

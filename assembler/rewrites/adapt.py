@@ -121,7 +121,7 @@ def _layers(view: View, at: str) -> list[str]:
     nodes = view.graph.nodes
     steps = [s for s in nodes[at].sources if s in nodes and view.lone(s) == at and view.free(s)]
     base = [i for i in steps if nodes[i].op == "linear"][:1]
-    adapters = [i for i in steps if nodes[i].op in FACTORED or (nodes[i].op == "linear" and not has_bias(nodes[i]))]
+    adapters = [i for i in steps if nodes[i].op in (*FACTORED, "linear") and not has_bias(nodes[i])]
     found = base + [i for i in adapters if i not in base]
     whole = len(found) > 1 and len(found) == len(nodes[at].sources) and len({nodes[i].sources for i in found}) == 1
     return found if whole else []

@@ -186,3 +186,43 @@ def test_weights_keep_their_names_where_steps_go_into_a_loop() -> None:
     made, account = inherited(parent, weights, child, seed=2)
     assert made.keys() == weights.keys() and all(torch.equal(made[key], weights[key]) for key in made)
     assert account.counts == {"copied": 2}
+
+
+THIN = """
+kind: model
+inputs: {image: [B, 3, 6, 6]}
+graph:
+  fc: {op: linear, out: 6}
+  act: tanh
+  skip: {op: residual, body: {fc: {op: linear, out: 6}}}
+  head: {op: linear, out: 2, bias: false}
+"""
+PRODUCTS = {
+    "of full rank": ("{op: low_rank_linear, out: 6, rank: 6, bias: true}", 1e-6),
+    "of more ranks than there are, scaled": ("{op: low_rank_linear, out: 6, rank: 9, scale: 2.0, bias: true}", 1e-6),
+    "of blocks of one number": ("{op: kronecker_linear, out: 6, factor: [6, 6], scale: 0.5, bias: true}", 1e-6),
+    "of all in one block": ("{op: kronecker_linear, out: 6, factor: [1, 1], bias: true}", 1e-6),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_a_product_in_the_place_of_a_linear_layer_begins_as_the_nearest_to_it(name: str) -> None:
+    said, most = PRODUCTS[name]
+    distance, account = moved(edited(THIN), build(parse(THIN.replace("{op: linear, out: 6}", said)).model))
+    assert distance < most
+    assert account.counts == {"copied": 3, "factored": 4}
+
+
+def test_a_product_of_few_ranks_leaves_out_the_least_singular_values() -> None:
+    child = build(parse(THIN.replace("  fc: {op: linear", "  fc: {op: low_rank_linear, rank: 2")).model)
+    weights = state(edited(THIN))
+    made, account = inherited(edited(THIN), weights, child)
+    left = torch.linalg.matrix_norm(weights["fc.weight"] - made["fc.b"] @ made["fc.a"])
+    assert torch.allclose(left, torch.linalg.svdvals(weights["fc.weight"])[2:].square().sum().sqrt())
+    assert account.counts == {"copied": 3, "factored": 2}, "the bias of the linear layer has no place here"
+
+
+def test_a_product_of_other_sizes_begins_anew() -> None:
+    child = build(parse(THIN.replace("{op: linear, out: 2, bias: false}", "{op: low_rank_linear, out: 3}")).model)
+    _, account = inherited(edited(THIN), state(edited(THIN)), child)
+    assert account.fates["head.a"] == "initialised"

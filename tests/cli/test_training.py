@@ -53,6 +53,16 @@ def test_a_run_that_fails_ends_with_1_and_the_reason(call: Call) -> None:
     assert "nan" in last(result.stdout)["error"][0]["message"]
 
 
+def test_a_run_of_which_one_model_fails_reports_the_others_and_ends_with_1(call: Call) -> None:
+    failing = "phases.wild={phase: tune, of: teacher, train: {lr: 1e30, steps: 20, clip: null}}"
+    result = call("run", "small.yaml", "-o", failing, "-o", "phases.tuned={phase: tune, of: teacher}", "--json")
+    assert result.exit_code == 1
+    found = last(result.stdout)
+    assert found["models"]["wild"]["test"] is None and found["models"]["tuned"]["test"] is not None
+    assert "failed: wild: the loss is " in result.stdout
+    assert f"report  {Path(found['folder']) / 'report.html'}" in result.stdout
+
+
 def test_train_prints_scores_and_writes_a_model_that_builds(call: Call, place: Path) -> None:
     result = call("train", "tiny.yaml", "--data", DATA, "--steps", "2", "--test", "--out", "trained", "--json")
     assert result.exit_code == 0, result.output

@@ -105,6 +105,17 @@ def test_a_run_holds_a_model_and_a_space(folder: Path) -> None:
         assert plain(document.model.get("vars")) == {"dim": 5, "depth": 4}
 
 
+def test_a_model_inside_a_run_makes_its_own_changes_first(folder: Path) -> None:
+    model = "{extends: base.yaml, set: {vars.dim: 6, vars.depth: 1}}"
+    file = write(
+        folder, "r", f"kind: run\nmodel: {model}\nset: {{vars.depth: 3}}\ndata: digits\nphases: {{train: {{}}}}\n"
+    )
+    assert plain(load(file).model.get("vars")) == {"dim": 6, "depth": 3}
+    wrong = write(folder, "w", "kind: run\nmodel: {extends: base.yaml, set: 3}\ndata: digits\nphases: {train: {}}\n")
+    with pytest.raises(RecipeError, match="w.yaml:2:34: error: 'set' must be a mapping of paths to values"):
+        load(wrong)
+
+
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_a_written_recipe_is_the_recipe(name: str) -> None:
     tree = read_file(shipped()[name])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-Fate = Literal["copied", "scaled", "learned", "grown", "sliced", "identity", "initialised"]
-FATES: tuple[Fate, ...] = ("copied", "scaled", "learned", "grown", "sliced", "identity", "initialised")
+Fate = Literal["copied", "scaled", "learned", "grown", "sliced", "factored", "identity", "initialised"]
+FATES: tuple[Fate, ...] = get_args(Fate)
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Account:
 
     `copied` as it was; `scaled`, a copy with its share of what several add; `learned`, a trained linear map of several;
     `grown` to more channels or a larger kernel, keeping the function where the rest of the graph lets it; `sliced`, the
-    first channels or the middle of the kernel; `identity`, of a new step that begins as if it were not there;
-    `initialised` anew.
+    first channels or the middle of the kernel; `factored`, of the product nearest to what was whole; `identity`, of a
+    new step that begins as if it were not there; `initialised` anew.
     """
 
     fates: Mapping[str, Fate]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from assembler.assemble.inherit.account import Account, Fate
 from assembler.assemble.inherit.channels import origins
+from assembler.assemble.inherit.factors import factored
 from assembler.assemble.inherit.matching import matched, owner_of, sizes
 from assembler.assemble.inherit.quiet import quiet
 from assembler.assemble.inherit.resize import resized
@@ -29,15 +30,17 @@ def inherited(
 
     Steps that the difference of the graphs leaves alone, or only names or places otherwise, keep their weights, and so
     do weights that keep their names while their step goes into the body of another, or out of it. Those whose sizes
-    differ are grown so that the function stays (Net2Net) or sliced; new residual branches and layers in between begin
-    as if they were not there; what is left has the weights that `seed` draws. The function stays as it is in evaluation
-    where widths grow by whole factors, or no norm reads across the channels, kernels grow with their padding, and
-    nothing was sliced or newly drawn. `known` says of steps of the child which they were, whatever the difference of
-    the graphs says.
+    differ are grown so that the function stays (Net2Net) or sliced; products in the place of linear layers begin as the
+    nearest to them, new residual branches and layers in between as if they were not there; what is left has the weights
+    that `seed` draws. The function stays as it is in evaluation where widths grow by whole factors, or no norm reads
+    across the channels, kernels grow with their padding, and nothing was sliced or newly drawn. `known` says of steps
+    of the child which they were, whatever the difference of the graphs says.
     """
     module = lower(child, seed=seed)
     fresh = module.state_dict()
-    pairs = {**matched(parent, child, sizes(parent, weights), sizes(child, fresh)), **(known or {})}
+    thin = factored(parent, weights, module)
+    same = {i: i for i in (owner_of(key, child) for key in thin)}
+    pairs = {**matched(parent, child, sizes(parent, weights), sizes(child, fresh)), **same, **(known or {})}
     channels = origins(parent, child, pairs, shapes(parent), shapes(child))
     silent = quiet(parent, child, pairs, module)
     made: Weights = {}
@@ -45,7 +48,9 @@ def inherited(
     for key, tensor in fresh.items():
         i = owner_of(key, child)
         old = weights.get(f"{pairs[i]}{key[len(i) :]}") if i in pairs else _namesake(key, i, parent, weights, tensor)
-        if old is None or old.ndim != tensor.ndim:
+        if key in thin:
+            made[key], fates[key] = thin[key].to(tensor.dtype), "factored"
+        elif old is None or old.ndim != tensor.ndim:
             made[key], fates[key] = (silent[key], "identity") if key in silent else (tensor, "initialised")
         elif old.shape == tensor.shape:
             made[key], fates[key] = old.to(tensor.dtype), "copied"

@@ -12,6 +12,7 @@ import typer
 from assembler import resources
 from assembler.assemble import torchrun
 from assembler.cli import say
+from assembler.cli.guard import AnswerError
 from assembler.cli.options import Address, Device, Engine, Gpus, Overrides, Recipe, Workers
 from assembler.errors import InputError, near
 from assembler.recipe.document import Document, load
@@ -45,7 +46,7 @@ def run(
 
     What the parts store holds already is not done again, and a run that was killed goes on where it was. Progress goes
     to stderr, the tables of the result to stdout, all files to runs/NAME/TIME-HASH/. Processes that torchrun starts
-    train together, one task after the other.
+    train together, one task after the other. Exit code 1 if a model was made with no seed, whatever else there is.
 
     \b
         assembler run quickstart
@@ -86,7 +87,10 @@ def _run(document: Document, workers: int | None, device: str, engine: Engines) 
     for said in told:
         say.line(said)
     _tell(folder, summary)
-    return {"folder": str(folder), **summary}
+    data = {"folder": str(folder), **summary}
+    if any(model["test"] is None for model in summary["models"].values()):
+        raise AnswerError(data)
+    return data
 
 
 def _parallel(said: str | None) -> How | None:

@@ -206,7 +206,7 @@ def input_problems(
         if name not in fields:
             if name not in bound:
                 alike = [n for n, f in fields.items() if f.shape[1:] == kind.shape[1:] and f.dtype == kind.dtype]
-                renamed = f"{{inputs.{name}: {alike[0]}}} gives it the name of the data's" if alike else ""
+                renamed = f"set: {{inputs.{name}: {alike[0]}}} gives it the name of the data's" if alike else ""
                 usual = "a model's inputs are named as the fields of its data"
                 hint = near(name, fields) or (renamed if not section else "") or usual
                 yield Problem(f"the model reads '{name}', the data has {', '.join(fields)}", span, hint=hint)
