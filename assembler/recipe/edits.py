@@ -2,7 +2,8 @@
 
     edits: {encoder.layer.1: identity, encoder.layer.2: {op: mlp, hidden: 64}, encoder.layer.3.norm.eps: 1e-6}
 
-A path is that of a step or container of the text, or of an argument behind a step; `frozen` stands behind either.
+A path is that of a step or container of the text, or of an argument behind a step; `frozen` and `weights` stand behind
+either.
 Numbers may be left out, which means all copies. A recipe that extends the model lays steps of its own behind it, under
 names that the text does not have.
 """
@@ -18,6 +19,7 @@ from assembler.recipe.values import Leaf, Map, Value, is_choice
 
 EDITS = "edits"
 FROZEN = "frozen"
+WEIGHTS = "weights"
 AFTER = "after"
 """In a new step: the path of the one behind which it stands, in the midst of the model."""
 KEEP = "keep"
@@ -110,7 +112,11 @@ def laid(tree: Map, path: str, value: Value, span: Span | None, *, new: bool = F
     new = new or (isinstance(value, Map) and AFTER in value)
     if new and is_new(value) and "." not in path and not places(text_paths(graph_text(tree)), path):
         return _put(tree, path, value, span)
-    if isinstance(value, Map) and not is_choice(value) and not {"op", "body"} & set(value.keys()):
+    owner, inside, key = path.rpartition(f".{WEIGHTS}.")
+    if inside and places(text_paths(graph_text(tree)), owner):  # one word of them
+        path, value = f"{owner}.{WEIGHTS}", _of(tree, f"{owner}.{WEIGHTS}").set(key, value)
+    whole = is_choice(value) or path.endswith(f".{WEIGHTS}")
+    if isinstance(value, Map) and not whole and not {"op", "body"} & set(value.keys()):
         for key, inner in value:
             tree = laid(tree, f"{path}.{key}", inner, value.key_span(key) or span)
         return tree
@@ -123,6 +129,13 @@ def is_new(value: Value) -> bool:
     if isinstance(value, Leaf):
         return isinstance(value.value, str) and value.value != KEEP
     return is_choice(value) or (isinstance(value, Map) and bool({"op", "body"} & set(value.keys())))
+
+
+def _of(tree: Map, path: str) -> Map:
+    """The mapping that is laid at a path already, an empty one where there is none."""
+    edits = tree.get(EDITS)
+    said = edits.get(path) if isinstance(edits, Map) else None
+    return said if isinstance(said, Map) else Map()
 
 
 def _put(tree: Map, path: str, value: Value, span: Span | None) -> Map:
@@ -144,7 +157,7 @@ def _check(tree: Map, path: str, span: Span | None) -> None:
     above = levels(path)[:-1]
     if path in edited or (above and (above[0] in ENDS or any(p in edited for p in above))):
         return
-    if above and path.endswith(f".{FROZEN}") and places(known, above[-1]):
+    if above and path.endswith((f".{FROZEN}", f".{WEIGHTS}")) and places(known, above[-1]):
         return
     if places(known, path) or (above and any(known[p] for p in places(known, above[-1]))):
         return
@@ -154,5 +167,6 @@ def _check(tree: Map, path: str, span: Span | None) -> None:
     children = list(dict.fromkeys(p.removeprefix(begin).split(".")[0] for p in known if p.startswith(begin)))
     there = f"there {'is' if len(children) == 1 else 'are'} {', '.join(children)}"
     what = f"'{inside}'" if inside else "the model"
-    hint = near(path, known) or near(name, children) or there
+    said = near(name.split(".")[0], (WEIGHTS, FROZEN)) if inside else ""
+    hint = said or near(path, known) or near(name, children) or there
     raise RecipeError(Problem(f"{what} has no '{name}'", span, hint=hint))

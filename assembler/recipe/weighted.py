@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from assembler.recipe.edits import AFTER, EDITS, graph_text, is_new, places, text_paths
+from assembler.errors import Problem, RecipeError
+from assembler.recipe.edits import AFTER, EDITS, WEIGHTS, graph_text, is_new, places, text_paths
 from assembler.recipe.expand import expand
+from assembler.recipe.scope import vars_of
 from assembler.recipe.steps import Step
 from assembler.recipe.values import Map, Value, holds, is_choice
-from assembler.recipe.weights import Weights, own_weights
+from assembler.recipe.weights import Weights, own_weights, weights_of_step
 
 _NEW = "new"
 
@@ -22,14 +24,29 @@ def all_weights(tree: Map) -> dict[str, Weights]:
     """
     own = own_weights(tree)
     found = {"": own} if own is not None else {}
-    written = any(holds(tree.get(section), "weights") for section in ("graph", "blocks", EDITS))
-    if written and graph_text(tree):
-        for path, value in _new_steps(tree):
-            inner: dict[str, Weights] = {}
-            _add(expand(tree.drop(EDITS).set("graph", Map(((_NEW, value),)))), inner)
-            found |= {f"{path}{name.removeprefix(_NEW)}": weights for name, weights in inner.items()}
-    elif written:
+    if graph_text(tree):
+        found |= _of_edits(tree)
+    elif any(holds(tree.get(section), WEIGHTS) for section in ("graph", "blocks")):
         _add(expand(tree), found)
+    return found
+
+
+def _of_edits(tree: Map) -> dict[str, Weights]:
+    """Those of an imported model's edits: of its own steps and containers, and of steps that are new."""
+    edits, known = tree.get(EDITS), text_paths(graph_text(tree))
+    found: dict[str, Weights] = {}
+    problems: list[Problem] = []
+    for path, value in edits if isinstance(edits, Map) else ():
+        owner, _, last = path.rpartition(".")
+        there = places(known, owner) if last == WEIGHTS else []
+        said = weights_of_step(Map(((WEIGHTS, value),)), vars_of(tree), problems) if there else None
+        found |= dict.fromkeys(there, said) if said is not None else {}
+    if problems:
+        raise RecipeError(problems)
+    for path, value in _new_steps(tree) if holds(edits, WEIGHTS) else ():
+        inner: dict[str, Weights] = {}
+        _add(expand(tree.drop(EDITS).set("graph", Map(((_NEW, value),)))), inner)
+        found |= {f"{path}{name.removeprefix(_NEW)}": weights for name, weights in inner.items()}
     return found
 
 

@@ -10,7 +10,7 @@ from assembler.graph.core import Graph, Node
 from assembler.graph.edit import cut, extract, graft, remove, replace_step, with_outputs
 from assembler.graph.sides import sides_named, stream
 from assembler.graph.verify import verify
-from assembler.recipe.edits import AFTER, EDITS, ENDS, FROZEN, KEEP, is_new, levels, places
+from assembler.recipe.edits import AFTER, EDITS, ENDS, FROZEN, KEEP, WEIGHTS, is_new, levels, places
 from assembler.recipe.notes import note_all
 from assembler.recipe.scope import resolve, undecided, vars_of
 from assembler.recipe.values import Leaf, Map, Value, is_choice, marked
@@ -45,6 +45,8 @@ def edited(graph: Graph, tree: Map, problems: list[Problem], draft: Draft) -> Gr
     for path, value in section:
         if _is_gone(path, written, graph) and not made.isdisjoint(levels(path)[:-1]):
             continue
+        if _is_weights(path, graph):  # what steps begin with is no part of the graph
+            continue
         made |= {path} if value != Leaf(KEEP) else set()
         try:
             if _is_new(path, value, graph):
@@ -68,6 +70,11 @@ def _given_out(graph: Graph, tree: Map, last: str, problems: list[Problem]) -> G
 def _is_new(path: str, value: Value, graph: Graph) -> bool:
     """Whether an edit lays a step behind the model, since the model has none of that name."""
     return "." not in path and is_new(value) and not places(_known(graph), path)
+
+
+def _is_weights(path: str, graph: Graph) -> bool:
+    owner, _, last = path.rpartition(".")
+    return last == WEIGHTS and bool(places(_known(graph), owner))
 
 
 def _appended(graph: Graph, path: str, value: Value, last: str, tree: Map, draft: Draft) -> tuple[Graph, bool]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import assembler as asm
@@ -174,3 +175,39 @@ def test_plan_and_build_say_which_weights_are_not_used(folder: Path) -> None:
 
 def test_plan_says_what_another_size_makes_new(folder: Path) -> None:
     assert asm.plan("net", "inputs.x=[B, 7]").weights == "7 loaded, 1 initialised: stem.weight; 1 not used: stem.weight"
+
+
+def test_steps_and_containers_of_an_imported_model_begin_with_weights_of_their_own(folder: Path) -> None:
+    layer = {"0.weight": torch.full((8, 8), 2.0), "0.bias": torch.full((8,), 3.0)}
+    save_file(layer, "layer.safetensors")
+    save_file({"w": torch.full((3, 8), 4.0)}, "head.safetensors")
+    theirs = asm.build("net").state_dict()
+    changes = [
+        "layers.1={weights: {file: layer.safetensors}, frozen: true}",
+        "classifier.weights.file=head.safetensors",
+        "classifier.weights.map={weight: w}",
+        "classifier.weights.partial=true",
+    ]
+    made = asm.build("net", *changes)
+    wanted = {
+        **theirs,
+        "layers.1.0.weight": layer["0.weight"],
+        "layers.1.0.bias": layer["0.bias"],
+        "classifier.weight": torch.full((3, 8), 4.0),
+    }
+    kept = made.state_dict()
+    torch.testing.assert_close({k: kept[k] for k in wanted if k != "classifier.bias"}, {
+        k: wanted[k] for k in wanted if k != "classifier.bias"
+    })  # fmt: skip
+    assert not made.get_parameter("layers.1.0.weight").requires_grad
+    assert asm.plan("net", *changes).weights.startswith("7 loaded, 1 initialised: classifier.bias")
+
+
+def test_weights_of_a_step_that_do_not_fit_or_name_no_file(folder: Path) -> None:
+    save_file({"0.weight": torch.zeros(8, 4), "0.bias": torch.zeros(8)}, "layer.safetensors")
+    assert _said("extends: net\nset: {layers.1.weights: {file: layer.safetensors}}\n").startswith(
+        "new.yaml:2:32: error: layer.safetensors: '0.weight' is [8, 4], 'layers.1' needs [8, 8]"
+    )
+    said = _said("extends: net\nset: {layers.1.weights: {map: {weight: w}}}\n")
+    assert said.startswith("new.yaml:2:25: error: the weights of a step need a 'file'")
+    assert "hint: did you mean 'weights'?" in _said("extends: net\nset: {layers.1.wights: {file: layer.safetensors}}\n")
