@@ -85,7 +85,7 @@ def shallow(graph: Graph, slots: Iterable[str], blocks: int) -> Graph:
     """The graph whose slots keep so many of their repeated blocks, those of the outermost containers inside of them.
 
     Of a container that a run cuts through these are the copies that lie in the run as a whole. Raises GraphError where
-    no slot has several.
+    no slot has several, or none more than `blocks`.
     """
     from assembler.infer.shape import shapes  # a lint reads this file without torch
 
@@ -97,6 +97,10 @@ def shallow(graph: Graph, slots: Iterable[str], blocks: int) -> Graph:
         hint = "say the shallow model by `set:`, {vars.depth: 1} for instance"
         hint += f", or of an imported one {{{at}: identity}}" if at else ""
         raise GraphError(f"no slot of {graph.name} holds several blocks that repeat, so none can have fewer", hint=hint)
+    most = max(len(copies) for some in whole.values() for copies in some.values())
+    if most <= blocks:
+        said = f"no slot of {graph.name} has more than {most} blocks that repeat, so `blocks: {blocks}` leaves none out"
+        raise GraphError(said, hint=f"`blocks` from 1 to {most - 1} makes the slots shorter")
     for slot, some in whole.items():
         several = {path: copies for path, copies in some.items() if len(copies) > 1}
         outermost = (path for path in several if not any(path.startswith(f"{other}.") for other in several))

@@ -112,7 +112,7 @@ def test_a_model_inside_a_run_makes_its_own_changes_first(folder: Path) -> None:
     )
     assert plain(load(file).model.get("vars")) == {"dim": 6, "depth": 3}
     wrong = write(folder, "w", "kind: run\nmodel: {extends: base.yaml, set: 3}\ndata: digits\nphases: {train: {}}\n")
-    with pytest.raises(RecipeError, match="w.yaml:2:34: error: 'set' must be a mapping of paths to values"):
+    with pytest.raises(RecipeError, match=r"w\.yaml:2:34: error: 'set' must be a mapping of paths to values"):
         load(wrong)
 
 

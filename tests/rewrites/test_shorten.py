@@ -92,3 +92,9 @@ def test_of_a_container_that_runs_cut_through_each_keeps_blocks_of_its_own() -> 
 def test_slots_without_several_blocks_say_so(slots: list[str], said: str) -> None:
     with pytest.raises(AssemblerError, match=f"(?s){said}"):
         shallow(build(parse(NET).model), slots, 1)
+
+
+def test_slots_that_have_no_more_blocks_than_are_kept_say_so() -> None:
+    said = "no slot of .* has more than 4 blocks that repeat, so `blocks: 4` leaves none out"
+    with pytest.raises(AssemblerError, match=f"(?s){said}.*from 1 to 3"):
+        shallow(build(parse(NET).model), ["stage.0", "stage.1"], 4)
