@@ -20,6 +20,9 @@ DID = {
     "distil": "Distilled the student from the teacher",
 }  # fmt: skip
 
+UNITS = {"params": "parameters", "flops": "FLOPs", "memory": "bytes of values", "latency": "ms"}
+"""What budgets are counted in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -86,7 +89,7 @@ def _search(run: Run) -> str:
     if isinstance(budget, dict):
         held = search.get("binding") or {}
         said += [
-            f"at most {count(value)} {name}{' (which binds)' * (name in held)}"
+            f"at most {count(value)} {UNITS.get(name, name)}{' (which binds)' * (name in held)}"
             for name, v in budget.items()
             if (value := number(v)) is not None
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,8 @@ def test_what_binds_is_told(budget: str, binds: set[str], places: Path) -> None:
         assert rows and all(row[name] <= most for row in rows if name in row)
     said = (found.folder / "report.html").read_text()
     assert ("which binds" in said) is bool(search["binding"])
+    units = {"params": "parameters", "memory": "bytes of values", "latency": "ms"}
+    assert all(re.search(f"at most [0-9.]+( [kM])? {units[name]}", said) for name in search["budget"])
 
 
 def test_another_budget_trains_no_part_again(places: Path) -> None:
