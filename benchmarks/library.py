@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from assembler.assemble.task import Task
 from assembler.graph.core import Graph
@@ -62,11 +62,15 @@ Picks = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Rates:
-    """Learning rates: of the teacher and what else learns from labels, of students, of what is tuned."""
+    """Learning rates: of the teacher and what else learns from labels, of students, of what is tuned.
+
+    `again` is that of students for the FLOPs of a further budget's choice and tuning.
+    """
 
     labels: float = 2e-3
     student: float = 2e-3
     tune: float = 2e-3
+    again: float = 2e-3
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,11 @@ class Library:
         train = {"steps": steps, "lr": self.rates.student if imitate else self.rates.labels}
         said = _IMITATE if imitate else None
         return run.training("fresh", graph, self.seed, train, said, run.teachers(self.seed, said))
+
+    def again(self, run: Run, picks: Picks) -> Task:
+        """The architecture of an assembly as a student for what the choice and the tuning alone took."""
+        brief = replace(self, rates=replace(self.rates, student=self.rates.again))
+        return brief.fresh(run, picks, self.further(run), imitate=True)
 
     def graph(self, run: Run, picks: Picks) -> Graph:
         """The graph of an assembly."""

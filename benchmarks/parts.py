@@ -27,6 +27,8 @@ from benchmarks.measure import Figure
 
 BUDGETS, MIDDLE = (0.6, 0.35, 0.2), 0.35
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
+BRIEF = (1e-3, 2e-3, 4e-3, 8e-3)
+"""Learning rates of students for few FLOPs, which want higher ones."""
 TUNING = 100
 """The seed that learning rates are chosen with."""
 RANDOM = 5
@@ -86,11 +88,12 @@ def chosen(ours: Lab) -> tuple[Rates, bool]:
     labels, _ = best({rate: worth(run := one.run(), end(run, TEACHER)) for rate, one in found.items()})
     run = (library := found[labels]).run()
     picks, flops = library.chosen(run), library.whole(run)
-    tried = {rate: replace(library, rates=Rates(labels, rate, rate)) for rate in RATES}
-    student, high = best({r: worth(run, one.fresh(run, picks, flops, imitate=True)) for r, one in tried.items()})
+    tried = {rate: replace(library, rates=Rates(labels, rate, rate, rate)) for rate in (*RATES, *BRIEF)}
+    student, high = best({r: worth(run, tried[r].fresh(run, picks, flops, imitate=True)) for r in RATES})
     alone = worth(run, library.fresh(run, picks, flops, imitate=False))
-    tune, _ = best({r: worth(run, one.tuned(run, picks)) for r, one in tried.items()})
-    return Rates(labels, student, tune), high >= alone
+    tune, _ = best({r: worth(run, tried[r].tuned(run, picks)) for r in RATES})
+    again, _ = best({r: worth(run, tried[r].again(run, picks)) for r in BRIEF})
+    return Rates(labels, student, tune, again), high >= alone
 
 
 def best(found: Mapping[float, float]) -> tuple[float, float]:
@@ -132,7 +135,7 @@ def students(table: Table, library: Library) -> None:
     made = [
         library.fresh(run, picks, flops, imitate=True),
         library.fresh(run, picks, flops + library.teaching(run), imitate=False),
-        library.fresh(run, picks, library.further(run), imitate=True),
+        library.again(run, picks),
     ]
     for name, found in zip((STUDENT, ALONE, AGAIN), library.lab.tests(made), strict=True):
         table.add(_named(library, name), 100 * found)

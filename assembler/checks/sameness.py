@@ -34,8 +34,8 @@ def same_function(
     """The largest difference between a value of this model and the same of another for the same inputs.
 
     The other is this recipe with changes by path, another `recipe` (with changes), or this model after rewrites. Its
-    weights are this model's under the same names, or by a weights map {other's: this one's}; what this model has not
-    begins as it would. `theirs` is the other's value, if it has another name.
+    weights are this model's under the same names, those of a weights map {other's: this one's} by its rules; without a
+    map, what this model has not begins as it would. `theirs` is the other's value, if it has another name.
     """
     of = model.first(of)
     if not (change or recipe or rewrite):
@@ -46,7 +46,7 @@ def same_function(
         assert model.other is not None
         graph = model.other(change or {}, recipe)
         fresh = lower(graph, seed=model.seed).state_dict()
-        weights = mapped(map, own, fresh) if map else {**fresh, **_shared(own, fresh)}
+        weights = mapped(map, own, fresh, namesakes=True) if map else {**fresh, **_shared(own, fresh)}
     for one in orders(rewrite or ()):
         exact = {k: t.double() if t.is_floating_point() else t for k, t in weights.items()}
         graph, made = rewritten(graph, one.rewrite, exact, one.at)

@@ -23,15 +23,19 @@ def mapped(
     ours: Mapping[str, Tensor],
     *,
     partial: bool = False,
+    namesakes: bool = False,
 ) -> dict[str, Tensor]:
     """The tensors of `ours` (a `state_dict`), made of `theirs` by a weights map.
 
-    Of parameters that are tied in the model, one needs a rule. Raises InputError with every name of ours that no rule
-    covers, rule that covers none, name of theirs that is missing, and shape that is not the model's; with `partial`
-    there are those that fit and no errors.
+    Of parameters that are tied in the model, one needs a rule; with `namesakes` what no rule covers is theirs of the
+    same name and shape. Raises InputError with every name of ours that no rule covers, rule that covers none, name of
+    theirs that is missing, and shape that is not the model's; with `partial` there are those that fit and no errors.
     """
     reading = _Reading(map if isinstance(map, WeightsMap) else weights_map(map), theirs)
     found = {k: t for k, t in ((k, reading.made(k)) for k in ours) if t is not None}
+    if namesakes:
+        left = ours.keys() - found.keys() - reading.failed
+        found |= {k: theirs[k] for k in ours if k in left and k in theirs and theirs[k].shape == ours[k].shape}
     if partial:
         return {k: t for k, t in found.items() if t.shape == ours[k].shape}
     tie(found, ours, reading.problems)

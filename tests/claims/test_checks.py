@@ -10,7 +10,7 @@ from claim_case import TOKENS, measured
 import assembler as asm
 from assembler import registry
 from assembler.compile.weights import save_weights
-from assembler.errors import RecipeError
+from assembler.errors import InputError, RecipeError
 from assembler.recipe.document import parse
 
 MLP = """\
@@ -186,6 +186,14 @@ def test_same_function_compares_with_changes_recipes_and_rewrites() -> None:
     assert measured(EXPERTS, "check: same_function, change: {down: {op: linear, out: 3, bias: false}}") > 1e-4
     with pytest.raises(RecipeError, match="needs another model"):
         measured(EXPERTS, "check: same_function")
+
+
+def test_a_map_of_same_function_says_only_what_has_another_name() -> None:
+    renamed = "check: same_function, change: {up: {body: {fc: {op: linear, out: 8}}}}"
+    assert measured(EXPERTS, f"{renamed}, map: {{up.fc.*: up.*}}") == 0
+    assert measured(EXPERTS, renamed) > 1e-3
+    with pytest.raises(InputError, match="no rule of the weights map covers 'up.fc.bias'"):
+        measured(EXPERTS, f"{renamed}, map: {{up.fc.weight: up.weight}}")
 
 
 def test_edits_count_what_differs_between_two_graphs() -> None:
