@@ -189,3 +189,30 @@ phases: {teacher: {}, train: {objective: [{loss: mse, value: stem, target: teach
     asm.plan(parse(text, "small.yaml"))
     with pytest.raises(RecipeError, match="'aux' is a value of training alone"):
         asm.plan(parse(text.replace("teacher.stem", "teacher.aux"), "small.yaml"))
+
+
+def test_the_classes_of_logits_lie_where_the_labels_show_them() -> None:
+    text = """\
+kind: run
+name: words
+model:
+  inputs: {tokens: {shape: [B, 32], dtype: int64}}
+  graph:
+    embed: {op: embedding, num_embeddings: 16, out: 8}
+    head: {op: linear, out: 16}
+  outputs: {logits: head}
+data: {name: markov, train: 8, validation: 8, test: 8}
+task: {loss: cross_entropy, value: logits, target: next, axis: -1}
+phases:
+  teacher: {}
+  student: {phase: train, objective: [{loss: kl, value: logits, target: teacher.logits, axis: -1}]}
+"""
+    asm.plan(parse(text, "words.yaml"))
+    with pytest.raises(RecipeError) as caught:
+        asm.plan(parse(text.replace("teacher.logits, axis: -1", "teacher.logits"), "words.yaml"))
+    (problem,) = caught.value.problems
+    assert problem.render().splitlines()[0] == (
+        "words.yaml:13:39: error: kl takes axis 1 of 'logits' [2, 32, 16] for the classes, and 'next' is [2, 32]"
+    )
+    assert problem.hint == "write axis: -1, the axis of the classes"
+    asm.plan(parse(text.replace("teacher.logits, axis: -1", "teacher.logits, axis: 1"), "words.yaml"))

@@ -69,6 +69,10 @@ def test_cosine_and_soft_cross_entropy():
     x = torch.randn(3, 2, 2)
     assert call("cosine", 5 * x, x) == pytest.approx(0, abs=1e-6) and call("cosine", -x, x) == pytest.approx(2)
     assert call("soft_cross_entropy", torch.zeros(2, 8), torch.randn(2, 8)) == pytest.approx(math.log(8))
+    value, target = torch.randn(2, 5, 3), torch.randn(2, 5, 3)
+    assert call("soft_cross_entropy", value, target, axis=-1) == pytest.approx(
+        float(call("soft_cross_entropy", value.movedim(-1, 1), target.movedim(-1, 1)))
+    )
 
 
 @pytest.mark.parametrize("name", ["kl", "soft_cross_entropy", "normalized_mse", "cosine"])

@@ -102,6 +102,7 @@ def term_problems(objectives: list[Said], values: Values) -> Iterator[Problem]:
         fields = values.data.fields.keys() & terms.names.values()  # not those whose name a step bears
         for n, term in enumerate(terms.terms):
             yield from _told(n, term, known, values.data.classes if term.target in fields else 0, said)
+            yield from _unlike_labels(n, term, known, values, said)
 
 
 def _given(terms: Terms, values: Values, said: Said) -> Iterator[Problem]:
@@ -185,6 +186,26 @@ def _told(n: int, term: Term, types: Mapping[str, TensorType], classes: int | No
         read_ = f"'{term.value}' {list(value.shape)} with '{term.target}' {list(target.shape)}"
         hint = "bring them to one shape, with {op: squeeze} for instance"
         yield Problem(f"{term.loss} would compare {read_}, every one with every other", said.span(n), hint=hint)
+
+
+def _unlike_labels(
+    n: int, term: Term, types: Mapping[str, TensorType], values: Values, said: Said
+) -> Iterator[Problem]:
+    """A loss of two values that takes the first axis after the samples for the classes, where labels show another."""
+    value, axis = types.get(term.value), dict(term.args).get("axis")
+    if value is None or axis is not None or value != types.get(term.target) or not term.loss:
+        return
+    fields, inputs = values.data.fields.items(), values.own.input_names
+    labels = {name: kind for name, kind in fields if "int" in kind.dtype and name not in inputs}
+    if loss_entry(term.loss).param("axis") is None or (*value.shape[:1], *value.shape[2:]) in {
+        kind.shape for kind in labels.values()
+    }:
+        return
+    for name, kind in labels.items():
+        if hint := other_axis(value, kind, 1):
+            text = f"{term.loss} takes axis 1 of '{term.value}' {list(value.shape)} for the classes"
+            yield Problem(f"{text}, and '{name}' is {list(kind.shape)}", said.span(n), said.path, hint)
+            return
 
 
 def _broadcasts(term: Term, value: TensorType, target: TensorType) -> bool:

@@ -23,9 +23,9 @@ def kl(value: Tensor, target: Tensor, temperature: float = 4.0, axis: int = 1) -
 
 
 @loss
-def soft_cross_entropy(value: Tensor, target: Tensor) -> Tensor:
-    """Cross entropy of logits [N, classes, ...] and the teacher's logits of the same shape, in nats."""
-    return functional.cross_entropy(value, target.detach().softmax(dim=1))
+def soft_cross_entropy(value: Tensor, target: Tensor, axis: int = 1) -> Tensor:
+    """Cross entropy of logits, the classes along `axis`, and the teacher's logits of the same shape, in nats."""
+    return functional.cross_entropy(value.movedim(axis, 1), target.detach().softmax(dim=axis).movedim(axis, 1))
 
 
 @loss
