@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from assembler.compile.checkpoints import HUB
 from assembler.compile.lower import check_begins
 from assembler.errors import RecipeError
 from assembler.graph.core import Graph, TensorType
@@ -18,6 +19,7 @@ from assembler.pipeline.checking import fits as check_fits
 from assembler.pipeline.search.candidates import Candidates
 from assembler.pipeline.slots import variants
 from assembler.pipeline.spec import RunSpec
+from assembler.pipeline.weights import beginning
 from assembler.pipeline.weights.loading import check_there, told
 from assembler.recipe.choices import Space
 from assembler.recipe.document import Document
@@ -124,6 +126,8 @@ def plan_run(spec: RunSpec) -> Plan:
     _check(spec.document, spec.space, graph, types)
     rows, cost, size = _rows(graph, types), total(graph, types), spec.space.unmoved.size
     plan = Plan(spec.name, rows, cost, graph.fingerprint, size, found, phases, parts, spec.split_how)
+    if not any(str(place.file).startswith(HUB) for place in beginning.places_of(spec)):
+        beginning.check(spec)
     plan = replace(plan, unchecked=unchecked, left_out=left_out(spec.document.default))
     return _bounded(plan, spec.space) if spec.space.decisions else plan
 

@@ -24,11 +24,19 @@ def all_weights(tree: Map) -> dict[str, Weights]:
     """
     own = own_weights(tree)
     found = {"": own} if own is not None else {}
+    if not in_steps(tree):
+        return found
     if graph_text(tree):
-        found |= _of_edits(tree)
-    elif any(holds(tree.get(section), WEIGHTS) for section in ("graph", "blocks")):
-        _add(expand(tree), found)
+        return found | _of_edits(tree)
+    _add(expand(tree), found)
     return found
+
+
+def in_steps(tree: Map) -> bool:
+    """Whether any step of a model recipe names weights, be it one of its candidates."""
+    edits = tree.get(EDITS)
+    behind = isinstance(edits, Map) and any(path.endswith(f".{WEIGHTS}") for path in edits.keys())
+    return behind or any(holds(tree.get(section), WEIGHTS) for section in ("graph", "blocks", EDITS))
 
 
 def _of_edits(tree: Map) -> dict[str, Weights]:

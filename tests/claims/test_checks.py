@@ -192,7 +192,7 @@ def test_a_map_of_same_function_says_only_what_has_another_name() -> None:
     renamed = "check: same_function, change: {up: {body: {fc: {op: linear, out: 8}}}}"
     assert measured(EXPERTS, f"{renamed}, map: {{up.fc.*: up.*}}") == 0
     assert measured(EXPERTS, renamed) > 1e-3
-    with pytest.raises(InputError, match="no rule of the weights map covers 'up.fc.bias'"):
+    with pytest.raises(InputError, match=r"no rule of the weights map covers 'up\.fc\.bias'"):
         measured(EXPERTS, f"{renamed}, map: {{up.fc.weight: up.weight}}")
 
 

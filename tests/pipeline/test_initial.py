@@ -251,6 +251,9 @@ def test_what_is_wrong_with_a_steps_weights_is_told_where_they_are_named(
         asm.build(written(text))
     column = text.splitlines()[3].index("x.safetensors") + 1
     assert str(caught.value).startswith(f"filed.yaml:4:{column}: error: ") and said in str(caught.value)
+    with pytest.raises(AssemblerError) as planned:
+        asm.plan("filed.yaml")
+    assert planned.value.problems[0].message == caught.value.problems[0].message
 
 
 def test_a_steps_file_lies_beside_the_recipe_that_names_it(place: Path) -> None:
@@ -304,6 +307,16 @@ def test_a_phase_that_changes_the_model_says_what_does_not_fit_before_anything_i
     code, said = call("run", "run.yaml", "--device", "cpu", *more)
     assert code == 0 and "weights of train: 2 loaded, 7 initialised: trunk.conv.weight, trunk.conv.bias, " in said
     assert "weights of teacher" not in said
+
+
+def test_plan_reads_the_weights_of_a_models_steps_and_of_a_runs_phases(place: Path) -> None:
+    save_file({"weight": torch.ones(3, 4), "bias": torch.ones(3)}, "head.safetensors")
+    save_file({"weight": torch.ones(3, 5), "bias": torch.ones(3)}, "wide.safetensors")
+    written(MODEL.replace("out: 3}", "out: 3, weights: {file: head.safetensors}}"))
+    assert asm.plan("filed.yaml").weights.startswith("2 loaded, ")
+    written(RUN + "  teacher: {weights: wide.safetensors}\n", "run.yaml")
+    with pytest.raises(AssemblerError, match=r"run\.yaml:8:22: error: wide\.safetensors: these are another model's"):
+        asm.plan("run.yaml")
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from assembler.pipeline.weights import pins
 from assembler.pipeline.weights.initial import kept
 from assembler.pipeline.weights.loading import Begin, Place, begin_of, beside, places
 from assembler.recipe.values import Map
+from assembler.recipe.weighted import in_steps
 from assembler.recipe.weights import Weights, weights_of
 
 
@@ -32,6 +33,8 @@ def of_model(spec: RunSpec, phase: str, which: Which, weights: str | None) -> tu
 def of_part(spec: RunSpec, variant: Variant) -> Begin | None:
     """The weights, under the part's own keys, that the steps in a slot's variant name themselves."""
     slot, part = variant.slot, variant.graph
+    if not in_steps(spec.document.model):
+        return None
     said = places(written(spec, dict(variant.picks)), spec.document.folder)
     own = tuple(place for place in said if place.path and (place.path == slot or place.path.startswith(f"{slot}.")))
     if not own:
@@ -47,7 +50,7 @@ def places_of(spec: RunSpec) -> tuple[Place, ...]:
     for phase in spec.phases:
         if phase.begins_with_recipe:
             found += of_model(spec, phase.name, Which.of(phase), phase.options.get("weights"))
-        if phase.entry.name == "incubate" and spec.split:
+        if phase.entry.name == "incubate" and spec.split and in_steps(spec.document.model):
             said = (written(spec, dict(v.picks)) for some in variants(spec).values() for v in some)
             found += (p for tree in said for p in places(tree, spec.document.folder) if p.path)
     return tuple({str(place.file): place for place in found}.values())

@@ -219,11 +219,15 @@ def _some(names: Sequence[str]) -> str:
 
 
 def told(model: Map, folder: Path, graph: Graph) -> str:
-    """What the weights of an imported model that is changed give the graph that it is then, in words; else ""."""
-    if not graph_text(model) or not {EDITS, "outputs"} & set(model.keys()):
+    """What the weights that a model recipe names give its graph, in words; "" where they are an imported model's own.
+
+    The hub is not asked. Raises InputError for what is missing or of another shape.
+    """
+    where = places(model, folder)
+    whole = graph_text(model) and not {EDITS, "outputs"} & set(model.keys())
+    if whole or any(str(place.file).startswith(HUB) for place in where):
         return ""
-    ours = lower(graph, device="meta").state_dict()
-    found = begin_of(places(model, folder), ours)
+    found = begin_of(where, lower(graph, device="meta").state_dict()) if where else None
     return words(len(found.tensors), found.fresh, found.unread) if found else ""
 
 

@@ -46,10 +46,10 @@ def check(spec: RunSpec, places: Iterable[Place]) -> None:
 def relative(value: Map, folder: Path) -> Map:
     """A model's recipe with every `weights: {file}` relative to `folder` where the file lies at or below that."""
     for key, inner in value:
-        if key == "weights" and isinstance(inner, Map) and isinstance(file := inner.get("file"), Leaf):
-            value = value.set(key, inner.set("file", _moved(file, folder)))
-        else:
-            value = value.set(key, _inside(inner, folder))
+        said = inner if key.rpartition(".")[2] == "weights" and isinstance(inner, Map) else Map()  # behind a path, too
+        file = said.get("file") if "file" in said else None
+        moved = said.set("file", _moved(file, folder)) if isinstance(file, Leaf) else _inside(inner, folder)
+        value = value.set(key, moved)
     return value
 
 
