@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from assembler.assemble.task import Task
 from assembler.graph.core import Graph
@@ -62,15 +62,18 @@ Picks = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Rates:
-    """Learning rates: of the teacher and what else learns from labels, of students, of what is tuned.
+    """Learning rates: of the teacher and what else learns from labels as long, of what is tuned, of students.
 
-    `again` is that of students for the FLOPs of a further budget's choice and tuning.
+    Those of short trainings are their own: `brief`, of students for what the choice and the tuning alone took, and
+    `single` and `single_labels`, of students and of what learns from labels for what one architecture's parts took.
     """
 
     labels: float = 2e-3
-    student: float = 2e-3
     tune: float = 2e-3
-    again: float = 2e-3
+    student: float = 2e-3
+    brief: float = 2e-3
+    single: float = 2e-3
+    single_labels: float = 2e-3
 
 
 @dataclass(frozen=True)
@@ -100,19 +103,14 @@ class Library:
         run.tuning = (_IMITATE, {"epochs": epochs, "lr": self.rates.tune})
         return assembly(run, "assembled", self.seed, picks)[1]
 
-    def fresh(self, run: Run, picks: Picks, flops: float, *, imitate: bool) -> Task:
+    def fresh(self, run: Run, picks: Picks, flops: float, rate: float, *, imitate: bool) -> Task:
         """The architecture of an assembly from the start for so many FLOPs, from the teacher or from labels."""
         graph = self.graph(run, picks)
         looked = total(run.graphs[TEACHER]).flops * SAMPLES if imitate else 0  # the teacher is asked once a sample
         steps = max(1, round((flops - looked) / (train_flops(graph) * BATCH)))
-        train = {"steps": steps, "lr": self.rates.student if imitate else self.rates.labels}
+        train = {"steps": steps, "lr": rate}
         said = _IMITATE if imitate else None
         return run.training("fresh", graph, self.seed, train, said, run.teachers(self.seed, said))
-
-    def again(self, run: Run, picks: Picks) -> Task:
-        """The architecture of an assembly as a student for what the choice and the tuning alone took."""
-        brief = replace(self, rates=replace(self.rates, student=self.rates.again))
-        return brief.fresh(run, picks, self.further(run), imitate=True)
 
     def graph(self, run: Run, picks: Picks) -> Graph:
         """The graph of an assembly."""
@@ -159,6 +157,10 @@ class Library:
     def further(self, run: Run) -> float:
         """FLOPs of the choice for another budget and of tuning it, with all parts there."""
         return self.whole(run) - self.beyond(run, [*run.parts[self.seed].values()])
+
+    def single(self, run: Run, picks: Picks) -> float:
+        """FLOPs of one architecture's parts, with no others beside them, and of tuning it."""
+        return self.beyond(run, [*self.parts(run, picks), self.tuned(run, picks)])
 
     def _fits(self, run: Run, picks: Picks) -> bool:
         fixed = run.searches[self.seed].parameters["fixed"]["params"]

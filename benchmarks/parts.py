@@ -86,14 +86,25 @@ def chosen(ours: Lab) -> tuple[Rates, bool]:
     """The learning rates that validate best, and whether what starts anew does better as a student."""
     found = {rate: Library(ours, TUNING, Rates(labels=rate), MIDDLE) for rate in RATES}
     labels, _ = best({rate: worth(run := one.run(), end(run, TEACHER)) for rate, one in found.items()})
-    run = (library := found[labels]).run()
+    library = found[labels]
+    run = library.run()
     picks, flops = library.chosen(run), library.whole(run)
-    tried = {rate: replace(library, rates=Rates(labels, rate, rate, rate)) for rate in (*RATES, *BRIEF)}
-    student, high = best({r: worth(run, tried[r].fresh(run, picks, flops, imitate=True)) for r in RATES})
-    alone = worth(run, library.fresh(run, picks, flops, imitate=False))
-    tune, _ = best({r: worth(run, tried[r].tuned(run, picks)) for r in RATES})
-    again, _ = best({r: worth(run, tried[r].again(run, picks)) for r in BRIEF})
-    return Rates(labels, student, tune, again), high >= alone
+    tuned = {r: replace(library, rates=Rates(labels, tune=r)).tuned(run, picks) for r in RATES}
+    tune, _ = best({r: worth(run, made) for r, made in tuned.items()})
+    student, high = fresh(library, RATES, flops, imitate=True)
+    _, alone = fresh(library, (labels,), flops, imitate=False)
+    brief, _ = fresh(library, BRIEF, library.further(run), imitate=True)
+    one = replace(library, rates=Rates(labels, tune), nested=0, epochs=LONGER)
+    spent = one.single(run := one.run(), one.chosen(run))
+    single, single_labels = (fresh(one, RATES, spent, imitate=imitate)[0] for imitate in (True, False))
+    return Rates(labels, tune, student, brief, single, single_labels), high >= alone
+
+
+def fresh(library: Library, rates: Sequence[float], flops: float, *, imitate: bool) -> tuple[float, float]:
+    """The learning rate with which the chosen architecture from the start is worth most for these FLOPs."""
+    run = library.run()
+    picks = library.chosen(run)
+    return best({r: worth(run, library.fresh(run, picks, flops, r, imitate=imitate)) for r in rates})
 
 
 def best(found: Mapping[float, float]) -> tuple[float, float]:
@@ -130,12 +141,12 @@ def _named(library: Library, name: str, when: str = "") -> str:
 
 def students(table: Table, library: Library) -> None:
     """The chosen architecture from the start for what the library took, and for what another budget takes."""
-    run = library.run()
+    run, rates = library.run(), library.rates
     picks, flops = library.chosen(run), library.whole(run)
     made = [
-        library.fresh(run, picks, flops, imitate=True),
-        library.fresh(run, picks, flops + library.teaching(run), imitate=False),
-        library.again(run, picks),
+        library.fresh(run, picks, flops, rates.student, imitate=True),
+        library.fresh(run, picks, flops + library.teaching(run), rates.labels, imitate=False),
+        library.fresh(run, picks, library.further(run), rates.brief, imitate=True),
     ]
     for name, found in zip((STUDENT, ALONE, AGAIN), library.lab.tests(made), strict=True):
         table.add(_named(library, name), 100 * found)
@@ -143,15 +154,14 @@ def students(table: Table, library: Library) -> None:
 
 def blockwise(table: Table, library: Library) -> None:
     """One architecture's parts, with no others beside them, against students for as many FLOPs."""
-    run = library.run()
+    run, rates = library.run(), library.rates
     picks = library.chosen(run)
-    tuned = library.tuned(run, picks)
-    flops = library.beyond(run, [*library.parts(run, picks), tuned])
+    flops = library.single(run, picks)
     made = {
         f"block by block, {BEFORE}": library.tuned(run, picks, 0),
-        f"block by block, {AFTER}": tuned,
-        STUDENT: library.fresh(run, picks, flops, imitate=True),
-        ALONE: library.fresh(run, picks, flops, imitate=False),
+        f"block by block, {AFTER}": library.tuned(run, picks),
+        STUDENT: library.fresh(run, picks, flops, rates.single, imitate=True),
+        ALONE: library.fresh(run, picks, flops, rates.single_labels, imitate=False),
     }
     for name, found in zip(made, library.lab.tests([*made.values()]), strict=True):
         table.add(_named(library, f"one architecture, {name}"), 100 * found)
@@ -181,7 +191,8 @@ def against_trials(library: Library, most: float, *, imitate: bool) -> float:
         picks = library.drawn(run, n)[-1]
         graph = library.graph(run, picks)
         flops = train_flops(graph) * SAMPLES * EPOCHS
-        made = library.fresh(run, picks, flops, imitate=imitate)
+        rate = library.rates.student if imitate else library.rates.labels
+        made = library.fresh(run, picks, flops, rate, imitate=imitate)
         used += flops + total(graph).flops * VALIDATION
         if worth(run, made) >= goal or used >= most * ours:
             break
