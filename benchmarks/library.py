@@ -62,15 +62,16 @@ Picks = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Rates:
-    """Learning rates: of the teacher and what else learns from labels as long, of what is tuned, of students.
+    """Learning rates: of the teacher and its parts, of what is tuned, and of what is trained from the start.
 
-    Those of short trainings are their own: `brief`, of students for what the choice and the tuning alone took, and
-    `single` and `single_labels`, of students and of what learns from labels for what one architecture's parts took.
+    From the start that is `student` or `labels` for as long as the library took, `brief` (a student) for what the
+    choice and the tuning alone took, `single` (a student) or `single_labels` for what one architecture's parts took.
     """
 
-    labels: float = 2e-3
+    teacher: float = 2e-3
     tune: float = 2e-3
     student: float = 2e-3
+    labels: float = 2e-3
     brief: float = 2e-3
     single: float = 2e-3
     single_labels: float = 2e-3
@@ -96,7 +97,7 @@ class Library:
         limit = f"phases.search.budget.params==({self.budget}) * teacher"
         trained = f"phases.incubate.train.epochs={self.epochs}"
         at_once = [f"phases.incubate.nested={{epochs: {self.nested}}}"] if self.nested else []
-        return self.lab.run(RECIPE, f"train.lr={self.rates.labels}", limit, trained, *at_once, seed=self.seed)
+        return self.lab.run(RECIPE, f"train.lr={self.rates.teacher}", limit, trained, *at_once, seed=self.seed)
 
     def tuned(self, run: Run, picks: Picks, epochs: int = TUNE) -> Task:
         """An assembly after some epochs of imitating the teacher."""

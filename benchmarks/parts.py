@@ -84,20 +84,20 @@ def figures(quick: bool) -> list[Figure]:
 
 def chosen(ours: Lab) -> tuple[Rates, bool]:
     """The learning rates that validate best, and whether what starts anew does better as a student."""
-    found = {rate: Library(ours, TUNING, Rates(labels=rate), MIDDLE) for rate in RATES}
-    labels, _ = best({rate: worth(run := one.run(), end(run, TEACHER)) for rate, one in found.items()})
-    library = found[labels]
+    found = {rate: Library(ours, TUNING, Rates(rate), MIDDLE) for rate in RATES}
+    teacher, _ = best({rate: worth(run := one.run(), end(run, TEACHER)) for rate, one in found.items()})
+    library = found[teacher]
     run = library.run()
     picks, flops = library.chosen(run), library.whole(run)
-    tuned = {r: replace(library, rates=Rates(labels, tune=r)).tuned(run, picks) for r in RATES}
+    tuned = {r: replace(library, rates=Rates(teacher, r)).tuned(run, picks) for r in RATES}
     tune, _ = best({r: worth(run, made) for r, made in tuned.items()})
     student, high = fresh(library, RATES, flops, imitate=True)
-    _, alone = fresh(library, (labels,), flops, imitate=False)
+    labels, low = fresh(library, RATES, flops + library.teaching(run), imitate=False)
     brief, _ = fresh(library, BRIEF, library.further(run), imitate=True)
-    one = replace(library, rates=Rates(labels, tune), nested=0, epochs=LONGER)
+    one = replace(library, rates=Rates(teacher, tune), nested=0, epochs=LONGER)
     spent = one.single(run := one.run(), one.chosen(run))
     single, single_labels = (fresh(one, RATES, spent, imitate=imitate)[0] for imitate in (True, False))
-    return Rates(labels, tune, student, brief, single, single_labels), high >= alone
+    return Rates(teacher, tune, student, labels, brief, single, single_labels), high >= low
 
 
 def fresh(library: Library, rates: Sequence[float], flops: float, *, imitate: bool) -> tuple[float, float]:
