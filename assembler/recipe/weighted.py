@@ -51,7 +51,7 @@ def _of_edits(tree: Map) -> dict[str, Weights]:
         found |= dict.fromkeys(there, said) if said is not None else {}
     if problems:
         raise RecipeError(problems)
-    for path, value in _new_steps(tree) if holds(edits, WEIGHTS) else ():
+    for path, value in _new_steps(tree):
         inner: dict[str, Weights] = {}
         _add(expand(tree.drop(EDITS).set("graph", Map(((_NEW, value),)))), inner)
         found |= {f"{path}{name.removeprefix(_NEW)}": weights for name, weights in inner.items()}

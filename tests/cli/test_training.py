@@ -59,7 +59,7 @@ def test_a_run_of_which_one_model_fails_reports_the_others_and_ends_with_1(call:
     assert result.exit_code == 1
     found = last(result.stdout)
     assert found["models"]["wild"]["test"] is None and found["models"]["tuned"]["test"] is not None
-    assert "failed: wild: the loss is " in result.stdout
+    assert "failed: wild: the loss of small is nan" in result.stdout
     assert f"report  {Path(found['folder']) / 'report.html'}" in result.stdout
 
 
