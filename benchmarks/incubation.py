@@ -53,7 +53,7 @@ END = "whole"
 CHAIN = 0.6
 """How much of end to end's FLOPs the longest chain of `SOONER` takes: the time, where every part has a worker."""
 DEPTHS, SHARES = (16, 32), {"10 %": 6000, "100 %": 58000}
-RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
 TUNING = 100  # the seed that learning rates are chosen with
 
 
@@ -111,7 +111,7 @@ def at(depths: Sequence[int], seeds: Sequence[int]) -> list[Figure]:
 
 def spending(ours: Lab, setting: Setting) -> Budget:
     """What incubating and assembling costs at a depth, whatever the seed and the rates."""
-    run = ours.run(RECIPE, *setting.overrides(RATES[0]), seed=TUNING)
+    run = ours.run(RECIPE, *setting.overrides(1e-3), seed=TUNING)
     whole, compared_ = result(run, made := end(run, OURS)), end(run, END_TO_END)
     return Budget(
         result(run, compared_)["steps"],
