@@ -231,7 +231,7 @@ class Loop:
         past = self.heard == -math.inf
         self.heard = time.monotonic() if self.log.shared else math.inf
         self.judge.bans = news.orders.bans
-        self.watch.wanted(self.most)
+        self.watch.wanted(int(min(self.most, self.sampler.most())))
         self.remember((t for t in news.ended if t.number not in self.trials), past=past)
 
     def remember(self, trials: Iterable[Trial], *, past: bool = False) -> None:

@@ -11,6 +11,8 @@ import pytest
 from assembler.errors import InputError, ShapeError, TaskError
 from assembler.recipe.choices import Choice, Pick
 from assembler.search import BudgetError, Direction, Sampler, SearchSpec, Trial, Values, make, run
+from assembler.search.exact import Additive
+from assembler.search.watch import Watch
 from assembler.testing.spaces import FLAT, NESTED, NUMBERS, flat, nested, numbers, slots
 
 
@@ -232,3 +234,25 @@ def test_of_equals_in_the_first_objective_the_best_is_one_that_nothing_dominates
     sampler = make("grid", SearchSpec(FLAT, objectives=2))
     study = run(FLAT, score, sampler, 81, directions=("maximize", "minimize"))
     assert study.best is not None and study.best.values == (1.0, 1.0) and study.front == (study.best,)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "trials", "most"),
+    [
+        ("random", 500, 81),
+        ("random", 50, 50),
+        ({"name": "exact", "pool": 7}, 64, 7),
+        ({"name": "repeat", "times": 2, "of": {"name": "exact", "pool": 7}}, 64, 14),
+    ],
+)
+def test_who_looks_on_is_told_how_many_evaluations_there_can_be(sampler: object, trials: int, most: int) -> None:
+    class Looker(Watch):
+        told = 0
+
+        def wanted(self, trials: int) -> None:
+            self.told = trials
+
+    scores = Additive({d.name: tuple(map(float, range(len(d.labels)))) for d in FLAT.decisions})
+    looker = Looker()
+    study = run(FLAT, flat, make(sampler, SearchSpec(FLAT, additive=scores)), trials, on_trial=looker)  # type: ignore[arg-type]
+    assert looker.told == most == study.evaluated

@@ -63,6 +63,10 @@ class Sampler(ABC):
     def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:  # noqa: B027 - many need not listen
         """What a choice is worth, or None where it could not be evaluated or breaks a constraint."""
 
+    def most(self) -> float:
+        """How many choices it asks for at most that are to be evaluated: by itself, those of the space."""
+        return math.inf if self.space.size is None else self.space.size
+
     def renewed(self, choice: Mapping[str, Pick]) -> bool:
         """Whether a choice that is known is to be evaluated again, because it was asked for once more on purpose."""
         return False

@@ -35,7 +35,7 @@ class Exact(Sampler):
         super().__init__(replace(spec, additive=labelled))
         distance = at_least(1, "sampler 'exact'", "apart", apart)
         self._solutions = solutions(labelled) if distance == 1 else diverse(labelled, distance)
-        self._left = at_least(1, "sampler 'exact'", "pool", pool)
+        self._most = self._left = at_least(1, "sampler 'exact'", "pool", pool)
         self._open: set[Frozen] = set()
         self._told: dict[Frozen, bool] = {}
 
@@ -47,6 +47,9 @@ class Exact(Sampler):
                 self._open.add(key)
                 return {**found.choice}
         return None
+
+    def most(self) -> float:
+        return min(self._most, super().most())
 
     def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:
         key = frozen(choice)

@@ -56,5 +56,8 @@ class Repeat(Wrapper):
             self._means[frozen(choice)] = means if found else None
             super().tell(choice, self._means[frozen(choice)])
 
+    def most(self) -> float:
+        return self._times * super().most()
+
     def renewed(self, choice: Mapping[str, Pick]) -> bool:
         return self._asked[frozen(choice)] > 1 or super().renewed(choice)

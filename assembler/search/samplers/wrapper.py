@@ -26,6 +26,9 @@ class Wrapper(Sampler):
     def tell(self, choice: Mapping[str, Pick], values: Values | None) -> None:
         self.inner.tell(choice, values)
 
+    def most(self) -> float:
+        return self.inner.most()
+
     def renewed(self, choice: Mapping[str, Pick]) -> bool:
         return self.inner.renewed(choice)
 
