@@ -27,8 +27,8 @@ from benchmarks.measure import Figure
 
 BUDGETS, MIDDLE = (0.6, 0.35, 0.2), 0.35
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
-BRIEF = (1e-3, 2e-3, 4e-3, 8e-3)
-"""Learning rates of students for few FLOPs, which want higher ones."""
+HIGHER = (1e-3, 2e-3, 4e-3, 8e-3)
+"""Learning rates of students for few FLOPs and of what learns from labels alone, which want higher ones."""
 TUNING = 100
 """The seed that learning rates are chosen with."""
 RANDOM = 5
@@ -92,8 +92,8 @@ def chosen(ours: Lab) -> tuple[Rates, bool]:
     tuned = {r: replace(library, rates=Rates(teacher, r)).tuned(run, picks) for r in RATES}
     tune, _ = best({r: worth(run, made) for r, made in tuned.items()})
     student, high = fresh(library, RATES, flops, imitate=True)
-    labels, low = fresh(library, RATES, flops + library.teaching(run), imitate=False)
-    brief, _ = fresh(library, BRIEF, library.further(run), imitate=True)
+    labels, low = fresh(library, HIGHER, flops + library.teaching(run), imitate=False)
+    brief, _ = fresh(library, HIGHER, library.further(run), imitate=True)
     one = replace(library, rates=Rates(teacher, tune), nested=0, epochs=LONGER)
     spent = one.single(run := one.run(), one.chosen(run))
     single, single_labels = (fresh(one, RATES, spent, imitate=imitate)[0] for imitate in (True, False))

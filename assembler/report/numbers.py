@@ -30,7 +30,9 @@ def result(value: float | None) -> str:
 
 
 def figure(name: str, value: float | None) -> str:
-    """What a trial came to in an objective or a cost: a count for what is counted, else as a result."""
+    """What a trial came to in an objective or a cost: a count for what is counted, else as a result; with its unit."""
+    if name == "latency" and value is not None:
+        return f"{short(value)} ms"
     return count(value) if name in COUNTED else result(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -234,3 +235,12 @@ def test_an_objective_that_is_a_cost_is_shown_once_by_its_name(call: Call, place
     assert call("pick", url, "--out", "one.yaml").stdout.count("params") == 1
     row = next(line for line in call("diff", f"{url}#0", f"{url}#0").stdout.splitlines() if "params" in line)
     assert row.split() == ["params", "95", "95", "+0"]
+
+
+def test_latency_has_its_unit_wherever_it_is_shown(call: Call, place: Path) -> None:
+    how = ("-o", "search.budget={latency: 1000}", "--storage", "journal:///study.log")
+    said = call("search", "choices.yaml", *how)
+    assert re.search(r"trial +choice +params +FLOPs +latency +validation", said.stdout), said.output
+    assert re.search(r"mid=pool .* ms ", said.stdout)
+    assert re.match(r"trial \d: .*latency [\d.]+ ms\n", call("pick", "journal:///study.log").stdout)
+    assert re.search(r"\d ms +\n", call("why", "journal:///study.log", "2").stdout)

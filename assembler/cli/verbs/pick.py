@@ -40,7 +40,7 @@ def pick(
     """
     from assembler.compile.files import whole
     from assembler.pipeline.search.trials import recipe_of, searched
-    from assembler.report.numbers import result
+    from assembler.report.numbers import figure
 
     most = {"params": params, "flops": flops, **numbers(budget or (), "--budget")}
     found = searched(where, study)
@@ -50,8 +50,8 @@ def pick(
     with whole(file) as temporary:
         temporary.write_text(trial.recipe, encoding="utf-8")
     values, costs = found.values(trial), trial.costs
-    said = [f"{n} {result(v)}" for n, v in values.items() if n not in costs]
-    said += [f"{n} {v:,.6g}" for n, v in costs.items()]
+    said = [f"{n} {figure(n, v)}" for n, v in values.items() if n not in costs]
+    said += [f"{n} {figure(n, v)}" for n, v in costs.items()]
     say.line(f"trial {trial.number}: {', '.join(said)}")
     say.line(f"wrote {file}")
     return {"trial": trial.number, "choice": trial.labels, "values": values, "costs": costs, "file": str(file)}

@@ -108,14 +108,17 @@ def search(
 
 
 def _tell(document: Document, study: Study) -> None:
-    from assembler.report.numbers import count
+    from assembler.report.numbers import figure
 
-    table = say.table("trial", "choice", "params", "FLOPs", "validation", title=document.name, left=2)
-    for trial in _ranked(study)[:_SHOWN]:
+    shown = _ranked(study)[:_SHOWN]
+    costs = list(dict.fromkeys(["params", "flops", *(name for trial in shown for name in trial.costs)]))
+    heads = ["FLOPs" if name == "flops" else name for name in costs]
+    table = say.table("trial", "choice", *heads, "validation", title=document.name, left=2)
+    for trial in shown:
         choice = " ".join(f"{name}={label}" for name, label in trial.labels.items())
-        costs = [count(trial.costs.get(name)) for name in ("params", "flops")]
+        spent = [figure(name, trial.costs.get(name)) for name in costs]
         style = "bold" if trial is study.best else None
-        say.row(table, trial.number, choice, *costs, f"{trial.value:.4f}", style=style)
+        say.row(table, trial.number, choice, *spent, f"{trial.value:.4f}", style=style)
     say.show(table)
     size = "countless" if study.space_size is None else f"{study.space_size:,}"
     say.line(f"{study.evaluated:,} of {size} candidates were trained; the search ended: {study.stopped}")

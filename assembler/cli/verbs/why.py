@@ -54,20 +54,20 @@ def why(where: Where, trial: Which = None, study: Study = None) -> dict[str, Any
 
 
 def _tell(found: Searched, asked: Trial, chain: tuple[Link, ...]) -> None:
-    from assembler.report.numbers import count, figure
+    from assembler.report.numbers import figure
 
     reason = f": {asked.reason}" if asked.reason else ""
     say.line(f"trial {asked.number} of {found.status.name} is {asked.state}{reason}")
     goals = found.status.objectives
     costs = [n for n in dict.fromkeys(name for link in chain for name in link.trial.costs) if n not in goals]
     table = say.table("trial", "edit", *goals, *costs, left=2)
-    known = [count(found.seed_costs[name]) if name in found.seed_costs else "" for name in goals]
-    start = [count(found.seed_costs.get(name)) for name in costs]
+    known = [figure(name, found.seed_costs[name]) if name in found.seed_costs else "" for name in goals]
+    start = [figure(name, found.seed_costs.get(name)) for name in costs]
     say.row(table, "seed", "all first candidates", *known, *start)
     for link in chain:
         values = list(map(figure, goals, link.trial.values or ())) or [link.trial.state] * len(goals)
         words = "\n".join(map(str, link.edits)) or "nothing"
-        say.row(table, link.trial.number, words, *values, *(count(link.trial.costs.get(name)) for name in costs))
+        say.row(table, link.trial.number, words, *values, *(figure(name, link.trial.costs.get(name)) for name in costs))
     say.show(table)
     for link in chain:
         for note in link.notes:

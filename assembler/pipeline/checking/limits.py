@@ -7,18 +7,20 @@ from dataclasses import replace
 
 from assembler import registry
 from assembler.errors import Problem, RecipeError, Span, near
+from assembler.recipe.choices.where import COSTS
 from assembler.recipe.expressions import evaluate, parse
 from assembler.recipe.values import Map, Value, plain
 from assembler.registry import checks
 
-COSTS = ("params", "flops")
-PARTS = (*COSTS, "memory", "latency")
-"""What budgets bound: of candidates that are trained, of assemblies of parts."""
+PARTS = ("params", "flops", "memory", "latency")
+"""What budgets of assemblies bound: what parts add up to. Those of other candidates bound all costs."""
 _UNITS = {
     "params": ("parameters", "20000"),
     "flops": ("FLOPs of a sample", "1e6"),
     "memory": ("bytes", "1e6"),
     "latency": ("milliseconds", "5"),
+    "depth": ("steps on the longest way", "40"),
+    "steps": ("steps of the graph", "100"),
 }
 """The unit of each cost, and a usual limit."""
 

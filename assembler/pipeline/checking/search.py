@@ -9,8 +9,10 @@ from typing import Any
 from assembler import registry
 from assembler.errors import Problem, RecipeError, near
 from assembler.pipeline.checking.given import arguments, registered, training
-from assembler.pipeline.checking.limits import COSTS, costs
+from assembler.pipeline.checking.limits import PARTS as ADDED
+from assembler.pipeline.checking.limits import costs
 from assembler.recipe.choices import Space
+from assembler.recipe.choices.where import COSTS
 from assembler.recipe.scope import Scope
 from assembler.recipe.values import Leaf, Map, Value, plain
 
@@ -18,6 +20,8 @@ USUAL = {"parts": "exact"}
 """The sampler of a mode where none is said; of others it is tpe."""
 MEASURED = ("validation", "loss", "train_flops", "steps")
 """What a training gives that a search may be about, beside the costs."""
+RECKONED = tuple(name for name in COSTS if name not in MEASURED)
+"""The costs that an objective may be of: `steps` are those of its training, not of the graph."""
 PARTS = "a run has them: split: [stage.*], and phases: {meta: {}, incubate: {}, search: {mode: parts}}"
 
 
@@ -84,14 +88,20 @@ def cheaper(search: Map, default: str = "trials") -> Iterator[Problem]:
 
     goals = search.get("objectives")
     measured = ("loss", "validation") if mode == "parts" else MEASURED
+    reckoned = ADDED if mode == "parts" else RECKONED
     for name, goal in goals if isinstance(goals, Map) else ():
-        for problem in goal_problems(name, plain(goal), measured):
+        for problem in goal_problems(name, plain(goal), measured, reckoned):
             yield replace(problem, span=goals.key_span(name), path="")
 
 
-def goal_problems(name: str, goal: object, measured: Sequence[str] | None = MEASURED) -> Iterator[Problem]:
-    """What is wrong with an objective: costs and what is `measured` are known; None: a function measures anything."""
-    path, known = f"search.objectives.{name}", (*(measured or ()), *COSTS)
+def goal_problems(
+    name: str, goal: object, measured: Sequence[str] | None = MEASURED, reckoned: Sequence[str] = RECKONED
+) -> Iterator[Problem]:
+    """What is wrong with an objective: costs that are `reckoned` and what is `measured` are known.
+
+    Where `measured` is None a function measures anything.
+    """
+    path, known = f"search.objectives.{name}", (*(measured or ()), *reckoned)
     if measured is not None and name not in known:
         hint = near(name, known) or f"metrics and costs: {', '.join(known)}"
         yield Problem(f"there is no metric '{name}'", path=path, hint=hint)

@@ -23,7 +23,8 @@ def worth(document: Document, shop: Workshop) -> Score:
 
     It raises TaskError for a choice whose training failed.
     """
-    trainer = Trainer(document, opened(document), settings(document, {}), shop.runner.store, shop.device)
+    how = settings(document, {})
+    trainer = Trainer(document, opened(document, how.reckoned), how, shop.runner.store, shop.device)
     space = trainer.candidates.space
     if space.size is None or space.size > MOST:
         count = "endlessly many" if space.size is None else f"{space.size:,}"

@@ -33,12 +33,12 @@ def search(
     """Choose one part a slot: assemblies are put together and validated, the best within the budget wins.
 
     `sampler` is `exact` (parts' scores added up and solved, then the best few validated), `random`, `evolution`,
-    `tpe` or another. `budget` bounds `params` and `flops` of the whole model, of assemblies also `memory` (bytes of all
-    values of a sample) and `latency` (milliseconds on this machine, measured step by step), by numbers or expressions
-    over the models made so far (`=0.35 * teacher`); what breaks the space's `where:` is refused. Other modes train
-    candidates of the whole model, as `train` says, and need no parts: `trials` each from the start, `inherit` each from
-    its parent's weights, `supernet` all with shared ones. `screen`, `prune`, `supernet` and `objectives` are those of a
-    space's `search:`.
+    `tpe` or another. `budget` bounds `params` and `flops` of the whole model, `memory` (bytes of all values of a
+    sample) and `latency` (milliseconds on this machine, measured step by step), by numbers or expressions over the
+    models made so far (`=0.35 * teacher`); what breaks the space's `where:` is refused. Other modes train candidates of
+    the whole model, as `train` says, and need no parts: `trials` each from the start, `inherit` each from its parent's
+    weights, `supernet` all with shared ones; there `depth` and `steps` are costs, too. `screen`, `prune`, `supernet`
+    and `objectives` are those of a space's `search:`.
     """
     with latencies(run.runner.store.root) as steps:
         most = limits(budget or {}, run.graphs, steps)

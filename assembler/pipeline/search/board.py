@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from assembler.report.numbers import count, figure
+from assembler.report.numbers import figure
 from assembler.search.pareto import Direction, front
 from assembler.search.trial import Trial
 
@@ -84,6 +84,6 @@ class Board:
     def said(self, trial: Trial) -> str:
         """A trial in words: its number, values, costs and choice."""
         values = [f"{name} {figure(name, value)}" for name, value in zip(self.goals, trial.values or (), strict=False)]
-        costs = [f"{count(v)} {name}" for name, v in trial.costs.items() if name not in self.goals]
+        costs = [f"{figure(name, v)} {name}" for name, v in trial.costs.items() if name not in self.goals]
         choice = " ".join(f"{name}={label}" for name, label in trial.labels.items())
         return f"trial {trial.number}, {', '.join([*values, *costs])}: {choice}"

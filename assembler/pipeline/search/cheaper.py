@@ -9,10 +9,9 @@ from assembler.assemble.product import Product
 from assembler.assemble.runner import Runner
 from assembler.assemble.task import Task
 from assembler.errors import RecipeError, TaskError
-from assembler.pipeline.checking.search import PARTS
+from assembler.pipeline.checking.search import PARTS, RECKONED
 from assembler.pipeline.search.assemblies import Assembler
 from assembler.pipeline.search.candidates import Candidates
-from assembler.pipeline.search.costs import BUDGETED
 from assembler.pipeline.search.modes import Inherit, Trials
 from assembler.pipeline.search.pruning import Past
 from assembler.pipeline.search.scoring import Scorer
@@ -32,7 +31,7 @@ Maker = Trainer | Scorer | Assembler
 def mode_of(how: Settings, maker: Maker) -> Trials:
     """What becomes of trials. Raises RecipeError where sections of the search do not go together."""
     signs = {name: 1 if goal == "maximize" else -1 for name, goal in how.goals.items()}
-    past = Past(how.prune, signs, BUDGETED, maker.steps, maker.seen) if how.prune else None
+    past = Past(how.prune, signs, RECKONED, maker.steps, maker.seen) if how.prune else None
     make, read = maker.task, maker.read
     if how.mode == "parts" and not isinstance(maker, Assembler):
         raise RecipeError(f"'{maker.document.name}' has no slots with trained parts to search", path="search.mode",

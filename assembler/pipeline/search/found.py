@@ -15,7 +15,7 @@ from assembler.infer.cost import train_flops
 from assembler.pipeline.checking.budgets import fixed
 from assembler.pipeline.search.assemblies import Assembler, Assemblies, indexed
 from assembler.pipeline.search.candidates import Candidates
-from assembler.pipeline.search.costs import ADDITIVE, BUDGETED, costs_of, latencies
+from assembler.pipeline.search.costs import ADDITIVE, costs_of, latencies
 from assembler.pipeline.search.page import study_data
 from assembler.pipeline.search.rows import CANDIDATES, row_of
 from assembler.pipeline.search.run import Search, kept, opened
@@ -46,9 +46,10 @@ def searched(run: Run, seed: int, how: Settings) -> Task:
     its weights, and where it was trained itself as the model of the phase.
     """
     how = replace(how, seed=seed)
-    maker = _assembler(run, how) if how.mode == "parts" else _trainer(run, how)
-    search = Search.of(maker)
-    study = _study(run, search)
+    with latencies(run.runner.store.root) as steps:
+        maker = _assembler(run, how, steps) if how.mode == "parts" else _trainer(run, how, steps)
+        search = Search.of(maker)
+        study = _study(run, search)
     run.studies[seed] = study_data(maker.candidates.space, how, study)
     assert study.best is not None
     needs = {f"trial/{n}": replace(t, phase=run.phase) for n, t in enumerate(search.mode.spent(study.trials))}
@@ -85,16 +86,17 @@ def _study(run: Run, search: Search) -> Study:
         return search.run(run.runner, running, log, on_trial)
 
 
-def _trainer(run: Run, how: Settings) -> Trainer:
+def _trainer(run: Run, how: Settings, steps: dict[str, float]) -> Trainer:
     spec, beside = run.spec, run.teachers(how.seed, None)
     if beside and how.mode == "supernet":
         said = f"the task compares with '{next(iter(beside))}', which a supernet's training does not"
         raise InputError(said, hint="search: {mode: trials}, or inherit, or parts")
     document, store = spec.document, run.runner.store
-    return Trainer(document, opened(document), how, store, run.device, spec.task, spec.metric, run.phase, beside)
+    candidates = opened(document, how.reckoned, steps)
+    return Trainer(document, candidates, how, store, run.device, spec.task, spec.metric, run.phase, beside)
 
 
-def _assembler(run: Run, how: Settings) -> Assembler:
+def _assembler(run: Run, how: Settings, steps: dict[str, float]) -> Assembler:
     """What makes assemblies of the parts that were trained; those that failed are no candidates."""
     if not run.parts:
         raise InputError(f"phase '{run.phase}' needs parts, and no phase before it incubates any")
@@ -105,10 +107,9 @@ def _assembler(run: Run, how: Settings) -> Assembler:
     }
     variants = {slot: [run.variants[slot][i] for i in found] for slot, found in there.items()}
     losses = {s: tuple(run.product(run.parts[seed][s, i]).result["loss"] for i in found) for s, found in there.items()}
-    wanted = tuple(dict.fromkeys((*BUDGETED, *(how.budget or ()), *sorted(spec.space.costs & {*ADDITIVE}))))
-    with latencies(run.runner.store.root) as steps:
-        made = {s: [costs_of(v.graph, wanted, steps) for v in found] for s, found in variants.items()}
-        outside = fixed(run.graphs[run.host], spec.split, wanted, steps)
+    wanted = tuple(dict.fromkeys((*how.reckoned, *sorted(spec.space.costs & {*ADDITIVE}))))
+    made = {s: [costs_of(v.graph, wanted, steps) for v in found] for s, found in variants.items()}
+    outside = fixed(run.graphs[run.host], spec.split, wanted, steps)
     costs = {c: {s: tuple(cost[c] for cost in some) for s, some in made.items()} for c in wanted}
     labels = {slot: tuple(v.label for v in found) for slot, found in variants.items()}
     additive = Additive(losses, costs, outside, how.budget or {}, labels)

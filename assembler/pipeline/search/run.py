@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +16,7 @@ from assembler.pipeline.cards import about
 from assembler.pipeline.exporting import silent
 from assembler.pipeline.search.candidates import Candidates
 from assembler.pipeline.search.cheaper import Maker, finished, mode_of, sampler_of
+from assembler.pipeline.search.costs import latencies
 from assembler.pipeline.search.evaluating import ByTasks
 from assembler.pipeline.search.modes import Trials
 from assembler.pipeline.search.scoring import ObjectiveFunction, Scorer
@@ -48,17 +49,18 @@ def search_recipe(
     changed since.
     """
     running = running or Running()
-    candidates = opened(document)
     store = Store(resources.store_home())
-    maker: Trainer | Scorer = (
-        Trainer(document, candidates, how, store, str(resolve(running.device)))
-        if objective is None
-        else Scorer(document, candidates, how, objective, running.workers > 1 or running.engine != "processes")
-    )
-    search = Search.of(maker)
-    if said := left_out(how.sampler, candidates.space):
-        tell(said)
     with ExitStack() as stack:
+        steps = stack.enter_context(latencies(store.root))
+        candidates = opened(document, how.bounded if objective else how.reckoned, steps)
+        maker: Trainer | Scorer = (
+            Trainer(document, candidates, how, store, str(resolve(running.device)))
+            if objective is None
+            else Scorer(document, candidates, how, objective, running.workers > 1 or running.engine != "processes")
+        )
+        search = Search.of(maker)
+        if said := left_out(how.sampler, candidates.space):
+            tell(said)
         pool = None
         if maker.away:
             where: dict[str, Any] = {"address": running.address, "gpus": running.gpus, "devices": maker.devices}
@@ -71,9 +73,12 @@ def search_recipe(
         return search.run(runner, running, log, on_trial)
 
 
-def opened(document: Document) -> Candidates:
-    """The candidates of a recipe. Raises RecipeError where there are none."""
-    candidates = Candidates(document.model, document.name)
+def opened(document: Document, costs: Collection[str], steps: dict[str, float] | None = None) -> Candidates:
+    """The candidates of a recipe, whose `costs` are reckoned. Raises RecipeError where there are none.
+
+    `steps` is a table of latencies.
+    """
+    candidates = Candidates(document.model, document.name, costs, steps)
     if not candidates.space.decisions:
         hint = "give it some: a space's choose:, or {$oneof: [...]} in the recipe"
         raise RecipeError(f"'{document.name}' has no open choices to search", hint=hint)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from assembler.errors import InputError, Problem, RecipeError, Span
-from assembler.pipeline.checking.search import MEASURED, goal_problems, numbers
+from assembler.pipeline.checking.search import MEASURED, RECKONED, goal_problems, numbers
+from assembler.pipeline.search.costs import BUDGETED
 from assembler.recipe.document import Document
 from assembler.recipe.scope import resolve, vars_of
 from assembler.recipe.values import Leaf, Map, marked, plain
@@ -21,9 +22,11 @@ from assembler.train.spec import FitSpec, named_data
 class Settings:
     """The `search:` section of a space: data, sampler, number of trials, budget, training settings, seed.
 
-    `objectives` say what is to become of which metric or cost: `{validation: maximize, params: minimize}`. In `mode`
-    "trials" every candidate is trained from the start, with "inherit" from its parent's weights, with "supernet" all
-    share weights that are trained once, as `supernet` says; "parts" is for runs, whose slots have trained parts.
+    `objectives` say what is to become of which metric or cost: `{validation: maximize, latency: minimize}`; costs,
+    which `budget` bounds, are `params`, `flops`, `memory` (bytes), `latency` (milliseconds), `depth` and `steps`.
+    In `mode` "trials" every candidate is trained from the start, with "inherit" from its parent's weights, with
+    "supernet" all share weights that are trained once, as `supernet` says; "parts" is for runs, whose slots have
+    trained parts.
     Expressions in `train` read the vars of the candidate: settings are chosen together with architectures. Only
     what passes the `screen` is trained, and `prune` names what ends a training early.
     """
@@ -39,6 +42,16 @@ class Settings:
     screen: dict[str, Any] | None = None
     prune: str | dict[str, Any] | None = None
     supernet: dict[str, Any] | None = None
+
+    @property
+    def bounded(self) -> tuple[str, ...]:
+        """The costs of candidates that are always told, and those of the budget."""
+        return tuple(dict.fromkeys((*BUDGETED, *(self.budget or ()))))
+
+    @property
+    def reckoned(self) -> tuple[str, ...]:
+        """The costs of candidates that are told or bounded or to become less, where trainings give the rest."""
+        return tuple(dict.fromkeys((*self.bounded, *(name for name in self.goals if name in RECKONED))))
 
     @property
     def goals(self) -> dict[str, Direction]:

@@ -18,6 +18,7 @@ from assembler.graph.text import from_text, to_text
 from assembler.pipeline.code import code_of
 from assembler.pipeline.jobs import PARENT, SHARED, WEIGHTS, data_of, library_of, task_of
 from assembler.pipeline.search.candidates import Candidates
+from assembler.pipeline.search.costs import BUDGETED
 from assembler.pipeline.search.modes import Trials
 from assembler.pipeline.training import Setting
 from assembler.recipe.choices import Choice
@@ -41,7 +42,7 @@ METHOD = tuple(
 def train(job: Job) -> dict[str, Any]:
     """The shared weights of all candidates of a space."""
     said = job.inputs
-    candidates = Candidates(read_text(said["recipe"], "the space"), "model")
+    candidates = Candidates(read_text(said["recipe"], "the space"), "model", (*BUDGETED, *said["budget"]))
     space = candidates.space.unmoved
     limits: Mapping[str, float] = said["budget"]
 
