@@ -39,7 +39,7 @@ class RandomMask(nn.Module):
     def draw(self, x: Tensor) -> Tensor:
         """A number from 0 to 1 for every token: at random, or in evaluation the multiples of the golden ratio."""
         if self.training:
-            return torch.rand_like(x)
+            return torch.rand_like(x, memory_format=torch.contiguous_format)
         places = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)
         return torch.remainder(places * 0.6180339887, 1.0).expand(x.shape[0], -1)
 

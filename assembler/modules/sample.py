@@ -1,6 +1,7 @@
 """Values drawn at random in training: noise, timesteps, the reparameterised Gaussian and the relaxed categorical.
 
-All draw from torch's own generator. In evaluation each gives the one value that its docstring names.
+All draw from torch's own generator, in the order of the shape: strides do not change what is drawn. In evaluation each
+gives the one value that its docstring names.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class GaussianSample(nn.Module):
     def forward(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         if not self.training:
             return mean
-        return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean, memory_format=torch.contiguous_format)
 
 
 @op("gaussian_kl")
@@ -66,7 +67,11 @@ class NormalNoise(nn.Module):
         self.always = always
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.randn_like(x) if self.training or self.always else torch.zeros_like(x)
+        return (
+            torch.randn_like(x, memory_format=torch.contiguous_format)
+            if self.training or self.always
+            else torch.zeros_like(x)
+        )
 
 
 @op("random_step")
@@ -108,7 +113,9 @@ class RandomReplace(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        return x.masked_fill(torch.rand_like(x, dtype=torch.float32) < self.p, self.value)
+        return x.masked_fill(
+            torch.rand_like(x, dtype=torch.float32, memory_format=torch.contiguous_format) < self.p, self.value
+        )
 
     def extra_repr(self) -> str:
         return f"p={self.p}, value={self.value}"

@@ -71,7 +71,7 @@ class Schema:
 
     name: str
     arguments: tuple[Argument, ...]
-    keywords: frozenset[str]
+    keywords: tuple[str, ...]  # no set: its order, which the digest of the source has, is another in each process
     returns: str
 
     @property
@@ -117,7 +117,7 @@ def schema(name: str) -> Schema | None:
     arguments = tuple(_argument(text) for text in texts if text != "*")
     if any(a is None for a in arguments):
         return None
-    keywords = frozenset(a.name for a in arguments[star:] if a)
+    keywords = tuple(a.name for a in arguments[star:] if a)
     return Schema(short, tuple(a for a in arguments if a and a.type not in _DROPPED), keywords, found[2])
 
 

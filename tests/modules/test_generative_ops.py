@@ -65,6 +65,24 @@ def test_normal_noise_is_standard_in_training_and_zero_in_evaluation(built):
     assert not built("normal_noise", x).eval()(x).any()
 
 
+@pytest.mark.parametrize(
+    ("op", "inputs", "options"),
+    [
+        ("normal_noise", 1, {}),
+        ("gaussian_sample", 2, {}),
+        ("random_replace", 1, {"p": 0.5}),
+        ("random_mask", 1, {"ratio": 0.5}),
+    ],
+)
+def test_what_is_drawn_does_not_depend_on_strides(built, op, inputs, options):
+    turned = torch.randn(4, 6, 8).transpose(1, 2)
+    found = []
+    for x in (turned, turned.contiguous()):
+        made = trained(built(op, *[x] * inputs, **options))(*[x] * inputs)
+        found.append(made[0] if isinstance(made, tuple) else made)
+    assert torch.equal(*found)
+
+
 def test_hard_gumbel_softmax_is_one_hot_with_the_soft_gradient(built):
     x = torch.randn(4, 6, requires_grad=True)
     op = built("gumbel_softmax", x, hard=True, temperature=0.7)

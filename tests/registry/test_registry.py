@@ -223,3 +223,19 @@ def test_an_installed_package_offers_ops_and_is_not_imported_before_they_are_use
 def test_names_are_what_recipes_can_write() -> None:
     known = ((kind, name) for kind in KINDS for name in registry.names(kind, torch=True))
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for kind, name in known if (kind, name) not in LIVE)
+
+
+def test_the_code_of_what_is_registered_is_the_same_in_every_process() -> None:
+    """Products are keyed by it: a set in it, whose order is another in each process, would have all made again."""
+    text = (
+        "from assembler import registry\n"
+        "aten = ['aten.scaled_dot_product_attention', 'aten.zeros_like', 'aten.addmm', 'aten.new_full', 'aten.to.dtype']\n"
+        "print([registry.lookup('op', name).code for name in aten])\n"
+        f"print([registry.lookup(k, name).code for k in {KINDS!r} for name in registry.names(k)])\n"
+    )
+    found = set()
+    for seed in ("1", "2", "3", "4"):
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        ran = subprocess.run([sys.executable, "-c", text], env=env, capture_output=True, text=True, check=True)
+        found.add(ran.stdout)
+    assert len(found) == 1
