@@ -17,7 +17,8 @@ from assembler.errors import RecipeError
 from assembler.graph.core import Graph
 from assembler.graph.values import with_items
 from assembler.infer.cost import train_flops
-from assembler.train.data.batches import Augment, Batches
+from assembler.train.augment import NONE, Augment
+from assembler.train.data.batches import Batches
 from assembler.train.data.core import Data
 from assembler.train.ema import Average
 from assembler.train.evaluate import Forward
@@ -70,7 +71,7 @@ class Bench:
         augment = Augment.from_spec(training.spec.augment)
         # Without augmentation the frozen models say the same of a sample in every epoch.
         still = [one for one in self.frozen if not one.given]
-        held = kept(train, still, self.cache) if augment == Augment() else None
+        held = kept(train, still, self.cache) if augment == NONE else None
         average, decides = self._average(training)
         each = [one for one in self.frozen if one.given or not held]
         told = self.told or [()] * len(training.moves)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from assembler.errors import Problem, RecipeError
 from assembler.registry.entry import Entry
 from assembler.registry.live import describe
-from assembler.train import constraints
+from assembler.train import augment, constraints
 from assembler.train.arguments import check
 
 _MOST = 1e30  # products of more than this overflow float32 inside torch's optimisers, which ends in a traceback
@@ -50,7 +50,8 @@ class FitSpec:
 
     def __post_init__(self) -> None:
         wrong = [Problem(f"'{name}' must be {rule}, not {getattr(self, name)!r}") for name, rule in self._broken()]
-        if wrong := wrong + _average_problems(self.ema) + constraints.problems(self.constraints):
+        wrong += _average_problems(self.ema) + constraints.problems(self.constraints) + augment.problems(self.augment)
+        if wrong:
             raise RecipeError(wrong)
 
     def _broken(self) -> list[tuple[str, str]]:

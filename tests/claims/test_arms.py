@@ -201,3 +201,39 @@ def test_a_search_behind_the_model_of_a_claim_is_not_made(
     assert run(claim, text=SEARCHED).holds
     cards = [json.loads(card.read_text()) for card in tmp_path.rglob("card.json")]
     assert (sum(card["phase"] == "search" for card in cards) > 0) == searches
+
+
+FITS = """\
+kind: model
+vars: {classes: 3}
+inputs: {image: [B, 1, 6, 6]}
+graph: {flat: flatten, head: {op: linear, out: =classes}}
+outputs: {logits: head}
+claims:
+  size: {doc: A., check: params, expect: "> 0"}
+  learn:
+    doc: B.
+    arms: {a: {}, b: {vars.classes: 2}, c: {head: {op: attention, num_heads: 5}}}
+    data: {name: blobs, train: 96, validation: 48, test: 48, size: SIZE}
+    train: {steps: 4}
+    metric: test.accuracy
+    expect: a >= b
+"""
+
+
+def test_arms_that_do_not_fit_their_data_are_told_before_any_is_trained() -> None:
+    made: list[Any] = []
+    with pytest.raises(RecipeError) as caught:
+        asm.verify(parse(FITS.replace("SIZE", "6"), "m.yaml"), on_tasks=made.append)
+    said = str(caught.value)
+    assert made == [] and len(caught.value.problems) == 2
+    assert "m.yaml:8:3: error: as arm 'b' has it, 'logits' tells 2 classes apart, and 'label' of the data has 3" in said
+    assert "as arm 'c' has it, head (attention) does not accept flat" in said
+
+
+def test_what_is_wrong_with_all_arms_alike_is_told_once() -> None:
+    with pytest.raises(RecipeError) as caught:
+        asm.verify(parse(FITS.replace("SIZE", "7").replace("op: attention", "op: linear, out: 3, bias: false")
+                         .replace(", num_heads: 5", ""), "m.yaml"))  # fmt: skip
+    (only,) = [p for p in caught.value.problems if "image" in p.message]
+    assert only.message.startswith("as arm 'a' has it, ")

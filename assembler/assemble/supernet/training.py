@@ -16,7 +16,8 @@ from assembler.errors import RecipeError
 from assembler.graph.core import Graph
 from assembler.infer.cost import total, train_flops
 from assembler.recipe.choices import Choice, Pick, Space
-from assembler.train.data.batches import Augment, Batches
+from assembler.train.augment import Augment
+from assembler.train.data.batches import Batches
 from assembler.train.data.core import Data, Split
 from assembler.train.evaluate import Forward, measure
 from assembler.train.loop import FitResult, Hooks, fit_turns

@@ -109,7 +109,7 @@ class _Fits:
             del self.graphs[phase.name]
             self.broken.add(phase.name)
             return
-        values = Values(graph, self.graphs, self.data[phase.name], strict=True)
+        values = Values(graph, self.graphs, self.data[phase.name])
         own = "task" in phase.own
         written = (body if own else self.spec.document.tree).get("task")
         purpose = self.spec.purpose_of(phase).task
@@ -141,7 +141,9 @@ class _Fits:
         if graph is None:
             return
         parts = phase.entry.name == "incubate"
-        values = Values(graph, self.graphs, self.data[phase.name], strict=not parts and phase.entry.name != "assemble")
+        values = Values(
+            graph, self.graphs, self.data[phase.name], self.spec.split if phase.entry.name in _INSIDE else ()
+        )
         body = self.spec.document.tree.get("phases").get(phase.name)
         said = self.sound(_written(phase, body if isinstance(body, Map) else Map()))
         for slot in self.spec.split if parts else ("",):

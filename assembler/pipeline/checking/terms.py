@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assembler.assemble.hybrid import cut_down, value_paths, with_values
-from assembler.errors import AssemblerError, Problem, RecipeError, ShapeError, Span
+from assembler.errors import AssemblerError, Problem, RecipeError, ShapeError, Span, near
 from assembler.graph.core import Graph, TensorType
 from assembler.graph.modes import in_mode
-from assembler.graph.values import with_items
+from assembler.graph.values import covers, with_items
 from assembler.infer.hints import other_axis
 from assembler.infer.shape import meta_values, shapes
 from assembler.recipe.values import Map, Seq, Value
@@ -47,14 +47,20 @@ class Said:
 class Values:
     """The types of all that an objective may read: values of the model in training, of `others`, fields of the data.
 
-    A value that is not there is a problem where this is `strict`; elsewhere what stands in a slot may have it.
+    A value that is not there is a problem unless it is inside one of the `slots`: what will stand in them may have it.
     """
 
     own: Graph
     others: Mapping[str, Graph]
     data: Declared
-    strict: bool = False
+    slots: tuple[str, ...] = ()
     slot: str = ""
+
+    def open(self, name: str) -> bool:
+        """Whether another part in a slot may have a value of that name."""
+        head, dot, inner = name.partition(".")
+        path = inner if dot and (head in self.others or head == "ema") else name
+        return any(covers(slot, path) for slot in self.slots) or (bool(self.slot) and covers("slot", path))
 
     def inside(self, slot: str, host: Graph) -> Values:
         """What a part in a slot of `host` may read."""
@@ -88,7 +94,7 @@ def term_problems(objectives: list[Said], values: Values) -> Iterator[Problem]:
         terms = read(spread(said.spec, values.own, values.others), said.path)
         types, missing = _types(terms, values)
         if missing:
-            yield from (_place(p, terms, said, name) for name, p in missing if values.strict)
+            yield from (_place(p, terms, said, name) for name, p in missing if not values.open(name))
             continue
         if wrong := list(_given(terms, values, said)):
             yield from wrong
@@ -131,8 +137,16 @@ def _types(terms: Terms, values: Values) -> tuple[dict[str, TensorType], list[tu
         try:
             types[name] = values.type(name)
         except AssemblerError as error:
-            missing.append((name, error.problems[0]))
+            missing.append((name, _or_field(error.problems[0], name, values)))
     return types, missing
+
+
+def _or_field(problem: Problem, name: str, values: Values) -> Problem:
+    """A problem of a value that is not there; a plain name may be meant for a field of the data."""
+    if "." in name:
+        return problem
+    fields = [*values.data.fields]
+    return replace(problem, hint=near(name, fields) or f"{problem.hint}; the data has {', '.join(fields)}")
 
 
 def _place(problem: Problem, terms: Terms, said: Said, name: str) -> Problem:
@@ -141,7 +155,8 @@ def _place(problem: Problem, terms: Terms, said: Said, name: str) -> Problem:
         port = next((p for p, source in term.reads if source == name), "")
         if port:
             key = {0: "value", 1: "target"}.get([p for p, _ in term.reads].index(port), port)
-            hint = problem.hint if said.place is None else f"{problem.hint}; or say what the model is for, under task:"
+            join = " Or" if problem.hint.endswith("?") else "; or"
+            hint = problem.hint + (f"{join} say what the model is for, under task:" if said.place else "")
             return replace(problem, span=said.span(n, key), path="" if said.span(n, key) else said.path, hint=hint)
     return replace(problem, span=said.span(0), path="")
 

@@ -52,7 +52,7 @@ def check(graph: Graph, how: Setting, model: Map) -> None:
         if how.task is None and "label" not in data.fields and "label" not in dict(graph.outputs):
             raise _nothing(graph, data)
         problems = list(unfed(graph, data.fields, task, section, section.span))
-        problems += term_problems([Said(task, None, TASK)], Values(graph, {}, data, strict=True))
+        problems += term_problems([Said(task, None, TASK)], Values(graph, {}, data))
     if problems:
         raise RecipeError(problems)
 

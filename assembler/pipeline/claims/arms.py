@@ -15,10 +15,11 @@ from assembler.graph.text import from_text
 from assembler.infer.cost import total
 from assembler.pipeline.claims import spec
 from assembler.pipeline.claims.exact import Number, measured
-from assembler.pipeline.claims.runs import Workshop, failed, model_name, trained
+from assembler.pipeline.claims.runs import Workshop, failed, model_name, runs, trained
 from assembler.pipeline.claims.spec import COSTS, Claim, Measure
 from assembler.pipeline.claims.worth import worth
 from assembler.pipeline.code import code_of
+from assembler.pipeline.spec import RunSpec
 from assembler.pipeline.spending import counted
 from assembler.pipeline.state import Run
 from assembler.recipe.borrowed import with_borrowed
@@ -72,15 +73,26 @@ class Compared:
     reasons: tuple[str, ...] = ()
 
 
-def compare(document: Document, claim: Claim, shop: Workshop) -> Compared:
-    """Build or train every arm of a claim and take the metric of each."""
-    documents = {name: spec.at(document, claim, changes) for name, changes in claim.arms}
+def arms(document: Document, claim: Claim) -> dict[str, Document]:
+    """The recipe as each arm of a claim has it."""
+    return {name: spec.at(document, claim, changes) for name, changes in claim.arms}
+
+
+def arm_runs(document: Document, claim: Claim) -> dict[str, RunSpec]:
+    """The runs of a claim's arms, where they are trained by phases. Raises what is wrong with them and their data."""
+    if not trains(claim) or (isinstance(claim.metric, Measure) and claim.metric.trained):
+        return {}
+    return runs(arms(document, claim), claim, claim.seeds or (() if "seeds" in document.tree else SEEDS))
+
+
+def compare(document: Document, claim: Claim, specs: Mapping[str, RunSpec], shop: Workshop) -> Compared:
+    """Build every arm of a claim, or train it by its run, and take the metric of each."""
+    documents = arms(document, claim)
     if not trains(claim):
         return _built(documents, claim)
-    if isinstance(claim.metric, Measure) and claim.metric.trained:
+    if not specs:
         shop.tell(f"{claim.name}: training")
         return _built(documents, claim, {name: worth(one, shop) for name, one in documents.items()})
-    specs = shop.specs(documents, claim, claim.seeds or (() if "seeds" in document.tree else SEEDS))
     if claim.budget == "flops" and len(specs) > 1:
         specs = shop.equal(specs, claim.model)
     states = {name: shop.planned(one, name) for name, one in specs.items()}

@@ -14,8 +14,8 @@ from assembler.assemble.product import Product
 from assembler.assemble.runner import Runner
 from assembler.assemble.task import Task, closure
 from assembler.compile.lower import lower
-from assembler.errors import InputError, near
-from assembler.pipeline.checking import budgets
+from assembler.errors import InputError, Problem, RecipeError, Span, near
+from assembler.pipeline.checking import budgets, fits
 from assembler.pipeline.claims import budget
 from assembler.pipeline.claims.exact import Trained
 from assembler.pipeline.claims.spec import START, Claim
@@ -35,15 +35,6 @@ class Workshop:
     device: str = "auto"
     on_phase: Callable[[str], None] | None = None
     on_tasks: Callable[[list[Task]], None] | None = None
-
-    def specs(self, documents: Mapping[str, Document], claim: Claim, seeds: Sequence[int]) -> dict[str, RunSpec]:
-        """The runs of several recipes as far as a claim needs them, with these seeds (else each its own)."""
-        found = {}
-        for name, document in documents.items():
-            spec = read(document)
-            found[name] = needed(replace(spec, seeds=tuple(seeds) or spec.seeds), claim)
-            budgets.check(found[name])
-        return found
 
     def planned(self, spec: RunSpec, label: str = "") -> Run:
         """A run after all its phases but the exports; what they have not needed themselves is not made yet."""
@@ -92,6 +83,29 @@ class Workshop:
             name: budget.with_steps(spec, {p: n for p, n in steps[name].items() if n != prices[name][p].steps})
             for name, spec in specs.items()
         }
+
+
+def runs(documents: Mapping[str, Document], claim: Claim, seeds: Sequence[int]) -> dict[str, RunSpec]:
+    """The runs of several recipes as far as a claim needs them, with these seeds (else each its own).
+
+    Raises RecipeError with all that is wrong with them, once: budgets that nothing meets, models that do not fit the
+    data. Raises InputError where the data is missing.
+    """
+    found: dict[str, RunSpec] = {}
+    problems: dict[tuple[str, Span | None], Problem] = {}
+    for name, document in documents.items():
+        spec = read(document)
+        found[name] = needed(replace(spec, seeds=tuple(seeds) or spec.seeds), claim)
+        try:
+            budgets.check(found[name])
+            fits.check(found[name])
+        except RecipeError as error:
+            for one in error.problems:
+                own = "" if not name or (one.message, one.span) in problems else f"as arm '{name}' has it, "
+                problems.setdefault((one.message, one.span), replace(one, message=f"{own}{one.message}"))
+    if problems:
+        raise RecipeError([*problems.values()])
+    return found
 
 
 def needed(spec: RunSpec, claim: Claim) -> RunSpec:

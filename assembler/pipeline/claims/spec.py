@@ -92,6 +92,7 @@ def _claim(name: str, body: Map, span: Span | None) -> Claim:
     said = str(plain(body.get("expect")))
     arms = body.get("arms", Map())
     metric = body.get("metric", Leaf(""))
+    own = [key for key in TRAINING if key in body]
     return Claim(
         name,
         str(plain(body.get("doc", Leaf("")))),
@@ -105,7 +106,7 @@ def _claim(name: str, body: Map, span: Span | None) -> Claim:
         tuple((arm, tuple(entries(changes))) for arm, changes in arms),
         measure_of(metric) if isinstance(metric, Map) and "check" in metric else plain(metric),
         str(plain(body.get("budget", Leaf("flops")))),
-        Map(tuple((k, body.get(k)) for k in TRAINING if k in body)),
+        Map(tuple((k, body.get(k)) for k in own), span, tuple(map(body.key_span, own))),
         span,
     )
 
@@ -162,7 +163,8 @@ def as_run(document: Document, claim: Claim) -> Document:
     model = document.model.drop("claims", "set", "kind")
     phases = Map((("train", Map()),))
     head = (("kind", Leaf("run")), ("model", model))
-    tree = Map((*head, *claim.training, ("phases", phases)), document.tree.span)
+    places = (claim.span, claim.span, *claim.training.key_spans, claim.span)
+    tree = Map((*head, *claim.training, ("phases", phases)), claim.span, places)
     return Document("run", document.name, tree, model, document.base.drop("claims"), document.file)
 
 

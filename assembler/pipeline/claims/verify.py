@@ -14,21 +14,25 @@ from assembler import resources
 from assembler.assemble.runner import Event, Runner
 from assembler.assemble.store import Store
 from assembler.assemble.task import Task
-from assembler.errors import AssemblerError, InputError, RecipeError
+from assembler.errors import AssemblerError, InputError, Problem, RecipeError
 from assembler.infer.shape import shapes
 from assembler.pipeline.cards import about
 from assembler.pipeline.checking.check import check
 from assembler.pipeline.claims import spec
-from assembler.pipeline.claims.arms import Arm, compare
+from assembler.pipeline.claims.arms import Arm, arm_runs, compare
 from assembler.pipeline.claims.exact import Number, measured
-from assembler.pipeline.claims.runs import Workshop, trained
+from assembler.pipeline.claims.runs import Workshop, runs, trained
 from assembler.pipeline.claims.spec import BATCH, VALUE, Claim
 from assembler.pipeline.run import default_workers
+from assembler.pipeline.spec import RunSpec
 from assembler.recipe.document import Document, load
 from assembler.recipe.expressions import evaluate
 from assembler.recipe.scope import vars_of
 from assembler.train.device import resolve
 from assembler.wiring.build import build
+
+Specs = Mapping[str, RunSpec]
+"""Runs by the arm that they are of."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def verify(
         raise InputError(
             f"'{document.name}' has no claims", hint='claims: {size: {doc: ..., check: params, expect: "< 1e6"}}'
         )
+    specs = _specs(document, wanted)
     found = []
     with ExitStack() as stack:
         store = Store(resources.store_home())
@@ -96,26 +101,45 @@ def verify(
             if not entered and (claim.arms or claim.model):
                 stack.enter_context(runner)
                 entered = True
-            found.append(_verdict(document, claim, shop))
+            found.append(_verdict(document, claim, specs[claim.name], shop))
             if on_verdict:
                 on_verdict(found[-1])
     return found
 
 
-def _verdict(document: Document, claim: Claim, shop: Workshop) -> Verdict:
+def _specs(document: Document, wanted: Sequence[Claim]) -> dict[str, Specs]:
+    """The runs that claims train, by arm. Raises all that is wrong with them, before anything is trained."""
+    found: dict[str, Specs] = {}
+    problems: list[Problem] = []
+    for claim in wanted:
+        try:
+            if claim.arms:
+                found[claim.name] = arm_runs(document, claim)
+            elif claim.model:
+                found[claim.name] = runs({"": spec.at(document, claim)}, claim, claim.seeds or (0,))
+            else:
+                found[claim.name] = {}
+        except AssemblerError as error:
+            problems += error.at(claim.span).problems
+    if problems:
+        raise RecipeError(list(dict.fromkeys(problems)))
+    return found
+
+
+def _verdict(document: Document, claim: Claim, specs: Specs, shop: Workshop) -> Verdict:
     begin = time.monotonic()
     try:
-        made = _compared(document, claim, shop) if claim.arms else _exact(document, claim, shop)
+        made = _compared(document, claim, specs, shop) if claim.arms else _exact(document, claim, specs, shop)
     except AssemblerError as error:
         raise error.at(claim.span) from error
     return replace(made, seconds=time.monotonic() - begin)
 
 
-def _exact(document: Document, claim: Claim, shop: Workshop) -> Verdict:
+def _exact(document: Document, claim: Claim, specs: Specs, shop: Workshop) -> Verdict:
     assert claim.measure is not None
     changed, seeds = spec.at(document, claim), claim.seeds or (0,)
     if claim.model:
-        state = shop.planned(next(iter(shop.specs({"": changed}, claim, seeds).values())))
+        state = shop.planned(next(iter(specs.values())))
         values = [measured(changed, claim.measure, seed, trained(state, claim.model, seed)) for seed in seeds]
     else:
         values = [measured(changed, claim.measure, seed) for seed in seeds]
@@ -131,8 +155,8 @@ def _batch(document: Document) -> int:
     return next((types[n].shape[0] for n in graph.input_names if types[n].shape), 1)
 
 
-def _compared(document: Document, claim: Claim, shop: Workshop) -> Verdict:
-    found = compare(document, claim, shop)
+def _compared(document: Document, claim: Claim, specs: Specs, shop: Workshop) -> Verdict:
+    found = compare(document, claim, specs, shop)
     head = (claim.name, claim.doc, claim.said)
     if found.reasons:
         return Verdict(*head, False, found.metric, found.seeds, reason="; ".join(found.reasons))

@@ -4,40 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from assembler.errors import RecipeError, near
+from assembler.train.augment import NONE, Augment
 from assembler.train.data.core import Split
 
 Batch = dict[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Augment:
-    """Random changes of input images [N, C, H, W]: moved by up to `shift` pixels each way, mirrored left to right.
-
-    What a shift uncovers gets the field's smallest value (the black of a photo, the ground of a drawing).
-    """
-
-    shift: int = 0
-    flip: bool = False
-
-    @classmethod
-    def from_spec(cls, spec: Mapping[str, Any] | None) -> Augment:
-        """The changes that a recipe's `{shift: 1, flip: true}` asks for. Raises RecipeError for anything else."""
-        for name, value in (spec or {}).items():
-            if name not in ("shift", "flip"):
-                hint = near(name, ("shift", "flip")) or "there are shift and flip"
-                raise RecipeError(f"unknown augmentation '{name}'", path="augment", hint=hint)
-            if type(value) is not type(getattr(cls(), name)) or value < 0:
-                rule = "a number of pixels" if name == "shift" else "true or false"
-                raise RecipeError(f"'{name}' must be {rule}, not {value!r}", path="augment")
-        return cls(**(spec or {}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +27,7 @@ class Batches:
     split: Split
     size: int
     seed: int = 0
-    augment: Augment = Augment()
+    augment: Augment = NONE
     device: torch.device | str | None = None
 
     def __len__(self) -> int:
@@ -86,7 +62,7 @@ class Batches:
 
     def _grounds(self) -> dict[str, Tensor]:
         """The smallest value of every channel of every field that augmentation changes."""
-        if self.augment == Augment():
+        if self.augment == NONE:
             return {}
         fields = {name: self.split.fields[name] for name in self.split.inputs}
         return {name: field.amin(dim=(0, 2, 3)) for name, field in fields.items() if field.ndim == 4}

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from assembler.registry import loss
+from assembler.train.losses.ranges import positive
 
 
 @loss
@@ -28,6 +29,7 @@ def info_nce(
     their sum, so that the loss does not grow with the batch (cMIM, arXiv 2502.19642): log 2 for values that tell
     nothing apart, 0 where there are no others. A value as its own target is pushed away from the others alone.
     """
+    positive("temperature", temperature)
     logits = _cosines(value, target) / temperature
     own = torch.arange(len(logits), device=logits.device)
     if negatives == "mean" and len(logits) > 2:
@@ -46,6 +48,7 @@ def similarity_kl(
     for the teacher's, which get no gradient. Mean over rows, in nats: the loss that keeps a slice of an embedding, or
     an early layer's, ranking as the whole does (Zhuang et al. 2024, Starbucks, arXiv 2410.13230).
     """
+    positive("temperature", temperature)
     student = (_cosines(value, target) / temperature).log_softmax(1)
     teacher = (_cosines(teacher_value.detach(), teacher_target.detach()) / temperature).log_softmax(1)
     return functional.kl_div(student, teacher, reduction="batchmean", log_target=True)

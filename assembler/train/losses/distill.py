@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from assembler.registry import loss
+from assembler.train.losses.ranges import positive
 
 
 @loss
@@ -16,6 +17,7 @@ def kl(value: Tensor, target: Tensor, temperature: float = 4.0, axis: int = 1) -
     Mean over distributions, not over classes, times temperature squared, so that its gradient keeps its size when
     the temperature changes (Hinton, Vinyals, Dean 2015, section 2).
     """
+    positive("temperature", temperature)
     student = functional.log_softmax(value / temperature, dim=axis)
     teacher = functional.log_softmax(target.detach() / temperature, dim=axis)
     pointwise = functional.kl_div(student, teacher, reduction="none", log_target=True)
