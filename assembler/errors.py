@@ -128,7 +128,7 @@ def near(name: str, known: Iterable[str], *, most: int = 3) -> str:
     >>> near("dwcnv", ["dwconv", "pool"])
     "did you mean 'dwconv'?"
     """
-    known = tuple(known)
+    known = tuple(dict.fromkeys(known))
     found = list(_closest(name, known, most))
     if not found:
         lowered = {k.lower(): k for k in known}

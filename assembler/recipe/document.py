@@ -169,7 +169,8 @@ class _Loader:
         said = self.said(tree)
         space = self.named(tree.get("space")) if kind == "run" else tree
         theirs = entries(space.get("set")) if kind == "run" else []
-        model = _changed(model, [*theirs, *said, *inner], self.problems)
+        if len(model):  # else it cannot be read, which is said already
+            model = _changed(model, [*theirs, *said, *inner], self.problems)
         base = model = model.drop("scales") if inner or kind != "model" else model  # those of the recipe as it stands
         tree = model if kind == "model" else tree
         name = plain(tree.get("name", Leaf(self.file.stem if self.file else "recipe")))

@@ -172,6 +172,10 @@ def check(tree: Map, path: str, span: Span | None) -> None:
             hint = nearest or f"there {'is' if len(said) == 1 else 'are'} {', '.join(said)}"
             raise RecipeError(Problem(f"{what} has no '{part}'", spans[depth], hint=hint))
         found = here.get(part)
+        model = "inputs" in tree or graph_text(tree)
+        if part == "vars" and found is None and len(parts) > 1 and model:  # a var that nothing would read
+            hint = "the sizes of an imported model are those of its steps" if graph_text(tree) else ""
+            raise RecipeError(Problem("the recipe has no vars", spans[0], hint=hint))
         if part not in ("vars", "blocks", "inputs") or not isinstance(found, Map):
             return
         here = found

@@ -56,3 +56,18 @@ def test_a_budget_of_something_else_names_what_there_is(places: Path) -> None:
     with pytest.raises(AssemblerError) as caught:
         run_tiny(home=places / "home", text=text("budget: {lattency: 3}"))
     assert "there is no budget for 'lattency'" in str(caught.value) and "did you mean 'latency'?" in str(caught.value)
+
+
+def test_a_latency_that_nothing_meets_is_told_before_anything_is_trained(places: Path) -> None:
+    with pytest.raises(
+        AssemblerError, match=r"no assembly fits latency <= 1e-09: the cheapest needs [\d.e-]+ \("
+    ) as caught:
+        run_tiny("seeds=[0]", home=places / "home", text=text("budget: {latency: 1e-9}"))
+    assert caught.value.problems[0].span is not None
+    assert not list((places / "home").rglob("*.safetensors"))
+
+
+def test_a_budget_that_looks_like_a_share_is_taken_for_one(places: Path) -> None:
+    with pytest.raises(AssemblerError) as caught:
+        run_tiny(home=places / "home", text=text("budget: {params: 0.6}"))
+    assert caught.value.problems[0].hint == "did you mean params: =0.6 * teacher?"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from assembler import resources
 from assembler.assemble.similar import any_fits
 from assembler.assemble.spliced import splice
 from assembler.errors import GraphError, InputError, RecipeError, near
@@ -14,9 +15,10 @@ from assembler.graph.edit import extract
 from assembler.infer.shape import shapes
 from assembler.pipeline.checking.rewrites import candidates, taken_from
 from assembler.pipeline.rewriting import planned
-from assembler.pipeline.search.costs import ADDITIVE, BUDGETED, costs_of
+from assembler.pipeline.search.costs import ADDITIVE, BUDGETED, costs_of, latencies
 from assembler.pipeline.slots import Variant, in_host, variants
 from assembler.pipeline.spec import Phase, RunSpec
+from assembler.recipe.choices.where import COSTS
 from assembler.recipe.document import beside, changed, entries
 from assembler.recipe.expressions import evaluate, parse
 from assembler.recipe.values import Leaf, Map, marked
@@ -154,28 +156,46 @@ def _fits(spec: RunSpec, phase: Phase, graphs: Mapping[str, Graph], host: str, s
     if not budget and not any(rule.costs for rule in spec.space.where):
         return
     try:
-        solve(bounded(_problem(spec, graphs, host, seated, budget), spec.space.where))
+        with latencies(resources.store_home()) as steps:
+            solve(bounded(_problem(spec, graphs, host, seated, budget, steps), spec.space.where))
     except (BudgetError, RecipeError) as error:
         where = spec.document.model.get("where")
+        shares = [f"{name}: ={said:g} * {host}" for name, said in budget.items() if _share(name, said)]
+        error = (
+            type(error)([replace(p, hint=f"did you mean {', '.join(shares)}?") for p in error.problems])
+            if shares
+            else error
+        )
         raise error.at(_place(spec, phase.name, "budget") if budget or where is None else where.span) from None
 
 
+def _share(name: str, said: Any) -> bool:
+    """Whether a number that is to bound a count looks like a share of it."""
+    return name != "latency" and isinstance(said, int | float) and 0 < said <= 1
+
+
 def _problem(
-    spec: RunSpec, graphs: Mapping[str, Graph], host: str, seated: Seated, budget: Mapping[str, Any]
+    spec: RunSpec,
+    graphs: Mapping[str, Graph],
+    host: str,
+    seated: Seated,
+    budget: Mapping[str, Any],
+    steps: dict[str, float],
 ) -> Additive:
-    """What the parts will cost. What a machine takes is measured once they are there, and no budget before."""
-    wanted = (*BUDGETED, *(name for name in budget if name == "memory"))
-    known = {name: said for name, said in budget.items() if name in wanted or name not in ADDITIVE}
-    found = {slot: [(v.label, costs_of(v.graph, wanted)) for v in some] for slot, some in seated.items()}
+    """What the parts will cost; latency is measured here where it is bounded, each step once, as the search does."""
+    wanted = tuple(dict.fromkeys((*BUDGETED, *(name for name in budget if name in ADDITIVE))))
+    found = {slot: [(v.label, costs_of(v.graph, wanted, steps)) for v in some] for slot, some in seated.items()}
     costs = {c: {s: tuple(cost[c] for _, cost in some) for s, some in found.items()} for c in wanted}
     labels = {slot: tuple(label for label, _ in some) for slot, some in found.items()}
     scores = {slot: (0.0,) * len(some) for slot, some in found.items()}
-    return Additive(scores, costs, fixed(graphs[host], spec.split, wanted), limits(known, graphs), labels)
+    return Additive(
+        scores, costs, fixed(graphs[host], spec.split, wanted, steps), limits(budget, graphs, steps), labels
+    )
 
 
 def _limit(name: str, said: Any, graphs: Mapping[str, Graph], steps: dict[str, float] | None) -> float:
-    if name not in ADDITIVE:
-        hint = near(name, ADDITIVE) or f"budgets: {', '.join(ADDITIVE)}"
+    if name not in COSTS:
+        hint = near(name, COSTS) or f"budgets: {', '.join(COSTS)}"
         raise RecipeError(f"there is no budget for '{name}'", hint=hint)
     if isinstance(said, str):
         tree = parse(said, None)
