@@ -55,7 +55,7 @@ class Derived:
         if weights := next((name for name, _ in module.named_parameters()), ""):
             raise RecipeError(
                 f"the step '{weights.rpartition('.')[0]}' of a claim has weights of its own",
-                hint="make it a step of the model and read its value",
+                hint="make it a step of the model and read its value; {op: zero} of a value is zeros of its shape",
             )
         floats = [t.dtype for t in given if t.is_floating_point()]
         made = module.to(floats[0])(*given) if floats else module(*given)  # what a step makes itself is of that dtype

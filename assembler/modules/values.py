@@ -48,8 +48,8 @@ class Parameter(nn.Module):
 class Constant(nn.Module):
     """Fixed numbers in this `shape`, by default a row: any input -> [1, *shape], to be broadcast over samples.
 
-    One number fills the whole shape. Without a `dtype` they are of the model's own, as its weights are. Raises
-    ValueError where the numbers do not fill it.
+    One number, `values: [0]`, fills the whole shape. Without a `dtype` they are of the model's own, as its weights are.
+    Raises ValueError where the numbers do not fill it.
     """
 
     like: Tensor

@@ -359,8 +359,8 @@ def _meant(problem: Problem, given: Mapping[str, Any], step: Step) -> Problem:
         if bare and problem.message.startswith(f"'{name}' "):
             if name == "init" and value in registry.names("initializer"):
                 return replace(problem, hint=f"write initializers: {{weight: {value}}} in place of it")
-            if problem.hint:
-                return problem
+            if problem.hint or (" must be one of " in problem.message and value not in step.scope):
+                return problem  # another word of those it takes was meant, no var
             where = "" if value in step.scope else f", with {value} under vars:"
             return replace(problem, hint=f"an expression begins with =: write {name}: ={value}{where}")
     return problem

@@ -64,6 +64,8 @@ def measure(body: Map, around: Around, span: Span | None, beside: tuple[str, ...
     if around.scene.graph is not None:
         yield from _values(entry, body, around.scene)
         yield from _paths(entry, body, around.scene.graph)
+    else:
+        yield from _elsewhere(entry, body, around.document)
     yield from _others(entry, body, around)
     yield from _choices(entry, given, around.document, said.span, arms="expect" not in beside)
 
@@ -175,6 +177,17 @@ def _values(entry: Entry, body: Map, scene: Scene) -> Iterator[Problem]:
     for name, span in _named(entry, body):
         if name.partition(".")[0] not in own and not scene.has(name) and not (_real(body) and "." not in name):
             yield scene.missing(name, own, span)
+
+
+def _elsewhere(entry: Entry, body: Map, document: Document) -> Iterator[Problem]:
+    """Values of the models of other phases: a check is about one model alone."""
+    phases, own = document.tree.get("phases"), document.default.get("graph")
+    others = {*phases.keys()} if isinstance(phases, Map) else set()
+    others -= {*own.keys()} if isinstance(own, Map) else set()
+    for name, span in _named(entry, body):
+        if name.partition(".")[0] in others and "." in name:
+            hint = "a metric compares models: {split: test, loss: mse, value: ..., target: " + name + "}"
+            yield Problem(f"a check reads the values of one model, and '{name}' is of another", span, hint=hint)
 
 
 def _paths(entry: Entry, body: Map, graph: Graph) -> Iterator[Problem]:
