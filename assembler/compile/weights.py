@@ -111,11 +111,11 @@ def misfits(
 
 
 def few(problems: Sequence[Problem], wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[Problem]:
-    """Problems of weights; of many the first ones, each kind counted in the very first."""
-    if len(problems) <= _MOST:
+    """Problems of weights; of many, or where no name fits, the first ones, each kind counted in the very first."""
+    missing, unknown = (sum(k not in b for k in a) for a, b in ((wanted, state), (state, wanted)))
+    if len(problems) <= (_SHOWN if missing == len(wanted) else _MOST):
         return list(problems)
     file = problems[0].message.partition(": ")[0]
-    missing, unknown = (sum(k not in b for k in a) for a, b in ((wanted, state), (state, wanted)))
     counts = {
         f"{missing} of the {len(wanted)} tensors that it needs are missing": missing,
         f"{unknown} that it has are not needed": unknown,
@@ -126,7 +126,7 @@ def few(problems: Sequence[Problem], wanted: Mapping[str, Tensor], state: Mappin
     message = f"{what}; first {shown[0].message.removeprefix(f'{file}: ')}"
     hint = "weights: {file: ..., map: {OURS: THEIRS}} maps names" if missing == len(wanted) else ""
     first = replace(shown[0], message=message, hint=hint)
-    return [first, *(replace(p, hint="") for p in shown[1:])]
+    return [first] if missing == len(wanted) else [first, *(replace(p, hint="") for p in shown[1:])]
 
 
 def put(module: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -10,7 +10,7 @@ from claim_case import TOKENS, measured
 import assembler as asm
 from assembler import registry
 from assembler.compile.weights import save_weights
-from assembler.errors import InputError, RecipeError
+from assembler.errors import AssemblerError, InputError, RecipeError
 from assembler.recipe.document import parse
 
 MLP = """\
@@ -317,3 +317,23 @@ def test_a_check_is_made_with_as_many_samples_as_its_claim_says() -> None:
     count = "check: measure, of: x, take: distinct"
     assert measured(model, f"{count}, batch: 16") == 64
     assert measured(model, count) == 8
+
+
+def test_a_step_of_a_claim_that_does_not_fit_is_told_at_its_place() -> None:
+    text = """\
+kind: model
+inputs: {x: [B, 4, 8]}
+graph: {h: {op: linear, out: 3}}
+claims:
+  it:
+    doc: A claim.
+    check: shape
+    of: b
+    graph:
+      a: {op: softmax, dim: 1, from: h}
+      b: {op: matmul, from: [a, h]}
+    expect: == 0
+"""
+    with pytest.raises(AssemblerError) as caught:
+        asm.verify(parse(text, "m.yaml"))
+    assert str(caught.value).startswith("m.yaml:11:10: error: b (matmul) does not accept a [2, 4, 3] and h [2, 4, 3]")

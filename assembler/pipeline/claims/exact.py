@@ -92,8 +92,9 @@ def subject_of(document: Document, measure: Measure, seed: int, trained: Trained
     if measure.after:
         found = _after(found, measure.after)
     known = {} if found.before is None else {BEFORE: found.before.graph}
-    said: Any = spread({"graph": plain(measure.steps)}, found.graph, known)
-    steps = marked(said["graph"], measure.steps.span)
+    written = plain(measure.steps)
+    said: Any = spread({"graph": written}, found.graph, known)
+    steps = measure.steps if said["graph"] == written else marked(said["graph"], measure.steps.span)  # with its places
     assert isinstance(steps, Map)
     return replace(found, setup=replace(setup, steps=steps, beside=borrowed(steps, document.default)))
 
