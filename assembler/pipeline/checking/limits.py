@@ -12,7 +12,7 @@ from assembler.recipe.expressions import evaluate, parse
 from assembler.recipe.values import Map, Value, plain
 from assembler.registry import checks
 
-PARTS = ("params", "flops", "memory", "latency")
+ADDED = ("params", "flops", "memory", "latency")
 """What budgets of assemblies bound: what parts add up to. Those of other candidates bound all costs."""
 _UNITS = {
     "params": ("parameters", "20000"),
@@ -36,7 +36,7 @@ def costs(budget: Value | None, known: Sequence[str] = COSTS) -> Iterator[Proble
 
 def limits(budget: Value, mode: object, models: Sequence[str]) -> Iterator[Problem]:
     """What is wrong with the budget of a phase that searches; expressions may read the `models` made before it."""
-    yield from costs(budget, PARTS if mode == "parts" else COSTS)
+    yield from costs(budget, ADDED if mode == "parts" else COSTS)
     for name, limit in budget if isinstance(budget, Map) else ():
         said = plain(limit)
         if isinstance(said, str) and said.startswith("="):

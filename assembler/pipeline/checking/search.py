@@ -9,8 +9,7 @@ from typing import Any
 from assembler import registry
 from assembler.errors import Problem, RecipeError, near
 from assembler.pipeline.checking.given import arguments, registered, training
-from assembler.pipeline.checking.limits import PARTS as ADDED
-from assembler.pipeline.checking.limits import costs
+from assembler.pipeline.checking.limits import ADDED, costs
 from assembler.recipe.choices import Space
 from assembler.recipe.choices.where import COSTS
 from assembler.recipe.scope import Scope
